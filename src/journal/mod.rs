@@ -1,0 +1,1 @@
+//! What was acknowledged and is not sealed yet: an append-only, checksummed log.

@@ -1,0 +1,26 @@
+//! Global Whisper Archive: a Whisper v6 mailserver whose history is public,
+//! verifiable and ownerless.
+//!
+//! The modules read as a journey:
+//!
+//! ```text
+//! rlpx -> whisper -> mailserver -> journal -> archive (segment, state, head) -> blocks
+//!                    ^ query <- index <-----------+
+//! ```
+//!
+//! Always true of the whole crate:
+//! - Formats, canonical trees and protocol states are pure: no socket, no disk,
+//!   no clock. Those live in thin shells around them.
+//! - Bytes from outside are parsed once, strictly: what decodes re-encodes to
+//!   the same bytes, or it is refused.
+
+pub mod archive;
+pub mod blocks;
+pub mod cli;
+pub mod index;
+pub mod journal;
+pub mod keccak;
+pub mod mailserver;
+pub mod rlpx;
+pub mod time;
+pub mod whisper;

@@ -1,0 +1,1 @@
+//! The mailserver: archives envelopes, delivers history to peers that ask.

@@ -1,0 +1,3 @@
+//! The `gwa` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! RLPx, the encrypted link of devp2p: handshakes, frames, the base protocol.
