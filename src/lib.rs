@@ -21,6 +21,7 @@ pub mod index;
 pub mod journal;
 pub mod keccak;
 pub mod mailserver;
+pub mod progress;
 pub mod rlpx;
 pub mod time;
 pub mod whisper;
