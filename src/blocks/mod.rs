@@ -6,12 +6,20 @@
 //! - Blocks are written in files (groups); a file is visible to readers, whole
 //!   and durable, once its writer has committed, and not at all before.
 
+mod memory;
+#[allow(dead_code)] // read back by the folder of files
+mod names;
+#[cfg(test)]
+mod suite;
+
 use std::fmt;
 
 use bytes::Bytes;
 pub use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
+
+pub use self::memory::MemoryStore;
 
 /// Largest block this program writes: 1 MiB. Every IPFS implementation
 /// transfers blocks of this size; the bitswap specification promises no more
@@ -140,6 +148,19 @@ pub fn check_cid(cid: &Cid) -> Result<Codec, BlockError> {
     Codec::of(cid).ok_or(foreign)
 }
 
+/// Refuses a block that no reader would accept. Above [`MAX_BLOCK_WRITTEN`] it
+/// is still kept: a mirror stores what others wrote.
+fn check_writable(block: &Block) -> Result<(), BlockError> {
+    let len = block.bytes().len();
+    if len > MAX_BLOCK_READ {
+        return Err(BlockError::TooLarge {
+            cid: *block.cid(),
+            len,
+        });
+    }
+    Ok(())
+}
+
 /// Why a block could not be had, or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
@@ -179,6 +200,18 @@ pub enum BlockError {
         /// What is wrong, and where.
         what: String,
     },
+    /// Another process writes to this store.
+    #[error("{path} is in use by another process")]
+    Locked {
+        /// The store.
+        path: std::path::PathBuf,
+    },
+    /// The store was opened for reading alone.
+    #[error("{path} was opened read-only")]
+    ReadOnly {
+        /// The store.
+        path: std::path::PathBuf,
+    },
     /// The disk refused.
     #[error("{path}: {source}")]
     Io {
@@ -190,6 +223,14 @@ pub enum BlockError {
 }
 
 impl BlockError {
+    /// There is no file of blocks named `name`.
+    fn no_file(name: &str) -> Self {
+        Self::Io {
+            path: name.into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        }
+    }
+
     /// Whether the block is merely absent: another source may have it.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })
