@@ -6,6 +6,7 @@
 //! - Blocks are written in files (groups); a file is visible to readers, whole
 //!   and durable, once its writer has committed, and not at all before.
 
+pub mod car;
 mod memory;
 #[allow(dead_code)] // read back by the folder of files
 mod names;
@@ -228,6 +229,20 @@ impl BlockError {
         Self::Io {
             path: name.into(),
             source: std::io::ErrorKind::NotFound.into(),
+        }
+    }
+
+    /// The block concerned, where it is one block.
+    pub fn cid(&self) -> Option<Cid> {
+        match self {
+            Self::Missing { cid }
+            | Self::WrongBytes { cid, .. }
+            | Self::TooLarge { cid, .. }
+            | Self::ForeignCid { cid } => Some(*cid),
+            Self::Corrupt { .. }
+            | Self::Locked { .. }
+            | Self::ReadOnly { .. }
+            | Self::Io { .. } => None,
         }
     }
 

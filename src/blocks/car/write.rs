@@ -1,0 +1,96 @@
+//! Writing a CAR, block by block.
+
+use std::io::{self, Write};
+
+use super::{MAX_PREFIX, ONE_ROOT_HEADER, one_root_header};
+use crate::blocks::{Block, BlockError, Cid};
+
+/// Writes blocks in the order they are put: the bytes depend on the root, the
+/// blocks and their order alone. Every block put is written; whoever wants each
+/// once leaves out the second.
+///
+/// It writes in small pieces: give it a buffered output.
+#[derive(Debug)]
+pub struct CarWriter<W> {
+    output: W,
+    len: u64,
+}
+
+impl<W: Write> CarWriter<W> {
+    /// Starts a file under `root`.
+    pub fn new(output: W, root: &Cid) -> io::Result<Self> {
+        let header = one_root_header(root).map_err(io::Error::other)?;
+        Self::with_header(output, &header)
+    }
+
+    /// Starts a file whose root is not known yet: its header is zeros, which
+    /// no reader accepts, until `one_root_header` takes their place.
+    #[allow(dead_code)] // the folder of files starts so
+    pub(in crate::blocks) fn unrooted(output: W) -> io::Result<Self> {
+        Self::with_header(output, &[0; ONE_ROOT_HEADER])
+    }
+
+    fn with_header(mut output: W, header: &[u8; ONE_ROOT_HEADER]) -> io::Result<Self> {
+        output.write_all(header)?;
+        let len = header.len() as u64;
+        Ok(Self { output, len })
+    }
+
+    /// Writes one block; gives the offset of its bytes in the file.
+    pub fn put(&mut self, block: &Block) -> io::Result<u64> {
+        let cid = block.cid().to_bytes();
+        let mut varint = unsigned_varint::encode::u64_buffer();
+        let section = (cid.len() + block.bytes().len()) as u64;
+        let varint = unsigned_varint::encode::u64(section, &mut varint);
+        let mut prefix = [0; MAX_PREFIX];
+        let len = varint.len() + cid.len();
+        prefix[..varint.len()].copy_from_slice(varint);
+        prefix[varint.len()..len].copy_from_slice(&cid);
+        self.output.write_all(&prefix[..len])?;
+        self.output.write_all(block.bytes())?;
+        let body = self.len + len as u64;
+        self.len = body + block.bytes().len() as u64;
+        Ok(body)
+    }
+
+    /// Bytes written.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether no block was put yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == ONE_ROOT_HEADER as u64
+    }
+
+    /// The output as it stands; blocks put are in it, or in its buffer.
+    pub fn output(&self) -> &W {
+        &self.output
+    }
+
+    /// The output, flushed.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.output.flush()?;
+        Ok(self.output)
+    }
+}
+
+/// Writes `blocks` under `root`; gives the bytes written. Equal blocks in equal
+/// order give equal bytes.
+pub fn write_car(
+    output: impl Write,
+    root: &Cid,
+    blocks: impl IntoIterator<Item = Result<Block, BlockError>>,
+) -> Result<u64, BlockError> {
+    let io = |source| BlockError::Io {
+        path: "CAR".into(),
+        source,
+    };
+    let mut writer = CarWriter::new(io::BufWriter::new(output), root).map_err(io)?;
+    for block in blocks {
+        writer.put(&block?).map_err(io)?;
+    }
+    let len = writer.len();
+    writer.finish().map_err(io)?;
+    Ok(len)
+}
