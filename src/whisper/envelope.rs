@@ -173,6 +173,28 @@ impl Envelope {
         self.nonce
     }
 
+    /// Bytes of the list header in front of the fields.
+    pub(crate) fn list_header_len(&self) -> usize {
+        // Only headers of canonical lists are held here, and the fields fill
+        // the list, so the header is what the payload's length needs.
+        let fields = self.expiry.0.length()
+            + self.ttl.0.length()
+            + self.topic.0.length()
+            + self.data().length()
+            + self.nonce.length();
+        self.rlp.len() - fields
+    }
+
+    /// The same envelope in bytes of its own. One cut out of a packet keeps the
+    /// whole packet in memory; this does not.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            rlp: Bytes::copy_from_slice(&self.rlp),
+            ..self.clone()
+        }
+    }
+
     /// Size in bytes as Whisper counts it: 20 + length of the data.
     pub fn size(&self) -> usize {
         ENVELOPE_HEADER_SIZE + self.data_len

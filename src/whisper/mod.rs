@@ -1,8 +1,20 @@
 //! Whisper v6, protocol `shh/6`: envelopes, their proof of work, encryption,
 //! the packets that carry them, and the node that relays them.
 
+pub mod admission;
+pub mod bloom;
+pub mod confirm;
 pub mod envelope;
+pub mod keys;
+pub mod message;
+pub mod mining;
+pub mod packet;
+pub mod pow;
+pub(crate) mod rlp;
+pub mod status;
 pub mod topic;
 
+pub use bloom::Bloom;
 pub use envelope::{Envelope, EnvelopeError, EnvelopeHash};
+pub use pow::{Pow, Work};
 pub use topic::Topic;
