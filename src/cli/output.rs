@@ -1,0 +1,135 @@
+//! Results on stdout, the story on stderr.
+//!
+//! Always true:
+//! - stdout carries results alone: one a line, or one JSON object a line.
+//! - Where the reader of stdout leaves, the command ends quietly: it was
+//!   served.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+
+use serde::Serialize;
+
+use crate::cli::error::{CliError, Kind};
+
+/// Where a command writes.
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    results: BufWriter<Box<dyn Write>>,
+}
+
+impl Output {
+    /// Writes to the process's stdout and stderr.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self::to(Box::new(io::stdout()), json, quiet)
+    }
+
+    fn to(results: Box<dyn Write>, json: bool, quiet: bool) -> Self {
+        Self {
+            json,
+            quiet,
+            results: BufWriter::new(results),
+        }
+    }
+
+    /// Whether the story is left untold.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// One result: `object` as JSON where that was asked for, else `line`.
+    pub fn result(&mut self, object: &impl Serialize, line: impl Display) -> Result<(), CliError> {
+        if self.json {
+            serde_json::to_writer(&mut self.results, object)
+                .map_err(|error| failed(&error.into()))?;
+            self.results
+                .write_all(b"\n")
+                .map_err(|error| failed(&error))
+        } else {
+            writeln!(self.results, "{line}").map_err(|error| failed(&error))
+        }
+    }
+
+    /// One line of the story. Lost where stderr is closed.
+    pub fn story(&self, line: impl Display) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
+    /// Hands everything written so far to the reader.
+    pub fn flush(&mut self) -> Result<(), CliError> {
+        self.results.flush().map_err(|error| failed(&error))
+    }
+}
+
+/// A failed write to stdout.
+fn failed(error: &io::Error) -> CliError {
+    let kind = match error.kind() {
+        io::ErrorKind::BrokenPipe => Kind::ReaderLeft,
+        _ => Kind::Error,
+    };
+    CliError::new(kind, "cannot write the results").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Sealed {
+        seq: u64,
+    }
+
+    fn written(json: bool) -> String {
+        let shared = Shared::default();
+        let mut output = Output::to(Box::new(shared.clone()), json, false);
+        output.result(&Sealed { seq: 7 }, "seven").unwrap();
+        output.flush().unwrap();
+        let bytes = shared.0.borrow().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_result_is_one_line_or_one_object() {
+        assert_eq!(written(false), "seven\n");
+        assert_eq!(written(true), "{\"seq\":7}\n");
+    }
+
+    #[test]
+    fn a_reader_who_leaves_is_no_failure() {
+        for json in [false, true] {
+            let mut output = Output::to(Box::new(Closed), json, false);
+            let long = "x".repeat(100_000);
+            let error = output.result(&long, &long).unwrap_err();
+            assert_eq!(error.kind(), Kind::ReaderLeft);
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Checked settings of the daemon.
+//!
+//! Always true:
+//! - A flag wins over the environment (`GWA_*`), which wins over `gwa.toml` in
+//!   the data folder, which wins over the defaults below.
+//! - A key that `gwa.toml` should not have is an error that names the nearest
+//!   key there is: a misspelt setting never passes for its default.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+/// Name of the configuration file in the data folder.
+pub const FILE: &str = "gwa.toml";
+
+/// The port of devp2p.
+const DEFAULT_PORT: u16 = 30_303;
+
+/// The password that Status clients use with every public mailserver.
+const DEFAULT_PASSWORD: &str = "status-offline-inbox";
+
+/// The proof of work that the Status specification recommends to require: above
+/// it, nodes with little power could not post.
+const DEFAULT_MIN_POW: f64 = 0.002;
+
+/// Five minutes: the grain of the watermark, so sealing more often gains nothing.
+const DEFAULT_SEAL_EVERY: Duration = Duration::from_secs(300);
+
+/// A password; shown nowhere.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Password {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// A span of time as users write it: `30s`, `5m`, `1h`, `2d`, or seconds alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// A text that is no span of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no span of time: expected a number above 0 and s, m, h or d, as in 5m")]
+pub struct ParseSpanError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for Span {
+    type Err = ParseSpanError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = match &text[digits.len()..] {
+            "" | "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3_600),
+            "d" => Some(86_400),
+            _ => None,
+        };
+        // 32 bits of each keep the product within 64.
+        let seconds = unit
+            .zip(digits.parse::<u32>().ok())
+            .map(|(unit, count): (u64, u32)| unit * u64::from(count))
+            .filter(|seconds| *seconds > 0);
+        match seconds {
+            Some(seconds) => Ok(Self(Duration::from_secs(seconds))),
+            None => Err(ParseSpanError {
+                text: text.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A proof of work to require: a finite number, not below 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MinPow(pub f64);
+
+/// A text that is no proof of work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no proof of work: expected a number of 0 or more")]
+pub struct ParseMinPowError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for MinPow {
+    type Err = ParseMinPowError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse()
+            .ok()
+            .filter(|pow: &f64| pow.is_finite() && *pow >= 0.0)
+            .map(Self)
+            .ok_or_else(|| ParseMinPowError {
+                text: text.to_owned(),
+            })
+    }
+}
+
+/// Settings where each may be left open: what flags and environment say, or what
+/// the file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Partial {
+    /// Where to accept peers; port 0 picks one.
+    pub listen: Option<SocketAddr>,
+    /// Password of mail requests.
+    pub password: Option<Password>,
+    /// File of the node key, in hex.
+    pub node_key: Option<PathBuf>,
+    /// Peers to keep a connection to, as enode URLs.
+    pub peers: Option<Vec<String>>,
+    /// Least proof of work of an envelope.
+    pub min_pow: Option<MinPow>,
+    /// How often to seal.
+    pub seal_every: Option<Span>,
+}
+
+/// Settings of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where to accept peers; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Password of mail requests.
+    pub password: Password,
+    /// File of the node key, in hex; made where it is absent.
+    pub node_key: PathBuf,
+    /// Peers to keep a connection to, as enode URLs.
+    pub peers: Vec<String>,
+    /// Least proof of work of an envelope.
+    pub min_pow: f64,
+    /// How often to seal.
+    pub seal_every: Duration,
+}
+
+/// Why the settings are not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there and cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{path}: {source}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+    /// The file has a key that means nothing.
+    #[error("{path}: unknown key `{key}`")]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The key that was probably meant.
+        nearest: &'static str,
+    },
+    /// A value is not what its key takes.
+    #[error("{path}: `{key}`: {reason}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Settings {
+    /// Settings from `flags` and `file`, the defaults where both are silent.
+    /// A key file named in neither is `node.key` in the data folder.
+    pub fn resolve(data: &Path, flags: Partial, file: Partial) -> Self {
+        Self {
+            listen: flags
+                .listen
+                .or(file.listen)
+                .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
+            password: flags
+                .password
+                .or(file.password)
+                .unwrap_or_else(|| Password(DEFAULT_PASSWORD.to_owned())),
+            node_key: flags
+                .node_key
+                .or(file.node_key)
+                .unwrap_or_else(|| data.join("node.key")),
+            peers: flags.peers.or(file.peers).unwrap_or_default(),
+            min_pow: flags
+                .min_pow
+                .or(file.min_pow)
+                .map_or(DEFAULT_MIN_POW, |pow| pow.0),
+            seal_every: flags
+                .seal_every
+                .or(file.seal_every)
+                .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
+        }
+    }
+}
+
+/// The keys `gwa.toml` may have.
+const KEYS: [&str; 6] = [
+    "listen",
+    "password",
+    "node-key",
+    "peers",
+    "min-pow",
+    "seal-every",
+];
+
+/// Reads `gwa.toml` in the data folder; where there is none, it says nothing.
+pub fn read(data: &Path) -> Result<Partial, ConfigError> {
+    let path = data.join(FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Partial::default()),
+        Err(source) => Err(ConfigError::Read { path, source }),
+    }
+}
+
+/// Checks the text of the file at `path`.
+fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
+    let table: toml::Table = text.parse().map_err(|source| ConfigError::Syntax {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
+    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(ConfigError::UnknownKey {
+            path: path.to_owned(),
+            key: key.clone(),
+            nearest: nearest_key(key),
+        });
+    }
+    let file = File { path, table };
+    Ok(Partial {
+        listen: file.text("listen")?,
+        password: file.text("password")?,
+        // A relative path is meant from where the file lies, not from where the
+        // daemon happens to be started.
+        node_key: file
+            .value::<PathBuf>("node-key")?
+            .map(|key| path.parent().unwrap_or(Path::new("")).join(key)),
+        peers: file.value("peers")?,
+        min_pow: file.text("min-pow")?,
+        seal_every: file.text("seal-every")?,
+    })
+}
+
+/// The known key that `key` looks most like.
+fn nearest_key(key: &str) -> &'static str {
+    KEYS.into_iter()
+        .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
+        .unwrap_or(KEYS[0])
+}
+
+/// A table and where it was read, for the errors.
+struct File<'a> {
+    path: &'a Path,
+    table: toml::Table,
+}
+
+impl File<'_> {
+    /// The value of `key` in the shape of `T`.
+    fn value<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, ConfigError> {
+        let value = self.table.get(key).cloned();
+        value
+            .map(|value| value.try_into().map_err(|error| self.refused(key, &error)))
+            .transpose()
+    }
+
+    /// The value of `key`, a text or a number, as `T` reads it.
+    fn text<T: FromStr<Err: fmt::Display>>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        let text = match self.table.get(key) {
+            None => return Ok(None),
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(toml::Value::Integer(number)) => number.to_string(),
+            Some(toml::Value::Float(number)) => number.to_string(),
+            Some(other) => {
+                let what = format!("a {} where a text was expected", other.type_str());
+                return Err(self.refused(key, &what));
+            }
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|error| self.refused(key, &error))
+    }
+
+    fn refused(&self, key: &'static str, reason: &dyn fmt::Display) -> ConfigError {
+        ConfigError::Value {
+            path: self.path.to_owned(),
+            key,
+            reason: reason.to_string().trim_end().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Partial, ConfigError> {
+        parse(Path::new("/data/gwa.toml"), text)
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let file = parsed(
+            r#"
+            listen = "127.0.0.1:0"
+            password = "open sesame"
+            node-key = "keys/node"
+            peers = ["enode://ab@127.0.0.1:1"]
+            min-pow = 0.5
+            seal-every = "10m"
+            "#,
+        )
+        .unwrap();
+        let settings = Settings::resolve(Path::new("/data"), Partial::default(), file);
+        assert_eq!(settings.listen, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(settings.password.expose(), "open sesame");
+        assert_eq!(settings.node_key, Path::new("/data/keys/node"));
+        assert_eq!(settings.peers, ["enode://ab@127.0.0.1:1"]);
+        assert_eq!(settings.min_pow.to_bits(), 0.5f64.to_bits());
+        assert_eq!(settings.seal_every, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+        let file = parsed("seal-every = 60\nmin-pow = 1").unwrap();
+        let flags = Partial {
+            seal_every: Some(Span(Duration::from_secs(30))),
+            ..Partial::default()
+        };
+        let settings = Settings::resolve(Path::new("/data"), flags, file);
+        assert_eq!(settings.seal_every, Duration::from_secs(30));
+        assert_eq!(settings.min_pow.to_bits(), 1f64.to_bits());
+        assert_eq!(settings.listen, "127.0.0.1:30303".parse().unwrap());
+        assert_eq!(settings.node_key, Path::new("/data/node.key"));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        for (written, meant) in [
+            ("lisen = 1", "listen"),
+            ("min_pow = 1", "min-pow"),
+            ("peer = 1", "peers"),
+            ("seal = 1", "seal-every"),
+        ] {
+            match parsed(written) {
+                Err(ConfigError::UnknownKey { nearest, .. }) => assert_eq!(nearest, meant),
+                other => panic!("{written}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_another_shape_are_refused_by_key() {
+        for (text, named) in [
+            ("listen = \"here\"", "listen"),
+            ("min-pow = -1", "min-pow"),
+            ("min-pow = nan", "min-pow"),
+            ("peers = \"enode://\"", "peers"),
+            ("seal-every = \"0s\"", "seal-every"),
+            ("password = [1]", "password"),
+        ] {
+            match parsed(text) {
+                Err(ConfigError::Value { key, .. }) => assert_eq!(key, named),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert!(matches!(
+            parsed("listen ="),
+            Err(ConfigError::Syntax { .. })
+        ));
+    }
+
+    #[test]
+    fn a_span_is_a_number_and_a_unit() {
+        for (text, seconds) in [
+            ("30", 30),
+            ("30s", 30),
+            ("5m", 300),
+            ("1h", 3_600),
+            ("2d", 172_800),
+        ] {
+            assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))));
+        }
+        for text in ["", "m", "5 m", "5x", "0s", "-1s", "1.5h", "99999999999d"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let password: Password = "open sesame".parse().unwrap();
+        assert_eq!(format!("{password:?}"), "Password(..)");
+    }
+}
