@@ -18,6 +18,7 @@ pub mod archive;
 pub mod blocks;
 pub mod cli;
 pub mod config;
+pub mod durable;
 pub mod index;
 pub mod journal;
 pub mod keccak;

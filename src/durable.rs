@@ -1,0 +1,103 @@
+//! What survives a power cut: files and the folders that name them.
+//!
+//! Always true:
+//! - A new name is durable only once its folder is synced: syncing the file
+//!   alone keeps the bytes, not the way to them.
+//! - [`replace_file`] leaves the old contents or the new, whole, whenever the
+//!   power goes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Syncs a folder, and with it the names it holds.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Creates `folder` and what is missing above it, each durably named.
+pub fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(folder);
+    create_folder(parent)?;
+    match fs::create_dir(folder) {
+        // Another thread was first; sync all the same, it may not have yet.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        other => other?,
+    }
+    sync_folder(parent)
+}
+
+/// Makes `bytes` the whole contents of `path`. Meant for small files: head
+/// pointers, counters, keys. One writer at a time for each path.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new: PathBuf = path.with_file_name(name);
+    let written = (|| {
+        // What a crash left behind is overwritten.
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    })();
+    if let Err(error) = written {
+        // The error told is the first one; a leftover does no harm.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    sync_folder(parent_of(path))
+}
+
+/// The folder that names `path`.
+pub fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_down_to_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        create_folder(&deep).unwrap();
+        create_folder(&deep).unwrap();
+        assert!(deep.is_dir());
+        fs::write(dir.path().join("file"), b"").unwrap();
+        assert!(create_folder(&dir.path().join("file")).is_err());
+        assert!(create_folder(&dir.path().join("file/below")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("head");
+        fs::write(dir.path().join("head.new"), b"left by a crash, and longer").unwrap();
+        for contents in [&b"first"[..], b"2", b""] {
+            replace_file(&path, contents).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), contents);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replacement_that_fails_keeps_the_old_contents() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("head");
+        replace_file(&path, b"old").unwrap();
+        fs::create_dir(dir.path().join("head.new")).unwrap();
+        assert!(replace_file(&path, b"new").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+}
