@@ -19,6 +19,7 @@ pub mod blocks;
 pub mod cli;
 pub mod config;
 pub mod durable;
+pub mod import;
 pub mod index;
 pub mod journal;
 pub mod keccak;

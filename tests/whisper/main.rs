@@ -2,7 +2,10 @@
 //! messages, packets and recorded sessions. Each list is checked field by
 //! field, and none may be empty.
 
-#![allow(clippy::unwrap_used, reason = "a vector that does not read fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a vector that does not read fails the test"
+)]
 
 mod bloom;
 mod captures;
