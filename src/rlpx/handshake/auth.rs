@@ -121,7 +121,7 @@ impl AuthBody {
 
 /// How many well-formed items a list's payload holds. Does not descend, so
 /// nested lists cost nothing.
-pub(super) fn count_items(mut payload: &[u8]) -> Result<usize, alloy_rlp::Error> {
+pub(in crate::rlpx) fn count_items(mut payload: &[u8]) -> Result<usize, alloy_rlp::Error> {
     let mut count = 0;
     while !payload.is_empty() {
         let header = Header::decode(&mut payload)?;

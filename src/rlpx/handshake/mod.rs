@@ -34,6 +34,7 @@ use crate::rlpx::random::{random_bytes, random_secret_key};
 
 pub use ack::AckBody;
 pub use auth::AuthBody;
+pub(in crate::rlpx) use auth::count_items;
 pub use initiator::AuthSent;
 pub use responder::{Answered, AwaitingAuth};
 pub use secrets::{Role, Secrets};
