@@ -1,1 +1,26 @@
-//! The archive format and its algorithms: leaf, pack, segment, calendar, state, delta, head.
+//! The archive format and its algorithms.
+//!
+//! Always true:
+//! - The state is a function of the set of envelopes and the watermark: order
+//!   of arrival, duplicates, times of sealing, merges and crashes never show.
+//! - Everything here is pure over blocks; files and locks are.
+//!
+//! From the leaves up: [`key`] and [`sums`] say what a record is and amounts to,
+//! [`splitter`] where sorted records are cut, [`leaf`], [`pack`] and [`builder`]
+//! make a bucket into a segment, [`watermark`] says which buckets are closed.
+
+pub mod builder;
+pub mod cbor;
+pub mod error;
+pub mod head;
+pub mod key;
+pub mod leaf;
+pub mod pack;
+pub mod splitter;
+pub mod sums;
+#[doc(hidden)]
+pub mod testing;
+pub mod walk;
+pub mod watermark;
+
+pub use error::ArchiveError;

@@ -1,0 +1,141 @@
+//! What a set of envelopes amounts to, whatever tree holds it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+
+use crate::whisper::EnvelopeHash;
+
+/// The sum of a set's envelope hashes modulo 2^256, each hash read as a
+/// big-endian number. With the count it identifies a set against everyone who
+/// does not forge hashes; it adds where sets are disjoint.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of the union of two disjoint sets.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let mut carry = 0u16;
+        let mut sum = [0; 32];
+        for at in (0..32).rev() {
+            let digit = u16::from(self.0[at]) + u16::from(other.0[at]) + carry;
+            let [high, low] = digit.to_be_bytes();
+            sum[at] = low;
+            carry = u16::from(high);
+        }
+        Self(sum)
+    }
+
+    /// The fingerprint of a set less a subset of it.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        let mut complement = other.0;
+        complement.iter_mut().for_each(|byte| *byte = !*byte);
+        let mut one = [0; 32];
+        one[31] = 1;
+        self.plus(Self(complement)).plus(Self(one))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({})", hex::encode(self.0))
+    }
+}
+
+/// Count, bytes and fingerprint of a set of envelopes: what every link to a
+/// subtree carries beside its CID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "SumsCbor", into = "SumsCbor")]
+pub struct Sums {
+    /// Number of envelopes.
+    pub count: u64,
+    /// Sum of the lengths of their RLP.
+    pub bytes: u64,
+    /// Sum of their hashes.
+    pub fingerprint: Fingerprint,
+}
+
+/// `[count, bytes, fingerprint (32 bytes)]`.
+type SumsCbor = (u64, u64, ByteArray<32>);
+
+impl From<SumsCbor> for Sums {
+    fn from((count, bytes, fingerprint): SumsCbor) -> Self {
+        Self {
+            count,
+            bytes,
+            fingerprint: Fingerprint(fingerprint.into_array()),
+        }
+    }
+}
+
+impl From<Sums> for SumsCbor {
+    fn from(sums: Sums) -> Self {
+        (sums.count, sums.bytes, ByteArray::new(sums.fingerprint.0))
+    }
+}
+
+impl Sums {
+    /// The sums of one envelope of `len` bytes.
+    pub fn of_one(len: usize, hash: EnvelopeHash) -> Self {
+        Self {
+            count: 1,
+            bytes: len as u64,
+            fingerprint: Fingerprint(hash.0),
+        }
+    }
+
+    /// The sums of the union of two disjoint sets. Wraps, because figures from
+    /// a forged block are added before they are compared.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_add(other.count),
+            bytes: self.bytes.wrapping_add(other.bytes),
+            fingerprint: self.fingerprint.plus(other.fingerprint),
+        }
+    }
+
+    /// The sums of a set less a subset of it.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_sub(other.count),
+            bytes: self.bytes.wrapping_sub(other.bytes),
+            fingerprint: self.fingerprint.minus(other.fingerprint),
+        }
+    }
+}
+
+impl std::iter::Sum for Sums {
+    fn sum<I: Iterator<Item = Self>>(sums: I) -> Self {
+        sums.fold(Self::default(), Self::plus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_carries_and_wraps() {
+        let ones = Fingerprint([0xff; 32]);
+        let mut one = [0; 32];
+        one[31] = 1;
+        assert_eq!(ones.plus(Fingerprint(one)), Fingerprint::default());
+        assert_eq!(Fingerprint::default().minus(Fingerprint(one)), ones);
+    }
+
+    proptest! {
+        #[test]
+        fn fingerprints_add_in_any_order_and_subtract(a: [u8; 32], b: [u8; 32], c: [u8; 32]) {
+            let (a, b, c) = (Fingerprint(a), Fingerprint(b), Fingerprint(c));
+            prop_assert_eq!(a.plus(b).plus(c), c.plus(a).plus(b));
+            prop_assert_eq!(a.plus(b).minus(b), a);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Made-up records for the tests of this module.
+
+use super::key::Key;
+use super::leaf::Record;
+use crate::time::{Expiry, Ttl, UnixSeconds};
+use crate::whisper::{Envelope, Topic};
+
+/// An envelope of the topic `[topic; 4]` sent at `sent`, with `data` bytes of
+/// data that differ by topic and time.
+pub fn envelope(topic: u8, sent: u32, data: usize) -> Envelope {
+    let fill: Vec<u8> = (0..data).map(|at| (at % 251) as u8 ^ topic).collect();
+    let ttl = Ttl(50);
+    Envelope::new(
+        Expiry::of(UnixSeconds(sent), ttl),
+        ttl,
+        Topic([topic; 4]),
+        &fill,
+        7,
+    )
+}
+
+/// The record of [`envelope`].
+pub fn record(topic: u8, sent: u32, data: usize) -> Record {
+    record_of(&envelope(topic, sent, data))
+}
+
+/// The record of any envelope.
+pub fn record_of(envelope: &Envelope) -> Record {
+    Record {
+        key: Key::from(envelope),
+        bytes: envelope.rlp().clone(),
+    }
+}
+
+/// `count` records over `topics` topics and the seconds from `from` to `to`,
+/// from a seed, unsorted, with lengths like those of real traffic.
+pub fn traffic(seed: u64, count: usize, topics: u32, from: u32, to: u32) -> Vec<Record> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) as u32
+    };
+    (0..count)
+        .map(|at| {
+            // Squaring the draw makes low topics popular, as in real traffic.
+            let draw = u64::from(next());
+            let popular = (draw * draw) >> 32;
+            let topic = ((popular * u64::from(topics)) >> 32) as u32;
+            let sent = from + next() % (to - from);
+            let len = 100 + (next() % 40) * (next() % 40);
+            let mut data = vec![0; len as usize];
+            for chunk in data.chunks_mut(4) {
+                chunk.copy_from_slice(&next().to_le_bytes()[..chunk.len()]);
+            }
+            let ttl = Ttl(50);
+            record_of(&Envelope::new(
+                Expiry::of(UnixSeconds(sent), ttl),
+                ttl,
+                Topic(topic.wrapping_mul(0x9e37_79b1).to_be_bytes()),
+                &data,
+                at as u64,
+            ))
+        })
+        .collect()
+}
