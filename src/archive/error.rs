@@ -42,6 +42,9 @@ pub enum ArchiveError {
         /// Root that the records make.
         canonical: Cid,
     },
+    /// A record waiting to be sealed could not be read back.
+    #[error("cannot read an envelope that waits to be sealed")]
+    Pending(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A head whose signature or fields do not hold.
     #[error("head {cid}: {source}")]
     Head {
@@ -83,7 +86,7 @@ impl ArchiveError {
             | Self::NotAsLinked { cid }
             | Self::NotCanonical { cid, .. }
             | Self::Head { cid, .. } => Some(cid),
-            Self::Block(BlockError::Corrupt { .. } | BlockError::Io { .. }) => None,
+            Self::Block(BlockError::Corrupt { .. } | BlockError::Io { .. }) | Self::Pending(_) => None,
         }
     }
 }

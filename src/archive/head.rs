@@ -27,9 +27,9 @@ pub const FORMAT_VERSION: u16 = 1;
 /// Largest head in bytes.
 pub const MAX_HEAD_LEN: usize = 1_024;
 
-/// Most deltas a head may list as open: an hour of five-minute seals is 12; a
-/// forced seal each minute still fits. A seal that would pass it folds the open
-/// deltas into one.
+/// Most deltas a head may list as open, so that a head stays under 1 KiB. The
+/// seal that would pass it folds them into one; an hour of five-minute seals
+/// folds once.
 pub const MAX_OPEN: usize = 8;
 
 /// Most other heads one head may name as merged.
@@ -141,7 +141,7 @@ impl Head {
             RecoverableSignature::sign_ecdsa_recoverable(digest, secret).serialize_compact();
         let mut sig = [0; 65];
         sig[..64].copy_from_slice(&rs);
-        sig[64] = u8::try_from(v.to_u8()).unwrap_or_default();
+        sig[64] = v.to_u8();
         cbor.sig = Some(ByteArray::new(sig));
         let block = cbor::encode(&cbor);
         if block.bytes().len() > MAX_HEAD_LEN {

@@ -10,16 +10,19 @@
 //! make a bucket into a segment, [`watermark`] says which buckets are closed.
 
 pub mod builder;
+pub mod calendar;
 pub mod cbor;
 pub mod error;
 pub mod head;
 pub mod key;
 pub mod leaf;
+pub mod merge;
 pub mod pack;
 pub mod splitter;
 pub mod sums;
 #[doc(hidden)]
 pub mod testing;
+pub mod topics;
 pub mod walk;
 pub mod watermark;
 

@@ -26,7 +26,7 @@ pub const MAX_UNITS: u64 = 128;
 /// 1 up to 4 units, then `exp(-((k - 4) / 30)^2)` rounded down, 0 at 128. The
 /// mean is about 31 units. Generated once; the figures, not the formula, are
 /// the format.
-pub const SURVIVAL: [u32; MAX_UNITS as usize + 1] = [
+pub const SURVIVAL: [u32; 129] = [
     0xffff_ffff,
     0xffff_ffff,
     0xffff_ffff,

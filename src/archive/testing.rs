@@ -8,7 +8,7 @@ use crate::whisper::{Envelope, Topic};
 /// An envelope of the topic `[topic; 4]` sent at `sent`, with `data` bytes of
 /// data that differ by topic and time.
 pub fn envelope(topic: u8, sent: u32, data: usize) -> Envelope {
-    let fill: Vec<u8> = (0..data).map(|at| (at % 251) as u8 ^ topic).collect();
+    let fill: Vec<u8> = (0..data).map(|at| u8::try_from(at % 251).unwrap_or(0) ^ topic).collect();
     let ttl = Ttl(50);
     Envelope::new(
         Expiry::of(UnixSeconds(sent), ttl),
@@ -40,14 +40,14 @@ pub fn traffic(seed: u64, count: usize, topics: u32, from: u32, to: u32) -> Vec<
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 16) as u32
+        u32::try_from((state >> 16) & 0xffff_ffff).unwrap_or(0)
     };
     (0..count)
         .map(|at| {
             // Squaring the draw makes low topics popular, as in real traffic.
             let draw = u64::from(next());
             let popular = (draw * draw) >> 32;
-            let topic = ((popular * u64::from(topics)) >> 32) as u32;
+            let topic = u32::try_from((popular * u64::from(topics)) >> 32).unwrap_or(0);
             let sent = from + next() % (to - from);
             let len = 100 + (next() % 40) * (next() % 40);
             let mut data = vec![0; len as usize];
