@@ -72,7 +72,12 @@ pub struct CalendarNode {
 impl CalendarNode {
     /// A node without children.
     pub fn new(level: Level) -> Self {
-        Self { level, children: BTreeMap::new(), open: None, topics: None }
+        Self {
+            level,
+            children: BTreeMap::new(),
+            open: None,
+            topics: None,
+        }
     }
 
     /// What lies below the node.
@@ -112,9 +117,9 @@ impl CalendarNode {
         if level == Level::Month {
             node.open = match fields.remove("open") {
                 None => None,
-                Some(Ipld::Integer(day)) => Some(
-                    u16::try_from(day).map_err(|_| shape("open day is no day of a month"))?,
-                ),
+                Some(Ipld::Integer(day)) => {
+                    Some(u16::try_from(day).map_err(|_| shape("open day is no day of a month"))?)
+                }
                 Some(_) => return Err(shape("open day is no number")),
             };
             node.topics = match fields.remove("topics") {
@@ -185,8 +190,14 @@ fn sums_to_ipld(sums: Sums) -> Ipld {
 }
 
 fn sums_from_ipld(value: Ipld) -> Option<Sums> {
-    let Ipld::List(fields) = value else { return None };
-    let [Ipld::Integer(count), Ipld::Integer(bytes), Ipld::Bytes(fingerprint)] = fields.as_slice()
+    let Ipld::List(fields) = value else {
+        return None;
+    };
+    let [
+        Ipld::Integer(count),
+        Ipld::Integer(bytes),
+        Ipld::Bytes(fingerprint),
+    ] = fields.as_slice()
     else {
         return None;
     };
@@ -231,7 +242,11 @@ impl<'s> CalendarReader<'s> {
             None => None,
             Some(cid) => Some(CalendarNode::read(Level::State, &source.get(cid)?, None)?),
         };
-        Ok(Self { source, root, month: None })
+        Ok(Self {
+            source,
+            root,
+            month: None,
+        })
     }
 
     /// The root node, `None` for the empty state.
@@ -241,7 +256,10 @@ impl<'s> CalendarReader<'s> {
 
     /// What the whole tree holds.
     pub fn sums(&self) -> Sums {
-        self.root.as_ref().map(CalendarNode::sums).unwrap_or_default()
+        self.root
+            .as_ref()
+            .map(CalendarNode::sums)
+            .unwrap_or_default()
     }
 
     /// The node of one month.
@@ -254,12 +272,18 @@ impl<'s> CalendarReader<'s> {
     }
 
     fn fetch_month(&self, month: Month) -> Result<Option<CalendarNode>, ArchiveError> {
-        let year = self.root.as_ref().and_then(|root| root.children.get(&month.year));
+        let year = self
+            .root
+            .as_ref()
+            .and_then(|root| root.children.get(&month.year));
         let Some(year) = year else { return Ok(None) };
         let year = CalendarNode::fetch(self.source, Level::Year, *year)?;
-        let Some(child) = year.children.get(&u16::from(month.month)) else { return Ok(None) };
+        let Some(child) = year.children.get(&u16::from(month.month)) else {
+            return Ok(None);
+        };
         let node = CalendarNode::fetch(self.source, Level::Month, *child)?;
-        let is_day = |day: &u16| u8::try_from(*day).is_ok_and(|d| Day::from_date(month, d).is_some());
+        let is_day =
+            |day: &u16| u8::try_from(*day).is_ok_and(|d| Day::from_date(month, d).is_some());
         if !node.children.keys().all(is_day) {
             return Err(ArchiveError::NotAsLinked { cid: child.cid });
         }
@@ -271,13 +295,20 @@ impl<'s> CalendarReader<'s> {
         let source = self.source;
         let (month, number) = day.date();
         let number = u16::from(number);
-        let Some(node) = self.month(month)? else { return Ok(None) };
-        let Some(child) = node.children.get(&number) else { return Ok(None) };
+        let Some(node) = self.month(month)? else {
+            return Ok(None);
+        };
+        let Some(child) = node.children.get(&number) else {
+            return Ok(None);
+        };
         if node.open != Some(number) {
             return Ok(Some(DayBucket::Closed(*child)));
         }
         let open = CalendarNode::fetch(source, Level::OpenDay, *child)?;
-        let hours = open.children.into_iter().map(|(h, s)| (Hour(day.0 * 24 + u32::from(h)), s));
+        let hours = open
+            .children
+            .into_iter()
+            .map(|(h, s)| (Hour(day.0 * 24 + u32::from(h)), s));
         Ok(Some(DayBucket::Open(hours.collect())))
     }
 
@@ -300,8 +331,10 @@ impl<'s> CalendarReader<'s> {
         mut visit: impl FnMut(Day, DayBucket) -> Result<(), E>,
     ) -> Result<(), E> {
         for (month, _) in self.months()? {
-            let days: Vec<u16> =
-                self.month(month)?.map(|m| m.children.keys().copied().collect()).unwrap_or_default();
+            let days: Vec<u16> = self
+                .month(month)?
+                .map(|m| m.children.keys().copied().collect())
+                .unwrap_or_default();
             for number in days {
                 let number = u8::try_from(number).expect("a decoded day is 1 to 31");
                 let day = Day::from_date(month, number).expect("a month read here has real days");
@@ -320,7 +353,14 @@ mod tests {
 
     fn child(n: u8) -> Child {
         let block = Block::new(Codec::Raw, vec![n]);
-        Child { cid: *block.cid(), sums: Sums { count: u64::from(n), bytes: 100, ..Sums::default() } }
+        Child {
+            cid: *block.cid(),
+            sums: Sums {
+                count: u64::from(n),
+                bytes: 100,
+                ..Sums::default()
+            },
+        }
     }
 
     fn month() -> CalendarNode {
@@ -334,10 +374,19 @@ mod tests {
 
     #[test]
     fn decode_is_the_inverse_of_encode() {
-        let day = CalendarNode { children: [(0, child(1)), (23, child(9))].into(), ..CalendarNode::new(Level::OpenDay) };
-        let state = CalendarNode { children: [(2018, child(1))].into(), ..CalendarNode::new(Level::State) };
+        let day = CalendarNode {
+            children: [(0, child(1)), (23, child(9))].into(),
+            ..CalendarNode::new(Level::OpenDay)
+        };
+        let state = CalendarNode {
+            children: [(2018, child(1))].into(),
+            ..CalendarNode::new(Level::State)
+        };
         for node in [month(), day, state] {
-            assert_eq!(CalendarNode::decode(node.level, node.encode().bytes()), Ok(node));
+            assert_eq!(
+                CalendarNode::decode(node.level, node.encode().bytes()),
+                Ok(node)
+            );
         }
     }
 
@@ -353,19 +402,58 @@ mod tests {
     #[test]
     fn nodes_that_cannot_be_are_refused() {
         let refused = |level, node: &CalendarNode| {
-            assert!(CalendarNode::decode(level, node.encode().bytes()).is_err(), "{node:?}");
+            assert!(
+                CalendarNode::decode(level, node.encode().bytes()).is_err(),
+                "{node:?}"
+            );
         };
-        refused(Level::Month, &CalendarNode { children: BTreeMap::new(), open: None, ..month() });
-        refused(Level::Month, &CalendarNode { open: Some(15), ..month() });
-        refused(Level::Month, &CalendarNode { children: [(30, child(3))].into(), ..month() });
-        refused(Level::Month, &CalendarNode { children: [(32, child(3))].into(), open: None, ..month() });
-        refused(Level::Month, &CalendarNode { children: [(0, child(3))].into(), open: None, ..month() });
+        refused(
+            Level::Month,
+            &CalendarNode {
+                children: BTreeMap::new(),
+                open: None,
+                ..month()
+            },
+        );
+        refused(
+            Level::Month,
+            &CalendarNode {
+                open: Some(15),
+                ..month()
+            },
+        );
+        refused(
+            Level::Month,
+            &CalendarNode {
+                children: [(30, child(3))].into(),
+                ..month()
+            },
+        );
+        refused(
+            Level::Month,
+            &CalendarNode {
+                children: [(32, child(3))].into(),
+                open: None,
+                ..month()
+            },
+        );
+        refused(
+            Level::Month,
+            &CalendarNode {
+                children: [(0, child(3))].into(),
+                open: None,
+                ..month()
+            },
+        );
         refused(Level::Year, &month());
         refused(Level::State, &month());
         let mut empty = month();
         empty.children.insert(2, child(0));
         refused(Level::Month, &empty);
-        let year_13 = CalendarNode { children: [(13, child(3))].into(), ..CalendarNode::new(Level::Year) };
+        let year_13 = CalendarNode {
+            children: [(13, child(3))].into(),
+            ..CalendarNode::new(Level::Year)
+        };
         refused(Level::Year, &year_13);
     }
 }

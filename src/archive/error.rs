@@ -86,7 +86,7 @@ impl ArchiveError {
             | Self::NotAsLinked { cid }
             | Self::NotCanonical { cid, .. }
             | Self::Head { cid, .. } => Some(cid),
-            Self::Block(BlockError::Corrupt { .. } | BlockError::Io { .. }) | Self::Pending(_) => None,
+            Self::Block(_) | Self::Pending(_) => None,
         }
     }
 }

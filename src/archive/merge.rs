@@ -88,8 +88,13 @@ pub fn unite<S: BlockSink + ?Sized>(
 }
 
 fn smallest(heads: &[Option<Key>], except: Option<usize>) -> Option<(usize, Key)> {
-    let others = heads.iter().enumerate().filter(|(at, _)| Some(*at) != except);
-    others.filter_map(|(at, key)| key.map(|key| (at, key))).min_by_key(|(_, key)| *key)
+    let others = heads
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| Some(*at) != except);
+    others
+        .filter_map(|(at, key)| key.map(|key| (at, key)))
+        .min_by_key(|(_, key)| *key)
 }
 
 /// Reads the bytes of a record that waits outside any block.
@@ -105,7 +110,10 @@ pub struct PendingRun<'r, T> {
 impl<'r, T: Copy> PendingRun<'r, T> {
     /// A run over `pending`, sorted strictly by key.
     pub fn new(pending: &'r [(Key, T)], read: ReadPending<'r, T>) -> Self {
-        Self { pending: pending.iter(), read }
+        Self {
+            pending: pending.iter(),
+            read,
+        }
     }
 }
 
@@ -115,8 +123,13 @@ impl<T: Copy> SortedRecords for PendingRun<'_, T> {
     }
 
     fn take(&mut self) -> Result<Option<Record>, ArchiveError> {
-        let Some((key, at)) = self.pending.next() else { return Ok(None) };
-        Ok(Some(Record { key: *key, bytes: (self.read)(*at)? }))
+        let Some((key, at)) = self.pending.next() else {
+            return Ok(None);
+        };
+        Ok(Some(Record {
+            key: *key,
+            bytes: (self.read)(*at)?,
+        }))
     }
 }
 
@@ -176,12 +189,16 @@ impl<'s> SegmentRun<'s> {
     /// Makes the next leaf the current entry, unless records are at hand.
     fn advance(&mut self) -> Result<(), ArchiveError> {
         while self.records.as_slice().is_empty() && self.entry.is_none() {
-            let Some(entry) = self.walk.next().transpose()? else { return Ok(()) };
+            let Some(entry) = self.walk.next().transpose()? else {
+                return Ok(());
+            };
             if self.range == TimeRange::ALL {
                 self.entry = Some(entry);
-            } else if entry.runs.iter().any(|run| {
-                run.first <= self.range.to() && self.range.from() <= run.last
-            }) {
+            } else if entry
+                .runs
+                .iter()
+                .any(|run| run.first <= self.range.to() && self.range.from() <= run.last)
+            {
                 self.load(&entry)?;
             }
         }
@@ -222,8 +239,14 @@ impl SortedRecords for SegmentRun<'_> {
     }
 
     fn take_leaf(&mut self) -> Result<Option<(LeafEntry, Option<Block>)>, ArchiveError> {
-        let Some(entry) = self.entry.take() else { return Ok(None) };
-        let block = if self.in_place { None } else { Some(self.source.get(&entry.cid)?) };
+        let Some(entry) = self.entry.take() else {
+            return Ok(None);
+        };
+        let block = if self.in_place {
+            None
+        } else {
+            Some(self.source.get(&entry.cid)?)
+        };
         Ok(Some((entry, block)))
     }
 
@@ -251,14 +274,21 @@ pub fn drop_known<T>(
         let candidates = at..until.max(at);
         at = candidates.end;
         let possible = |key: &Key| {
-            entry.run_of(key.topic).is_some_and(|r| r.first <= key.sent && key.sent <= r.last)
+            entry
+                .run_of(key.topic)
+                .is_some_and(|r| r.first <= key.sent && key.sent <= r.last)
         };
-        if !keys[candidates.clone()].iter().any(|(key, _)| possible(key)) {
+        if !keys[candidates.clone()]
+            .iter()
+            .any(|(key, _)| possible(key))
+        {
             continue;
         }
         let records = decode_leaf_as(&source.get(&entry.cid)?, &entry)?;
         for at in candidates {
-            known[at] = records.binary_search_by_key(&keys[at].0, |record| record.key).is_ok();
+            known[at] = records
+                .binary_search_by_key(&keys[at].0, |record| record.key)
+                .is_ok();
         }
     }
     let mut known = known.into_iter();
@@ -274,20 +304,12 @@ mod tests {
 
     use super::*;
     use crate::archive::builder::Discard;
-    use crate::archive::testing::traffic;
-    use crate::blocks::memory::MemoryStore;
+    use crate::archive::testing::{store_segment, traffic};
+    use crate::blocks::MemoryStore;
     use crate::blocks::{BlockStore, Group, Reuse};
 
     fn store(records: &[Record], blocks: &MemoryStore) -> Option<SegmentRef> {
-        let pending: Vec<_> = records.iter().map(|r| (r.key, &r.bytes)).collect();
-        let read = |bytes: &Bytes| Ok(bytes.clone());
-        let mut writer = blocks.begin(Group::Day(0), Reuse::Nothing).unwrap();
-        let mut runs: Vec<Box<dyn SortedRecords>> = vec![Box::new(PendingRun::new(&pending, &read))];
-        let segment = unite(&mut runs, &mut *writer).unwrap();
-        if let Some(segment) = segment {
-            writer.commit(&segment.cid).unwrap();
-        }
-        segment
+        store_segment(records, blocks, Group::Day(0)).unwrap()
     }
 
     fn sorted(mut records: Vec<Record>) -> Vec<Record> {
@@ -373,7 +395,11 @@ mod tests {
         let blocks = MemoryStore::default();
         let all = sorted(traffic(9, 400, 10, 0, 86_400));
         let segment = store(&all, &blocks).unwrap();
-        let range = TimeRange::new(crate::time::UnixSeconds(3_600), crate::time::UnixSeconds(7_199)).unwrap();
+        let range = TimeRange::new(
+            crate::time::UnixSeconds(3_600),
+            crate::time::UnixSeconds(7_199),
+        )
+        .unwrap();
         let mut run = SegmentRun::new(&blocks, segment).sent_in(range);
         let mut found = Vec::new();
         while let Some(key) = run.peek().unwrap() {
@@ -381,7 +407,10 @@ mod tests {
             assert_eq!(record.key, key);
             found.push(record);
         }
-        let expected: Vec<_> = all.into_iter().filter(|r| range.contains(r.key.sent)).collect();
+        let expected: Vec<_> = all
+            .into_iter()
+            .filter(|r| range.contains(r.key.sent))
+            .collect();
         assert_eq!(found, expected);
     }
 }

@@ -1,14 +1,20 @@
 //! Made-up records for the tests of this module.
 
+use super::ArchiveError;
+use super::builder::SegmentRef;
 use super::key::Key;
 use super::leaf::Record;
+use super::merge::{PendingRun, SortedRecords, unite};
+use crate::blocks::{BlockStore, Group, Reuse};
 use crate::time::{Expiry, Ttl, UnixSeconds};
 use crate::whisper::{Envelope, Topic};
 
 /// An envelope of the topic `[topic; 4]` sent at `sent`, with `data` bytes of
 /// data that differ by topic and time.
 pub fn envelope(topic: u8, sent: u32, data: usize) -> Envelope {
-    let fill: Vec<u8> = (0..data).map(|at| u8::try_from(at % 251).unwrap_or(0) ^ topic).collect();
+    let fill: Vec<u8> = (0..data)
+        .map(|at| u8::try_from(at % 251).unwrap_or(0) ^ topic)
+        .collect();
     let ttl = Ttl(50);
     Envelope::new(
         Expiry::of(UnixSeconds(sent), ttl),
@@ -64,4 +70,26 @@ pub fn traffic(seed: u64, count: usize, topics: u32, from: u32, to: u32) -> Vec<
             ))
         })
         .collect()
+}
+
+/// Stores the segment of `records`, in any order, as a file of `group`.
+pub fn store_segment(
+    records: &[Record],
+    blocks: &dyn BlockStore,
+    group: Group,
+) -> Result<Option<SegmentRef>, ArchiveError> {
+    let mut pending: Vec<_> = records.iter().map(|r| (r.key, &r.bytes)).collect();
+    pending.sort_unstable_by_key(|(key, _)| *key);
+    pending.dedup_by_key(|(key, _)| *key);
+    let read = |bytes: &bytes::Bytes| Ok(bytes.clone());
+    let mut writer = blocks.begin(group, Reuse::Nothing)?;
+    let segment = {
+        let mut runs: Vec<Box<dyn SortedRecords>> =
+            vec![Box::new(PendingRun::new(&pending, &read))];
+        unite(&mut runs, &mut *writer)?
+    };
+    if let Some(segment) = segment {
+        writer.commit(&segment.cid)?;
+    }
+    Ok(segment)
 }

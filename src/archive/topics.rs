@@ -107,7 +107,9 @@ impl TopicNode {
 
     /// The line of a topic; `None` proves its absence from this node.
     pub fn line(&self, topic: Topic) -> Option<&TopicLine> {
-        let Self::Lines(lines) = self else { return None };
+        let Self::Lines(lines) = self else {
+            return None;
+        };
         let at = lines.binary_search_by_key(&topic, |line| line.topic).ok()?;
         lines.get(at)
     }
@@ -115,7 +117,9 @@ impl TopicNode {
     /// The child that would hold a topic; `None` where the topic sorts before
     /// the node, or the node has lines.
     pub fn child_for(&self, topic: Topic) -> Option<(Topic, Cid)> {
-        let Self::Nodes { children, .. } = self else { return None };
+        let Self::Nodes { children, .. } = self else {
+            return None;
+        };
         let after = children.partition_point(|(first, _)| *first <= topic);
         children.get(after.checked_sub(1)?).copied()
     }
@@ -140,14 +144,22 @@ impl TopicNode {
                     (ByteArray::new(line.topic.0), fields)
                 });
                 let topics = topics.collect();
-                NodeCbor { level: 0, leaves: Some(leaves), topics: Some(topics), nodes: None }
+                NodeCbor {
+                    level: 0,
+                    leaves: Some(leaves),
+                    topics: Some(topics),
+                    nodes: None,
+                }
             }
             Self::Nodes { level, children } => NodeCbor {
                 level: *level,
                 leaves: None,
                 topics: None,
                 nodes: Some(
-                    children.iter().map(|(topic, cid)| (ByteArray::new(topic.0), *cid)).collect(),
+                    children
+                        .iter()
+                        .map(|(topic, cid)| (ByteArray::new(topic.0), *cid))
+                        .collect(),
                 ),
             },
         })
@@ -157,10 +169,17 @@ impl TopicNode {
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let shape = |what: &str| CborError::Shape(what.to_owned());
         let node = match cbor::decode::<NodeCbor>(bytes)? {
-            NodeCbor { level: 0, leaves: Some(leaves), topics: Some(topics), nodes: None } => {
+            NodeCbor {
+                level: 0,
+                leaves: Some(leaves),
+                topics: Some(topics),
+                nodes: None,
+            } => {
                 let lines = topics
                     .into_iter()
-                    .map(|(topic, fields)| line_from_cbor(Topic(topic.into_array()), &fields, &leaves))
+                    .map(|(topic, fields)| {
+                        line_from_cbor(Topic(topic.into_array()), &fields, &leaves)
+                    })
                     .collect::<Option<_>>();
                 Self::Lines(lines.ok_or_else(|| shape("a topic's days are wrong"))?)
             }
@@ -170,8 +189,13 @@ impl TopicNode {
                 topics: None,
                 nodes: Some(nodes),
             } => {
-                let children = nodes.into_iter().map(|(t, cid)| (Topic(t.into_array()), cid));
-                Self::Nodes { level, children: children.collect() }
+                let children = nodes
+                    .into_iter()
+                    .map(|(t, cid)| (Topic(t.into_array()), cid));
+                Self::Nodes {
+                    level,
+                    children: children.collect(),
+                }
             }
             _ => return Err(shape("level does not fit the children")),
         };
@@ -182,14 +206,18 @@ impl TopicNode {
             Self::Nodes { children, .. } => {
                 !children.is_empty()
                     && children.windows(2).all(|pair| pair[0].0 < pair[1].0)
-                    && children.iter().all(|(_, cid)| Codec::of(cid) == Some(Codec::DagCbor))
+                    && children
+                        .iter()
+                        .all(|(_, cid)| Codec::of(cid) == Some(Codec::DagCbor))
             }
         };
         // Links out of order of first use, or unused, are another spelling.
         if sound && node.encode().bytes() == bytes {
             Ok(node)
         } else {
-            Err(shape("topic index node is empty, unsorted or not canonical"))
+            Err(shape(
+                "topic index node is empty, unsorted or not canonical",
+            ))
         }
     }
 
@@ -200,11 +228,15 @@ impl TopicNode {
         first: Option<Topic>,
     ) -> Result<Self, ArchiveError> {
         let cid = *block.cid();
-        let node = Self::decode(block.bytes())
-            .map_err(|source| ArchiveError::Node { cid, source })?;
+        let node =
+            Self::decode(block.bytes()).map_err(|source| ArchiveError::Node { cid, source })?;
         let fits = level.is_none_or(|level| node.level() == level)
             && first.is_none_or(|first| node.first() == first);
-        if fits { Ok(node) } else { Err(ArchiveError::NotAsLinked { cid }) }
+        if fits {
+            Ok(node)
+        } else {
+            Err(ArchiveError::NotAsLinked { cid })
+        }
     }
 }
 
@@ -217,11 +249,20 @@ fn line_from_cbor(topic: Topic, fields: &[u32], leaves: &[Cid]) -> Option<TopicL
                 None => None,
                 Some(at) => Some(*leaves.get(usize::try_from(at).ok()?)?),
             };
-            let day = u8::try_from(*day).ok().filter(|day| (1..=31).contains(day))?;
-            (*count > 0).then_some(TopicDay { day, count: *count, leaf })
+            let day = u8::try_from(*day)
+                .ok()
+                .filter(|day| (1..=31).contains(day))?;
+            (*count > 0).then_some(TopicDay {
+                day,
+                count: *count,
+                leaf,
+            })
         })
         .collect::<Option<Vec<_>>>()?;
-    let raw = days.iter().filter_map(|d| d.leaf).all(|leaf| Codec::of(&leaf) == Some(Codec::Raw));
+    let raw = days
+        .iter()
+        .filter_map(|d| d.leaf)
+        .all(|leaf| Codec::of(&leaf) == Some(Codec::Raw));
     let sorted = days.windows(2).all(|pair| pair[0].day < pair[1].day);
     (rest.is_empty() && !days.is_empty() && raw && sorted).then_some(TopicLine { topic, days })
 }
@@ -239,7 +280,10 @@ pub fn build_index<S: BlockSink + ?Sized>(
         .collect::<Result<Vec<_>, _>>()?;
     let mut builder = IndexBuilder::new(sink);
     while let Some(topic) = days.iter().filter_map(DayTopics::topic).min() {
-        let mut line = TopicLine { topic, days: Vec::new() };
+        let mut line = TopicLine {
+            topic,
+            days: Vec::new(),
+        };
         for day in &mut days {
             if day.topic() == Some(topic) {
                 line.days.push(day.take()?);
@@ -270,7 +314,11 @@ impl<'s> DayTopics<'s> {
     /// Takes the current topic, through all leaves it spans.
     fn take(&mut self) -> Result<TopicDay, ArchiveError> {
         let topic = self.topic();
-        let mut found = TopicDay { day: self.day, count: 0, leaf: None };
+        let mut found = TopicDay {
+            day: self.day,
+            count: 0,
+            leaf: None,
+        };
         let mut leaves = 0;
         while self.topic() == topic
             && let Some((entry, at)) = &mut self.entry
@@ -302,7 +350,12 @@ struct IndexBuilder<'s, S: BlockSink + ?Sized> {
 impl<'s, S: BlockSink + ?Sized> IndexBuilder<'s, S> {
     fn new(sink: &'s mut S) -> Self {
         let splitter = Splitter::new(LINES_UNIT, LINES_MAX);
-        Self { sink, lines: Vec::new(), splitter, levels: Vec::new() }
+        Self {
+            sink,
+            lines: Vec::new(),
+            splitter,
+            levels: Vec::new(),
+        }
     }
 
     fn push(&mut self, line: TopicLine) -> Result<(), BlockError> {
@@ -313,7 +366,10 @@ impl<'s, S: BlockSink + ?Sized> IndexBuilder<'s, S> {
         }
         let [a, b, c, d, ..] = keccak256(line.topic.0);
         self.lines.push(line);
-        if self.splitter.cuts_after(weight, u32::from_be_bytes([a, b, c, d])) {
+        if self
+            .splitter
+            .cuts_after(weight, u32::from_be_bytes([a, b, c, d]))
+        {
             self.close_lines()?;
         }
         Ok(())
@@ -321,7 +377,11 @@ impl<'s, S: BlockSink + ?Sized> IndexBuilder<'s, S> {
 
     fn close_lines(&mut self) -> Result<(), BlockError> {
         let lines = std::mem::take(&mut self.lines);
-        if lines.is_empty() { Ok(()) } else { self.push_node(0, &TopicNode::Lines(lines)) }
+        if lines.is_empty() {
+            Ok(())
+        } else {
+            self.push_node(0, &TopicNode::Lines(lines))
+        }
     }
 
     /// Stores a node and hands it to the level above it.
@@ -329,7 +389,8 @@ impl<'s, S: BlockSink + ?Sized> IndexBuilder<'s, S> {
         let block = node.encode();
         self.sink.take(&block)?;
         if self.levels.len() == above {
-            self.levels.push((Vec::new(), Splitter::new(PACK_UNIT, PACK_MAX_CHILDREN)));
+            self.levels
+                .push((Vec::new(), Splitter::new(PACK_UNIT, PACK_MAX_CHILDREN)));
         }
         if self.levels[above].1.must_cut_before(1) {
             self.close_level(above)?;
@@ -352,7 +413,9 @@ impl<'s, S: BlockSink + ?Sized> IndexBuilder<'s, S> {
         if children.is_empty() {
             return Ok(());
         }
-        let level = u8::try_from(index + 1).unwrap_or(u8::MAX).min(TOPICS_MAX_LEVEL);
+        let level = u8::try_from(index + 1)
+            .unwrap_or(u8::MAX)
+            .min(TOPICS_MAX_LEVEL);
         self.push_node(index + 1, &TopicNode::Nodes { level, children })
     }
 
@@ -375,9 +438,8 @@ impl<'s, S: BlockSink + ?Sized> IndexBuilder<'s, S> {
 mod tests {
     use super::*;
     use crate::archive::leaf::Record;
-    use crate::archive::merge::{PendingRun, SortedRecords, unite};
-    use crate::archive::testing::traffic;
-    use crate::blocks::memory::MemoryStore;
+    use crate::archive::testing::{store_segment, traffic};
+    use crate::blocks::MemoryStore;
     use crate::blocks::{BlockStore, Group, Reuse};
 
     fn month(blocks: &MemoryStore, per_day: usize) -> (Vec<(u8, SegmentRef)>, Vec<Vec<Record>>) {
@@ -386,13 +448,9 @@ mod tests {
         for day in 1..=5u8 {
             let mut records = traffic(u64::from(day), per_day, 300, 0, 86_400);
             records.sort_by_key(|r| r.key);
-            let pending: Vec<_> = records.iter().map(|r| (r.key, &r.bytes)).collect();
-            let read = |bytes: &bytes::Bytes| Ok(bytes.clone());
-            let mut writer = blocks.begin(Group::Day(day.into()), Reuse::Nothing).unwrap();
-            let mut runs: Vec<Box<dyn SortedRecords>> =
-                vec![Box::new(PendingRun::new(&pending, &read))];
-            let segment = unite(&mut runs, &mut *writer).unwrap().unwrap();
-            writer.commit(&segment.cid).unwrap();
+            let segment = store_segment(&records, blocks, Group::Day(day.into()))
+                .unwrap()
+                .unwrap();
             closed.push((day, segment));
             days.push(records);
         }
@@ -415,12 +473,18 @@ mod tests {
             let blocks = MemoryStore::default();
             let (closed, days) = month(&blocks, per_day);
             let mut writer = blocks.begin(Group::Calendar, Reuse::SameGroup).unwrap();
-            let root = build_index(&blocks, &closed, &mut *writer).unwrap().unwrap();
+            let root = build_index(&blocks, &closed, &mut *writer)
+                .unwrap()
+                .unwrap();
             writer.commit(&root).unwrap();
             let mut expected: BTreeMap<Topic, BTreeMap<u8, u32>> = BTreeMap::new();
             for (records, day) in days.iter().zip(1u8..) {
                 for record in records {
-                    *expected.entry(record.key.topic).or_default().entry(day).or_default() += 1;
+                    *expected
+                        .entry(record.key.topic)
+                        .or_default()
+                        .entry(day)
+                        .or_default() += 1;
                 }
             }
             let found: BTreeMap<Topic, BTreeMap<u8, u32>> = lines(&blocks, root, None)
@@ -436,14 +500,19 @@ mod tests {
         let blocks = MemoryStore::default();
         let (closed, days) = month(&blocks, 500);
         let mut writer = blocks.begin(Group::Calendar, Reuse::SameGroup).unwrap();
-        let root = build_index(&blocks, &closed, &mut *writer).unwrap().unwrap();
+        let root = build_index(&blocks, &closed, &mut *writer)
+            .unwrap()
+            .unwrap();
         writer.commit(&root).unwrap();
         let mut named = 0;
         for line in lines(&blocks, root, None) {
             for day in line.days {
                 let Some(leaf) = day.leaf else { continue };
-                let records = super::super::leaf::decode(blocks.get(&leaf).unwrap().bytes()).unwrap();
-                let of = |records: &[Record]| records.iter().filter(|r| r.key.topic == line.topic).count();
+                let records =
+                    super::super::leaf::decode(blocks.get(&leaf).unwrap().bytes()).unwrap();
+                let of = |records: &[Record]| {
+                    records.iter().filter(|r| r.key.topic == line.topic).count()
+                };
                 assert_eq!(of(&records), of(&days[usize::from(day.day) - 1]));
                 named += 1;
             }
@@ -455,7 +524,10 @@ mod tests {
     fn nodes_that_cannot_be_are_refused() {
         let leaf = *Block::new(Codec::Raw, vec![1]).cid();
         let day = |day, count, leaf| TopicDay { day, count, leaf };
-        let line = |topic, days| TopicLine { topic: Topic([topic; 4]), days };
+        let line = |topic, days| TopicLine {
+            topic: Topic([topic; 4]),
+            days,
+        };
         let sound = TopicNode::Lines(vec![
             line(1, vec![day(1, 5, Some(leaf)), day(2, 5, None)]),
             line(2, vec![day(1, 5, Some(leaf))]),
@@ -463,7 +535,10 @@ mod tests {
         assert_eq!(TopicNode::decode(sound.encode().bytes()), Ok(sound));
         for lines in [
             vec![],
-            vec![line(2, vec![day(1, 5, None)]), line(1, vec![day(1, 5, None)])],
+            vec![
+                line(2, vec![day(1, 5, None)]),
+                line(1, vec![day(1, 5, None)]),
+            ],
             vec![line(1, vec![])],
             vec![line(1, vec![day(1, 0, None)])],
             vec![line(1, vec![day(0, 1, None)])],
