@@ -11,6 +11,7 @@
 
 pub mod builder;
 pub mod calendar;
+pub mod calendar_edit;
 pub mod cbor;
 pub mod error;
 pub mod head;
@@ -18,6 +19,8 @@ pub mod key;
 pub mod leaf;
 pub mod merge;
 pub mod pack;
+pub mod parallel;
+pub mod seal;
 pub mod splitter;
 pub mod sums;
 #[doc(hidden)]
