@@ -111,6 +111,15 @@ impl FrameEncoder {
         if size > MAX_FRAME {
             return Err(MessageTooLarge { size });
         }
+        self.seal(size, out, |out| {
+            code.encode(out);
+            out.put_slice(payload);
+        });
+        Ok(())
+    }
+
+    /// Appends a frame whose body of `size` bytes `write` appends.
+    fn seal(&mut self, size: usize, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
         let padded = size.next_multiple_of(BLOCK);
         out.reserve(HEADER + padded + BLOCK);
 
@@ -123,13 +132,11 @@ impl FrameEncoder {
         out.put_slice(&self.mac.header_tag(header));
 
         let body = out.len();
-        code.encode(out);
-        out.put_slice(payload);
-        out.put_bytes(0, padded - size);
+        write(out);
+        out.resize(body + padded, 0);
         self.cipher.apply_keystream(&mut out[body..]);
         let tag = self.mac.body_tag(&out[body..]);
         out.put_slice(&tag);
-        Ok(())
     }
 
     #[cfg(test)]
@@ -298,4 +305,113 @@ impl Mac {
 fn half_digest(state: &Keccak256) -> [u8; BLOCK] {
     let digest: [u8; 32] = state.clone().finalize().into();
     std::array::from_fn(|i| digest[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pair() -> (FrameEncoder, FrameDecoder) {
+        (
+            FrameEncoder::new(&[1; 32], &[2; 32], Keccak256::new()),
+            FrameDecoder::new(&[1; 32], &[2; 32], Keccak256::new()),
+        )
+    }
+
+    #[test]
+    fn bodies_without_a_canonical_code_are_refused() {
+        use alloy_rlp::Error;
+        for (body, expected) in [
+            (&b""[..], FrameError::Empty),
+            (b"\x00", FrameError::Code(Error::LeadingZero)),
+            (b"\x81\x01", FrameError::Code(Error::NonCanonicalSingleByte)),
+            (b"\x82\x00\x80", FrameError::Code(Error::LeadingZero)),
+            (b"\xc0", FrameError::Code(Error::UnexpectedList)),
+            (b"\x81", FrameError::Code(Error::InputTooShort)),
+            (
+                b"\x89\x01\x00\x00\x00\x00\x00\x00\x00\x00",
+                FrameError::Code(Error::Overflow),
+            ),
+        ] {
+            let (mut encoder, mut decoder) = pair();
+            let mut wire = BytesMut::new();
+            encoder.seal(body.len(), &mut wire, |out| out.put_slice(body));
+            assert_eq!(decoder.decode(&mut wire), Err(expected), "{body:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_above_the_limit_is_refused_at_its_header() {
+        let (mut encoder, mut decoder) = pair();
+        decoder.set_limit(100);
+        let mut wire = BytesMut::new();
+        encoder.encode(16, &[0; 99], &mut wire).unwrap();
+        assert!(decoder.decode(&mut wire).unwrap().is_some());
+        encoder.encode(16, &[0; 100], &mut wire).unwrap();
+        wire.truncate(HEADER);
+        assert_eq!(
+            decoder.decode(&mut wire),
+            Err(FrameError::TooLarge {
+                size: 101,
+                most: 100
+            })
+        );
+    }
+
+    #[test]
+    fn an_announced_size_takes_no_memory() {
+        let (mut encoder, mut decoder) = pair();
+        let mut wire = BytesMut::new();
+        encoder
+            .encode(16, &vec![0; MAX_FRAME - 1], &mut wire)
+            .unwrap();
+        let mut arrived = BytesMut::from(&wire[..HEADER + 1]);
+        assert_eq!(decoder.decode(&mut arrived), Ok(None));
+        assert!(arrived.capacity() < 1_024);
+    }
+
+    #[test]
+    fn small_payloads_do_not_hold_the_read_buffer() {
+        let (mut encoder, mut decoder) = pair();
+        let mut wire = BytesMut::new();
+        encoder.encode(16, &[7; 100], &mut wire).unwrap();
+        encoder.encode(16, &[8; COPY_BELOW], &mut wire).unwrap();
+        let buffer = wire.as_ptr() as usize..wire.as_ptr() as usize + wire.len();
+        let small = decoder.decode(&mut wire).unwrap().unwrap();
+        let large = decoder.decode(&mut wire).unwrap().unwrap();
+        assert_eq!(&small.payload[..], [7; 100]);
+        assert_eq!(&large.payload[..], [8; COPY_BELOW]);
+        assert!(!buffer.contains(&(small.payload.as_ptr() as usize)));
+        assert!(buffer.contains(&(large.payload.as_ptr() as usize)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn frames_arrive_whatever_way_the_bytes_are_cut(
+            messages in proptest::collection::vec(
+                (any::<u64>(), proptest::collection::vec(any::<u8>(), 0..20_000)), 1..6),
+            cuts in proptest::collection::vec(1..9_000_usize, 1..8),
+        ) {
+            let (mut encoder, mut decoder) = pair();
+            let mut wire = BytesMut::new();
+            for (code, payload) in &messages {
+                encoder.encode(*code, payload, &mut wire).unwrap();
+            }
+            let (mut input, mut arrived) = (BytesMut::new(), Vec::new());
+            let mut cuts = cuts.iter().cycle();
+            while !wire.is_empty() {
+                let len = wire.len().min(*cuts.next().unwrap());
+                input.extend_from_slice(&wire.split_to(len));
+                while let Some(frame) = decoder.decode(&mut input).unwrap() {
+                    arrived.push((frame.code, frame.payload.to_vec()));
+                }
+            }
+            prop_assert_eq!(arrived, messages);
+            prop_assert!(input.is_empty());
+            prop_assert_eq!(encoder.mac_digest(), decoder.mac_digest());
+        }
+    }
 }

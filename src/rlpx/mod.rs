@@ -9,6 +9,7 @@ pub mod handshake;
 pub mod hello;
 pub mod identity;
 pub mod random;
+pub mod session;
 pub mod signature;
 pub mod snappy;
 
@@ -17,3 +18,4 @@ pub use disconnect::{DisconnectReason, PeerReason};
 pub use enode::{Enode, EnodeError};
 pub use hello::{Hello, HelloError};
 pub use identity::{KeyError, NodeId, NodeKey};
+pub use session::{LocalNode, Message, RemotePeer, SessionError};

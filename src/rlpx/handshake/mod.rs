@@ -19,6 +19,8 @@
 
 mod ack;
 mod auth;
+#[cfg(test)]
+mod hostile;
 mod initiator;
 mod packet;
 mod responder;
