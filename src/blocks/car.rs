@@ -21,7 +21,7 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 
 pub use self::read::CarReader;
-pub use self::scan::{Entry, Scan};
+pub use self::scan::Scan;
 pub use self::write::{CarWriter, write_car};
 use super::{BlockError, MAX_BLOCK_READ, check_cid};
 

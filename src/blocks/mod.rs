@@ -7,8 +7,8 @@
 //!   and durable, once its writer has committed, and not at all before.
 
 pub mod car;
+mod folder;
 mod memory;
-#[allow(dead_code)] // read back by the folder of files
 mod names;
 #[cfg(test)]
 mod suite;
@@ -20,6 +20,7 @@ pub use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
+pub use self::folder::{CarFolder, Checked, Finding};
 pub use self::memory::MemoryStore;
 
 /// Largest block this program writes: 1 MiB. Every IPFS implementation

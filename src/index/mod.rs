@@ -11,7 +11,7 @@
 //! sled's flush is no fsync, its young databases do not survive power cuts, and
 //! a killed process may find half a batch: hence the counts and sums checked at
 //! every opening, and no state here that is nowhere else. sled stands in
-//! [`store`] alone, so that another engine may take its place.
+//! one private module, so that another engine may take its place.
 
 mod rows;
 mod store;
@@ -42,7 +42,7 @@ pub struct Location {
     pub len: u32,
 }
 
-/// One block of a file about to be indexed.
+/// One block of a file, and where its bytes lie in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockAt {
     /// The block.

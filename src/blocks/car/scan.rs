@@ -5,19 +5,10 @@ use std::os::unix::fs::FileExt;
 
 use super::{CarError, MAX_HEADER, MAX_PREFIX, MAX_VARINT, parse_header, parse_prefix};
 use crate::blocks::Cid;
+use crate::index::BlockAt;
 
-/// Where one block lies in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The block its section claims to hold; its bytes were not looked at.
-    pub cid: Cid,
-    /// Where its bytes start, in bytes from the start of the file.
-    pub offset: u64,
-    /// How many they are.
-    pub len: u32,
-}
-
-/// The entries of a CAR file, in file order: one short read for each block.
+/// The blocks that the sections of a CAR file claim to hold, in file order: one
+/// short read for each, and none of their bytes.
 ///
 /// As with [`CarReader`](super::CarReader), it goes on after an error that
 /// leaves the next section known, and ends after any other.
@@ -62,7 +53,7 @@ impl<'a> Scan<'a> {
         &self.roots
     }
 
-    fn section(&mut self) -> Result<Option<Entry>, CarError> {
+    fn section(&mut self) -> Result<Option<BlockAt>, CarError> {
         let offset = self.offset;
         if offset >= self.len {
             return Ok(None);
@@ -76,7 +67,7 @@ impl<'a> Scan<'a> {
             return Err(CarError::Truncated { offset });
         }
         self.offset = end;
-        Ok(Some(Entry {
+        Ok(Some(BlockAt {
             cid: prefix.cid?,
             offset: body,
             len: u32::try_from(prefix.body).expect("a section is at most 2 MiB"),
@@ -85,7 +76,7 @@ impl<'a> Scan<'a> {
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Result<Entry, CarError>;
+    type Item = Result<BlockAt, CarError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {

@@ -25,7 +25,6 @@ impl<W: Write> CarWriter<W> {
 
     /// Starts a file whose root is not known yet: its header is zeros, which
     /// no reader accepts, until `one_root_header` takes their place.
-    #[allow(dead_code)] // the folder of files starts so
     pub(in crate::blocks) fn unrooted(output: W) -> io::Result<Self> {
         Self::with_header(output, &[0; ONE_ROOT_HEADER])
     }
