@@ -50,7 +50,7 @@ fn a_packet_is_refused_by_its_size_alone() {
 #[test]
 fn a_packet_whose_size_looks_like_the_plain_form_is_read() {
     // A size of 0x04.. starts as an unprefixed public key does.
-    for padding in [100, 299, 800, 900, 1_000] {
+    for padding in [100, 299, 800, 900, 980] {
         let mut auth = auth_with_padding(padding);
         assert_eq!(auth[0] == 4, padding >= 800, "{padding}");
         let last = auth.split_off(auth.len() - 1);
