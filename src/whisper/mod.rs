@@ -6,11 +6,15 @@ pub mod bloom;
 pub mod confirm;
 pub mod envelope;
 pub mod keys;
+pub mod known;
 pub mod message;
 pub mod mining;
 pub mod packet;
+pub mod peer;
+pub mod pool;
 pub mod pow;
 pub(crate) mod rlp;
+pub mod sift;
 pub mod status;
 pub mod topic;
 

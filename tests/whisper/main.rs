@@ -13,3 +13,4 @@ mod envelopes;
 mod fixture;
 mod messages;
 mod packets;
+mod peers;

@@ -1,0 +1,338 @@
+//! One peer's side of the conversation, as a state machine without a socket.
+//!
+//! Use: send [`Session::open`]; hand every packet to [`Session::receive`] and
+//! do what it says; call [`Session::relay`] now and then. A batch offered is
+//! acknowledged by calling [`Session::batch_stored`] once it is durable, or
+//! dropped in silence by [`Session::batch_failed`].
+//!
+//! Always true:
+//! - Nothing is acknowledged before the shell says it is durable.
+//! - A peer gets only what it asked for: enough work by *both* definitions, its
+//!   topics, alive, not ahead of time, and nothing it has.
+//! - What a peer must not send is not even parsed.
+//! - Each packet sent stays below what every peer accepts.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::time::UnixSeconds;
+use crate::whisper::admission::DEFAULT_MAX_MESSAGE_SIZE;
+use crate::whisper::bloom::Bloom;
+use crate::whisper::confirm::{BatchHash, EnvelopeFault, MessageResponse};
+use crate::whisper::known::KnownSet;
+use crate::whisper::packet::{Packet, PacketError, batch_hash, code, list_packet_len};
+use crate::whisper::pool::{Pool, Pooled, Sequence};
+use crate::whisper::pow::Pow;
+use crate::whisper::status::Status;
+use crate::whisper::{Envelope, EnvelopeHash};
+
+/// The Disconnect reason for everything a peer does wrong here: "subprotocol
+/// error", as geth gives.
+pub const SUBPROTOCOL_ERROR: u8 = 0x10;
+
+/// The largest packet every peer takes: 1 MiB unless its owner lowered it.
+pub const PACKET_LIMIT: usize = DEFAULT_MAX_MESSAGE_SIZE;
+
+/// Envelopes are gathered into packets up to this size, clear of
+/// [`PACKET_LIMIT`]: the reference forgets the list header and overshoots.
+pub const PACKET_TARGET: usize = PACKET_LIMIT - (16 << 10);
+
+/// Bytes passed on to one peer in one turn, so that a newcomer draining a full
+/// pool does not starve the others.
+pub const RELAY_TURN: usize = 4 << 20;
+
+/// A batch offered for storage, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchId(u64);
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The peer's status arrived: packets may be sent now.
+    Ready,
+    /// Store these, then call [`Session::batch_stored`].
+    Offer {
+        /// The batch to name then.
+        batch: BatchId,
+        /// Its envelopes, unjudged.
+        envelopes: Vec<Envelope>,
+    },
+    /// Answer this mail request (payload of packet 126).
+    AnswerMail(Bytes),
+    /// Mail for us, from a peer we trust.
+    Mail(Vec<Envelope>),
+    /// The end of an answer to a mail request (byte string of packet 125).
+    MailComplete(Bytes),
+    /// A batch sent to this peer arrived.
+    Acknowledged(BatchHash),
+    /// What was wrong in a batch sent to this peer.
+    Faults {
+        /// The batch.
+        batch: BatchHash,
+        /// Envelopes the peer did not take.
+        faults: Vec<EnvelopeFault>,
+    },
+}
+
+/// What a peer did wrong. Always answered by [`SUBPROTOCOL_ERROR`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Spoke before introducing itself.
+    #[error("packet {code} before the status")]
+    BeforeStatus {
+        /// The code sent.
+        code: u8,
+    },
+    /// A packet larger than any of its kind.
+    #[error("packet {code} of {len} bytes, more than {max}")]
+    TooLarge {
+        /// Packet code.
+        code: u8,
+        /// Its bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A packet that does not read.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+}
+
+/// What we say about ourselves and do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// The status we open with.
+    pub status: Status,
+    /// Whether mail requests are answered here.
+    pub is_mailserver: bool,
+}
+
+/// The conversation with one peer.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    status: Option<Status>,
+    pow: Pow,
+    bloom: Bloom,
+    known: KnownSet,
+    relayed: Sequence,
+    trusted: bool,
+    offered: HashMap<BatchId, BatchHash>,
+    last_batch: u64,
+}
+
+impl Session {
+    /// A conversation about to start.
+    pub fn new(config: SessionConfig) -> Self {
+        Self {
+            config,
+            status: None,
+            pow: Pow::ZERO,
+            bloom: Bloom::FULL,
+            known: KnownSet::default(),
+            relayed: Sequence::default(),
+            trusted: false,
+            offered: HashMap::new(),
+            last_batch: 0,
+        }
+    }
+
+    /// The first packet to send, without waiting for the peer's.
+    pub fn open(&self) -> Packet {
+        Packet::Status(self.config.status)
+    }
+
+    /// The peer's status, once it came.
+    pub fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
+    }
+
+    /// The least work the peer wants.
+    pub fn pow(&self) -> Pow {
+        self.pow
+    }
+
+    /// The topics the peer wants.
+    pub fn bloom(&self) -> Bloom {
+        self.bloom
+    }
+
+    /// Accept mail from this peer: it was asked for some.
+    pub fn trust(&mut self) {
+        self.trusted = true;
+    }
+
+    /// Batches offered and neither stored nor failed yet.
+    pub fn in_flight(&self) -> usize {
+        self.offered.len()
+    }
+
+    /// Takes one packet of the peer.
+    pub fn receive(&mut self, code: u8, payload: &Bytes) -> Result<Vec<Action>, Violation> {
+        // A list of envelopes may exceed the limit that its sender cannot know:
+        // geth passes a whole pool on in one packet. The frame bounds it.
+        let is_list = matches!(code, code::MESSAGES | code::P2P_MESSAGE);
+        if !is_list && payload.len() > PACKET_LIMIT {
+            return Err(Violation::TooLarge {
+                code,
+                len: payload.len(),
+                max: PACKET_LIMIT,
+            });
+        }
+        if self.status.is_none() {
+            if code != code::STATUS {
+                return Err(Violation::BeforeStatus { code });
+            }
+            let status = Status::decode(payload).map_err(PacketError::from)?;
+            self.pow = status.pow;
+            self.bloom = status.filter();
+            self.status = Some(status);
+            return Ok(vec![Action::Ready]);
+        }
+        if !self.may_send(code) {
+            return Ok(Vec::new());
+        }
+        let packet = Packet::decode(code, payload)?;
+        Ok(self.act(packet, payload).into_iter().collect())
+    }
+
+    /// Whether a packet of this code is worth reading; all else is ignored
+    /// unread, as in the reference.
+    fn may_send(&self, code: u8) -> bool {
+        match code {
+            code::REQUEST => self.config.is_mailserver,
+            code::REQUEST_COMPLETE | code::P2P_MESSAGE => self.trusted,
+            code::MESSAGES
+            | code::POW_REQUIREMENT
+            | code::BLOOM_FILTER
+            | code::BATCH_ACKNOWLEDGED
+            | code::MESSAGE_RESPONSE => true,
+            // A second status, rate limits, synchronisation, codes unknown.
+            _ => false,
+        }
+    }
+
+    fn act(&mut self, packet: Packet, payload: &Bytes) -> Option<Action> {
+        match packet {
+            Packet::Messages(envelopes) => {
+                for envelope in &envelopes {
+                    self.known.insert(envelope.hash());
+                }
+                self.last_batch += 1;
+                let batch = BatchId(self.last_batch);
+                self.offered.insert(batch, batch_hash(payload));
+                Some(Action::Offer { batch, envelopes })
+            }
+            Packet::PowRequirement(pow) => {
+                self.pow = pow;
+                self.relayed = Sequence::default();
+                None
+            }
+            Packet::BloomFilter(bloom) => {
+                self.bloom = bloom;
+                self.relayed = Sequence::default();
+                None
+            }
+            Packet::BatchAcknowledged(batch) => Some(Action::Acknowledged(batch)),
+            Packet::MessageResponse(MessageResponse::Batch { batch, faults }) => {
+                (!faults.is_empty()).then_some(Action::Faults { batch, faults })
+            }
+            Packet::Request(payload) => Some(Action::AnswerMail(payload)),
+            Packet::RequestComplete(completion) => Some(Action::MailComplete(completion)),
+            Packet::P2pMessage(envelopes) => Some(Action::Mail(envelopes)),
+            Packet::Status(_)
+            | Packet::MessageResponse(MessageResponse::NotUnderstood { .. })
+            | Packet::SyncRequest(_)
+            | Packet::SyncResponse(_)
+            | Packet::Ignored(_) => None,
+        }
+    }
+
+    /// What to send once every admitted envelope of `batch` is durable: the
+    /// faults found, then the acknowledgement.
+    pub fn batch_stored(&mut self, batch: BatchId, faults: Vec<EnvelopeFault>) -> Vec<Packet> {
+        let Some(batch) = self.offered.remove(&batch) else {
+            return Vec::new();
+        };
+        vec![
+            Packet::MessageResponse(MessageResponse::Batch { batch, faults }),
+            Packet::BatchAcknowledged(batch),
+        ]
+    }
+
+    /// The batch could not be stored: it is not acknowledged, so that its
+    /// sender, or others, offer it again.
+    pub fn batch_failed(&mut self, batch: BatchId) {
+        self.offered.remove(&batch);
+    }
+
+    /// Remembers that the peer has `hash`.
+    pub fn mark_known(&mut self, hash: EnvelopeHash) {
+        self.known.insert(hash);
+    }
+
+    /// What of the pool the peer should have and has not, as packets to send
+    /// now. At most [`RELAY_TURN`] bytes; the next call continues.
+    pub fn relay(&mut self, pool: &Pool, now: UnixSeconds) -> Vec<Vec<Envelope>> {
+        if self.status.is_none() {
+            return Vec::new();
+        }
+        let mut packets = Vec::new();
+        let mut gathering = Gathering::default();
+        let mut turn = 0;
+        for (sequence, pooled) in pool.after(self.relayed) {
+            if turn >= RELAY_TURN {
+                break;
+            }
+            self.relayed = sequence;
+            if !self.wants(pooled, now) || !self.known.insert(pooled.envelope.hash()) {
+                continue;
+            }
+            turn += pooled.envelope.rlp().len();
+            packets.extend(gathering.push(pooled.envelope.clone(), PACKET_TARGET));
+        }
+        packets.extend(gathering.finish());
+        packets
+    }
+
+    fn wants(&self, pooled: &Pooled, now: UnixSeconds) -> bool {
+        let envelope = &pooled.envelope;
+        pooled.work.least() >= self.pow
+            && self.bloom.matches(envelope.topic())
+            && UnixSeconds(envelope.expiry().0) >= now
+            && list_packet_len(envelope.rlp().len()) <= PACKET_LIMIT
+    }
+}
+
+/// Envelopes on their way into packets of bounded size.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    envelopes: Vec<Envelope>,
+    bytes: usize,
+}
+
+impl Gathering {
+    /// Adds one; gives the packet that is complete without it, if it does not
+    /// fit below `limit` bytes any more.
+    pub fn push(&mut self, envelope: Envelope, limit: usize) -> Option<Vec<Envelope>> {
+        let len = envelope.rlp().len();
+        let full = if self.bytes > 0 && list_packet_len(self.bytes + len) > limit {
+            self.finish()
+        } else {
+            None
+        };
+        self.bytes += len;
+        self.envelopes.push(envelope);
+        full
+    }
+
+    /// The last packet, if anything is left.
+    pub fn finish(&mut self) -> Option<Vec<Envelope>> {
+        self.bytes = 0;
+        Some(std::mem::take(&mut self.envelopes)).filter(|left| !left.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;
