@@ -1,15 +1,14 @@
 //! The one law: the same set of envelopes and the same watermark give the same
 //! state, in whatever order, batches and seals they came.
 
+mod common;
+
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
+use common::World;
 use gwa::archive::leaf::Record;
-use gwa::archive::seal::{Pending, SealOutcome, SealRequest, Sealed, seal};
 use gwa::archive::testing::traffic;
 use gwa::archive::watermark::Watermark;
-use gwa::blocks::{BlockStore, MemoryStore};
-use gwa::progress::Quiet;
 use gwa::time::UnixSeconds;
 use proptest::prelude::*;
 
@@ -19,57 +18,6 @@ const RUNS: u32 = 200;
 fn runs() -> u32 {
     let asked = std::env::var("GWA_CONVERGENCE_RUNS").ok();
     asked.and_then(|runs| runs.parse().ok()).unwrap_or(RUNS)
-}
-
-/// An archive in memory, sealed by hand.
-struct World {
-    store: MemoryStore,
-    sealed: Sealed,
-    waiting: Vec<Record>,
-    sequence: u64,
-}
-
-impl World {
-    fn new() -> Self {
-        let sealed = Sealed::default();
-        Self {
-            store: MemoryStore::default(),
-            sealed,
-            waiting: Vec::new(),
-            sequence: 0,
-        }
-    }
-
-    fn seal(&mut self, watermark: Watermark) -> SealOutcome {
-        let (due, later): (Vec<_>, Vec<_>) = self
-            .waiting
-            .drain(..)
-            .partition(|r| watermark.covers(r.key.sent));
-        self.waiting = later;
-        self.sequence += 1;
-        let read = |at: usize| -> Result<Bytes, _> { Ok(due[at].bytes.clone()) };
-        let pending = due
-            .iter()
-            .enumerate()
-            .map(|(at, r)| Pending {
-                key: r.key,
-                len: r.bytes.len(),
-                at,
-            })
-            .collect();
-        let request = SealRequest {
-            store: &self.store as &dyn BlockStore,
-            base: &self.sealed,
-            pending,
-            read: &read,
-            watermark,
-            sequence: self.sequence,
-            max_open: 3,
-        };
-        let outcome = seal(request, &Quiet).expect("memory does not fail");
-        self.sealed = outcome.sealed.clone();
-        outcome
-    }
 }
 
 /// Three days that cross a month's end: 2018-09-29 00:00 to 2018-10-02 00:00.

@@ -177,6 +177,12 @@ impl<'s> SegmentRun<'s> {
     fn load(&mut self, entry: &LeafEntry) -> Result<(), ArchiveError> {
         let block = self.source.get(&entry.cid)?;
         let mut records = decode_leaf_as(&block, entry)?;
+        // Leaves overlap in no honest segment; what follows relies on it.
+        if let (Some(last), Some(Ok(next))) = (records.last(), self.walk.peek())
+            && last.key >= next.first
+        {
+            return Err(ArchiveError::NotAsLinked { cid: entry.cid });
+        }
         if self.range == TimeRange::ALL {
             self.just_read = Some(block);
         } else {

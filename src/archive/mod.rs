@@ -14,18 +14,23 @@ pub mod calendar;
 pub mod calendar_edit;
 pub mod cbor;
 pub mod error;
+pub mod filter;
 pub mod head;
 pub mod key;
 pub mod leaf;
 pub mod merge;
 pub mod pack;
 pub mod parallel;
+pub mod plan;
+pub mod query;
 pub mod seal;
+pub mod search;
 pub mod splitter;
 pub mod sums;
 #[doc(hidden)]
 pub mod testing;
 pub mod topics;
+pub mod verify;
 pub mod walk;
 pub mod watermark;
 
