@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::rlpx::Enode;
+use crate::whisper::Pow;
+
 /// Name of the configuration file in the data folder.
 pub const FILE: &str = "gwa.toml";
 
@@ -23,9 +26,8 @@ const DEFAULT_PORT: u16 = 30_303;
 /// The password that Status clients use with every public mailserver.
 const DEFAULT_PASSWORD: &str = "status-offline-inbox";
 
-/// The proof of work that the Status specification recommends to require: above
-/// it, nodes with little power could not post.
-const DEFAULT_MIN_POW: f64 = 0.002;
+/// What status-go nodes ask for: whatever circulates between them is archived.
+const DEFAULT_MIN_POW: Pow = Pow::STATUS_DEFAULT;
 
 /// Five minutes: the grain of the watermark, so sealing more often gains nothing.
 const DEFAULT_SEAL_EVERY: Duration = Duration::from_secs(300);
@@ -100,9 +102,9 @@ impl FromStr for Span {
     }
 }
 
-/// A proof of work to require: a finite number, not below 0.
+/// A proof of work to require, as users write it: a finite number, not below 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MinPow(pub f64);
+pub struct MinPow(pub Pow);
 
 /// A text that is no proof of work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +120,8 @@ impl FromStr for MinPow {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse()
             .ok()
-            .filter(|pow: &f64| pow.is_finite() && *pow >= 0.0)
+            .filter(|pow: &f64| pow.is_finite())
+            .and_then(Pow::new)
             .map(Self)
             .ok_or_else(|| ParseMinPowError {
                 text: text.to_owned(),
@@ -136,8 +139,8 @@ pub struct Partial {
     pub password: Option<Password>,
     /// File of the node key, in hex.
     pub node_key: Option<PathBuf>,
-    /// Peers to keep a connection to, as enode URLs.
-    pub peers: Option<Vec<String>>,
+    /// Peers to keep a connection to.
+    pub peers: Option<Vec<Enode>>,
     /// Least proof of work of an envelope.
     pub min_pow: Option<MinPow>,
     /// How often to seal.
@@ -153,10 +156,10 @@ pub struct Settings {
     pub password: Password,
     /// File of the node key, in hex; made where it is absent.
     pub node_key: PathBuf,
-    /// Peers to keep a connection to, as enode URLs.
-    pub peers: Vec<String>,
+    /// Peers to keep a connection to.
+    pub peers: Vec<Enode>,
     /// Least proof of work of an envelope.
-    pub min_pow: f64,
+    pub min_pow: Pow,
     /// How often to seal.
     pub seal_every: Duration,
 }
@@ -341,23 +344,25 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let file = parsed(
+        let id = crate::rlpx::NodeKey::generate().id();
+        let peer = Enode::new(id, "127.0.0.1:1".parse().unwrap());
+        let file = parsed(&format!(
             r#"
             listen = "127.0.0.1:0"
             password = "open sesame"
             node-key = "keys/node"
-            peers = ["enode://ab@127.0.0.1:1"]
+            peers = ["{peer}"]
             min-pow = 0.5
             seal-every = "10m"
             "#,
-        )
+        ))
         .unwrap();
         let settings = Settings::resolve(Path::new("/data"), Partial::default(), file);
         assert_eq!(settings.listen, "127.0.0.1:0".parse().unwrap());
         assert_eq!(settings.password.expose(), "open sesame");
         assert_eq!(settings.node_key, Path::new("/data/keys/node"));
-        assert_eq!(settings.peers, ["enode://ab@127.0.0.1:1"]);
-        assert_eq!(settings.min_pow.to_bits(), 0.5f64.to_bits());
+        assert_eq!(settings.peers, [peer]);
+        assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());
         assert_eq!(settings.seal_every, Duration::from_secs(600));
     }
 
@@ -370,7 +375,7 @@ mod tests {
         };
         let settings = Settings::resolve(Path::new("/data"), flags, file);
         assert_eq!(settings.seal_every, Duration::from_secs(30));
-        assert_eq!(settings.min_pow.to_bits(), 1f64.to_bits());
+        assert_eq!(settings.min_pow, Pow::new(1.0).unwrap());
         assert_eq!(settings.listen, "127.0.0.1:30303".parse().unwrap());
         assert_eq!(settings.node_key, Path::new("/data/node.key"));
     }
@@ -396,7 +401,7 @@ mod tests {
             ("listen = \"here\"", "listen"),
             ("min-pow = -1", "min-pow"),
             ("min-pow = nan", "min-pow"),
-            ("peers = \"enode://\"", "peers"),
+            ("peers = [\"enode://\"]", "peers"),
             ("seal-every = \"0s\"", "seal-every"),
             ("password = [1]", "password"),
         ] {

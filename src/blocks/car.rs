@@ -15,6 +15,7 @@
 
 mod read;
 mod scan;
+mod source;
 mod write;
 
 use cid::Cid;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::read::CarReader;
 pub use self::scan::Scan;
+pub use self::source::CarFile;
 pub use self::write::{CarWriter, write_car};
 use super::{BlockError, MAX_BLOCK_READ, check_cid};
 
