@@ -11,6 +11,7 @@ mod bloom;
 mod captures;
 mod envelopes;
 mod fixture;
+mod mail;
 mod messages;
 mod packets;
 mod peers;

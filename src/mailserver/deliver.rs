@@ -1,0 +1,270 @@
+//! Our mailserver: opens requests, answers them out of a vault.
+//!
+//! Always true:
+//! - An answer is ascending by (sent, hash) and ends with one completion, after
+//!   all its envelopes.
+//! - A cursor is given exactly if more follows.
+//! - At most [`PAGE_ENVELOPES`] envelopes of an answer are held at a time, and
+//!   the next page is fetched only when the peer has taken the last.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::mailserver::request::{MailQuery, RequestError, RequestId};
+use crate::mailserver::response::Completion;
+use crate::mailserver::{
+    ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest, MailServer,
+    PageQuery, PeerGone, Vault,
+};
+use crate::rlpx::NodeKey;
+use crate::time::{Clock, UnixSeconds};
+use crate::whisper::Envelope;
+use crate::whisper::keys::SymKey;
+use crate::whisper::message::{MessageError, Opened};
+use crate::whisper::packet::{Packet, list_packet_len};
+use crate::whisper::peer::{Gathering, PACKET_LIMIT, PACKET_TARGET};
+use crate::whisper::pow::{Pow, Work};
+
+/// Envelopes fetched from the vault at a time.
+pub const PAGE_ENVELOPES: usize = 1_000;
+
+/// Bytes of envelopes sent for one request; the cursor leads on.
+pub const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// How requests are opened and what they must show.
+pub struct MailserverConfig {
+    /// The key of the server's password: who knows it may ask.
+    pub password: Option<SymKey>,
+    /// The node's key, to which a request may be encrypted instead.
+    pub node_key: Option<Arc<NodeKey>>,
+    /// The least work of a request, by either definition.
+    pub min_pow: Pow,
+    /// Whether requests without encryption are answered. What is archived is
+    /// public, so the password protects nothing but the server's time.
+    pub answer_open_requests: bool,
+}
+
+impl fmt::Debug for MailserverConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailserverConfig")
+            .field("password", &self.password)
+            .field("node_key", &self.node_key)
+            .field("min_pow", &self.min_pow)
+            .field("answer_open_requests", &self.answer_open_requests)
+            .finish()
+    }
+}
+
+/// A mailserver over a vault.
+pub struct Mailserver<V> {
+    vault: Arc<V>,
+    config: MailserverConfig,
+    clock: Arc<dyn Clock>,
+}
+
+impl<V> fmt::Debug for Mailserver<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailserver")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a mailserver never tells a client in detail.
+const ARCHIVE_FAILED: &str = "the archive cannot answer now";
+
+impl<V: Vault> Mailserver<V> {
+    /// A mailserver that stores into and reads from `vault`.
+    pub fn new(vault: Arc<V>, config: MailserverConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            vault,
+            config,
+            clock,
+        }
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Arc<V> {
+        &self.vault
+    }
+
+    /// What a request asks for, if it may.
+    pub fn open(&self, request: &MailRequest, now: UnixSeconds) -> Result<MailQuery, RequestError> {
+        match request {
+            MailRequest::Sealed(envelope) => self.open_sealed(envelope, now),
+            MailRequest::Open(open) if self.config.answer_open_requests => open.query(),
+            MailRequest::Open(_) => Err(RequestError::Undecryptable),
+        }
+    }
+
+    fn open_sealed(
+        &self,
+        envelope: &Envelope,
+        now: UnixSeconds,
+    ) -> Result<MailQuery, RequestError> {
+        if Work::of(envelope).most() < self.config.min_pow {
+            return Err(RequestError::LowPow);
+        }
+        let opened = self.decrypt(envelope.data())?;
+        // Anybody may sign: the signature shows only that a key was used.
+        if opened.signer.is_none() {
+            return Err(RequestError::Unsigned);
+        }
+        MailQuery::decode(&opened.payload, now)
+    }
+
+    fn decrypt(&self, data: &[u8]) -> Result<Opened, RequestError> {
+        let by_node_key = self
+            .config
+            .node_key
+            .iter()
+            .map(|key| Opened::open_asymmetric(key.secret(), data));
+        let by_password = self
+            .config
+            .password
+            .iter()
+            .map(|key| Opened::open_symmetric(key, data));
+        by_node_key
+            .chain(by_password)
+            .find(|opened| !matches!(opened, Err(MessageError::WrongKey)))
+            .and_then(Result::ok)
+            .ok_or(RequestError::Undecryptable)
+    }
+
+    async fn answer(&self, peer: &dyn MailPeer, request: &MailRequest) -> Delivered {
+        let id = request.id();
+        let outcome = match self.open(request, self.clock.now()) {
+            Ok(query) => self.stream(peer, id, &query).await,
+            Err(refused) => Err(Broken::Refused(refused.to_string())),
+        };
+        let (completion, delivered) = match outcome {
+            Ok((completion, envelopes)) => (completion, Delivered::Served { envelopes }),
+            Err(Broken::PeerGone) => return Delivered::PeerGone,
+            Err(Broken::Refused(message)) => {
+                tracing::debug!(peer = ?peer.id(), %message, "mail request refused");
+                let completion = Completion::Failed {
+                    request: id,
+                    message,
+                };
+                (completion, Delivered::Refused)
+            }
+        };
+        let packet = Packet::RequestComplete(completion.encode());
+        match peer.send(packet).await {
+            Ok(()) => delivered,
+            Err(PeerGone) => Delivered::PeerGone,
+        }
+    }
+
+    /// Sends what `query` finds and says how it ended.
+    async fn stream(
+        &self,
+        peer: &dyn MailPeer,
+        request: RequestId,
+        query: &MailQuery,
+    ) -> Result<(Completion, u64), Broken> {
+        let mut left = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let mut bytes_left = MAX_ANSWER_BYTES;
+        let mut sent = 0;
+        let mut last: Option<Cursor> = None;
+        let mut more = true;
+        while more && left > 0 && bytes_left > 0 {
+            let page = self
+                .vault
+                .page(PageQuery {
+                    range: query.range,
+                    topics: query.topics,
+                    after: last.or(query.cursor),
+                    limit: left.min(PAGE_ENVELOPES),
+                })
+                .await?;
+            let (taken, cut) = within(page.envelopes, &mut bytes_left);
+            more = page.more || cut;
+            if taken.is_empty() {
+                break;
+            }
+            left -= taken.len().min(left);
+            sent += u64::try_from(taken.len()).unwrap_or(u64::MAX);
+            last = taken.last().map(Cursor::of);
+            send_page(peer, taken, query.batch).await?;
+        }
+        let completion = Completion::Done {
+            request,
+            last: last.map(|cursor| cursor.hash),
+            next: last.filter(|_| more),
+        };
+        Ok((completion, sent))
+    }
+}
+
+/// The envelopes that fit what is left of an answer, at least one if anything
+/// is left; and whether some did not.
+fn within(mut envelopes: Vec<Envelope>, bytes_left: &mut usize) -> (Vec<Envelope>, bool) {
+    let mut fit = 0;
+    for envelope in &envelopes {
+        if *bytes_left == 0 {
+            break;
+        }
+        *bytes_left = bytes_left.saturating_sub(envelope.rlp().len());
+        fit += 1;
+    }
+    let cut = fit < envelopes.len();
+    envelopes.truncate(fit);
+    (envelopes, cut)
+}
+
+async fn send_page(
+    peer: &dyn MailPeer,
+    envelopes: Vec<Envelope>,
+    batch: bool,
+) -> Result<(), PeerGone> {
+    // Without batches, each envelope is over the target by itself.
+    let target = if batch { PACKET_TARGET } else { 0 };
+    let mut gathering = Gathering::default();
+    for envelope in envelopes {
+        if list_packet_len(envelope.rlp().len()) > PACKET_LIMIT {
+            tracing::warn!(hash = %envelope.hash(), "too large for any packet: not delivered");
+            continue;
+        }
+        if let Some(packet) = gathering.push(envelope, target) {
+            peer.send(Packet::P2pMessage(packet)).await?;
+        }
+    }
+    if let Some(packet) = gathering.finish() {
+        peer.send(Packet::P2pMessage(packet)).await?;
+    }
+    Ok(())
+}
+
+/// Why an answer did not end well.
+enum Broken {
+    PeerGone,
+    Refused(String),
+}
+
+impl From<PeerGone> for Broken {
+    fn from(PeerGone: PeerGone) -> Self {
+        Self::PeerGone
+    }
+}
+
+impl From<ArchiveError> for Broken {
+    fn from(error: ArchiveError) -> Self {
+        tracing::error!(error = %error, cause = %error.source, "mail request not answered");
+        Self::Refused(ARCHIVE_FAILED.to_owned())
+    }
+}
+
+impl<V: Vault> MailServer for Mailserver<V> {
+    fn archive(&self, envelopes: Vec<Envelope>) -> BoxFuture<'_, Result<Archived, ArchiveError>> {
+        self.vault.append(envelopes)
+    }
+
+    fn deliver_mail(
+        &self,
+        peer: Arc<dyn MailPeer>,
+        request: MailRequest,
+    ) -> BoxFuture<'_, Delivered> {
+        Box::pin(async move { self.answer(&*peer, &request).await })
+    }
+}
