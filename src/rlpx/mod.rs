@@ -12,6 +12,7 @@ pub mod random;
 pub mod session;
 pub mod signature;
 pub mod snappy;
+pub mod socket;
 
 pub use capability::{Capability, Protocol, SharedProtocol};
 pub use disconnect::{DisconnectReason, PeerReason};

@@ -74,9 +74,6 @@ impl Inbound {
                 _ => return self.message(frame).map(Some),
             }
         }
-        if now >= self.silent_at() {
-            return Err(SessionError::Silent);
-        }
         Ok(None)
     }
 
@@ -94,9 +91,18 @@ impl Inbound {
         Ok(Incoming::Message(Message { code, payload }))
     }
 
-    /// When the peer will have been silent for too long: [`Self::receive`]
-    /// fails from then on, unless a message has arrived.
+    /// When the peer will have been silent for too long. To be asked after
+    /// [`Self::receive`] has seen all that arrived: a message counts from when
+    /// it is read, so that a slow reader blames nobody.
     pub fn silent_at(&self) -> Instant {
         self.heard_at + IDLE_LIMIT
+    }
+
+    /// Fails once the peer has been silent for too long.
+    pub fn check_silence(&self, now: Instant) -> Result<(), SessionError> {
+        if now >= self.silent_at() {
+            return Err(SessionError::Silent);
+        }
+        Ok(())
     }
 }

@@ -383,19 +383,20 @@ fn a_silent_peer_is_dropped_after_30_seconds_and_told_why() {
     let (mut a, mut b) = sessions(start);
     let after = |seconds| start + Duration::from_secs(seconds);
     let mut input = BytesMut::new();
-    assert_eq!(a.inbound.receive(&mut input, after(29)), Ok(None));
+    assert_eq!(a.inbound.check_silence(after(29)), Ok(()));
     b.outbound.ping(after(29), &mut input);
     assert_eq!(
         a.inbound.receive(&mut input, after(29)),
         Ok(Some(Incoming::Ping))
     );
     assert_eq!(a.inbound.silent_at(), after(59));
-    assert_eq!(a.inbound.receive(&mut input, after(58)), Ok(None));
+    assert_eq!(a.inbound.check_silence(after(58)), Ok(()));
 
     // Half a message is silence, too: a frame has to end within the limit.
     b.outbound.ping(after(58), &mut input);
     input.truncate(input.len() - 1);
-    let error = a.inbound.receive(&mut input, after(59)).unwrap_err();
+    assert_eq!(a.inbound.receive(&mut input, after(58)), Ok(None));
+    let error = a.inbound.check_silence(after(59)).unwrap_err();
     assert_eq!(error, SessionError::Silent);
     assert_eq!(error.reply(), Some(DisconnectReason::ReadTimeout));
 }
