@@ -24,6 +24,7 @@ pub mod index;
 pub mod journal;
 pub mod keccak;
 pub mod mailserver;
+pub mod node;
 pub mod progress;
 pub mod rlpx;
 pub mod time;

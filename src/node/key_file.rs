@@ -1,0 +1,97 @@
+//! The file that keeps a node's identity: its secret key, 64 hex digits.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::durable;
+use crate::rlpx::{KeyError, NodeKey};
+
+/// Only the owner reads a key.
+const MODE: u32 = 0o600;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file cannot be read or made.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds no key.
+    #[error("{path}: {source}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+}
+
+/// The key in the file at `path`; a new one where there is no file yet.
+pub fn load_or_create(path: &Path) -> Result<NodeKey, KeyFileError> {
+    let io = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::read_to_string(path).map(Zeroizing::new) {
+        Ok(text) => text.parse().map_err(|source| KeyFileError::Key {
+            path: path.to_owned(),
+            source,
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => create(path).map_err(io),
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn create(path: &Path) -> io::Result<NodeKey> {
+    let key = NodeKey::generate();
+    // Written whole under another name first: a crash leaves no half key.
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(MODE)
+        .open(&new)?;
+    file.write_all(key.to_secret_hex().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    durable::sync_folder(durable::parent_of(path))?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_once_made_stays_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let made = load_or_create(&path).unwrap();
+        assert_eq!(load_or_create(&path).unwrap().id(), made.id());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, MODE);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        fs::write(&path, "not a key").unwrap();
+        assert!(matches!(
+            load_or_create(&path),
+            Err(KeyFileError::Key { .. })
+        ));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "not a key");
+    }
+}

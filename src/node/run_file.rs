@@ -1,0 +1,97 @@
+//! `run.json`: how programs beside a running daemon find it.
+//!
+//! Always true: the file is there, whole, from when the daemon accepts peers
+//! until it ends cleanly. After a crash it is left over; its `pid` tells.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::rlpx::Enode;
+
+/// Name of the file in the data folder.
+pub const NAME: &str = "run.json";
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Where peers reach it.
+    pub enode: Enode,
+    /// Where its HTTP interface is; none in this version.
+    pub http: Option<String>,
+    /// The head CID when this was written; none before the first seal.
+    pub head: Option<String>,
+}
+
+/// The file of this process, removed when dropped.
+#[derive(Debug)]
+pub struct RunFile {
+    path: PathBuf,
+    info: RunInfo,
+}
+
+impl RunFile {
+    /// Writes the file into the folder `data`.
+    pub fn create(data: &Path, info: RunInfo) -> io::Result<Self> {
+        let file = Self {
+            path: data.join(NAME),
+            info,
+        };
+        file.write()?;
+        Ok(file)
+    }
+
+    /// Tells of a new head.
+    pub fn set_head(&mut self, head: String) -> io::Result<()> {
+        self.info.head = Some(head);
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let mut json = serde_json::to_vec(&self.info)?;
+        json.push(b'\n');
+        durable::replace_file(&self.path, &json)
+    }
+}
+
+impl Drop for RunFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "run file not removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rlpx::NodeKey;
+
+    fn read(path: &Path) -> RunInfo {
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_file_follows_the_daemon_and_goes_with_it() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join(NAME);
+        let id = NodeKey::generate().id();
+        let info = RunInfo {
+            pid: 7,
+            enode: Enode::new(id, "127.0.0.1:30303".parse().unwrap()),
+            http: None,
+            head: None,
+        };
+        let mut file = RunFile::create(data.path(), info.clone()).unwrap();
+        assert_eq!(read(&path), info);
+        file.set_head("bafy".to_owned()).unwrap();
+        assert_eq!(read(&path).head.as_deref(), Some("bafy"));
+        drop(file);
+        assert!(!path.exists());
+    }
+}
