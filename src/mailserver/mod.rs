@@ -10,6 +10,7 @@
 //!   before: the acknowledgement to the sender waits for it.
 //! - Every mail request is answered by a completion, be it an error.
 
+pub mod client;
 pub mod cursor;
 pub mod deliver;
 pub mod memory;
@@ -25,6 +26,7 @@ use crate::time::TimeRange;
 use crate::whisper::packet::Packet;
 use crate::whisper::{Bloom, Envelope};
 
+pub use client::{ClientError, MailAnswer, MailClient, RequestKey, Requester};
 pub use cursor::Cursor;
 pub use deliver::{Mailserver, MailserverConfig};
 pub use memory::MemoryVault;

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod known;
 pub mod message;
 pub mod mining;
+pub mod node;
 pub mod packet;
 pub mod peer;
 pub mod pool;

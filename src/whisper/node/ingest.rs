@@ -1,0 +1,107 @@
+//! From a peer's batch to the archive, and then into the pool.
+//!
+//! Always true: the pool learns of an envelope after the archive said it is
+//! durable.
+
+use std::sync::Arc;
+
+use crate::mailserver::{ArchiveError, Archived};
+use crate::whisper::admission::Admitted;
+use crate::whisper::confirm::EnvelopeFault;
+use crate::whisper::node::Shared;
+use crate::whisper::sift::{Sifted, sift};
+use crate::whisper::{Envelope, EnvelopeHash};
+
+/// From so many bytes on, judging a batch gets a thread of its own: about ten
+/// milliseconds of hashing, which would hold up every peer on this thread.
+const HEAVY_BATCH: usize = 1 << 20;
+
+/// Takes in a batch of envelopes. Gives the faults to report once all that is
+/// worth keeping is durable.
+pub(super) async fn take_in(
+    shared: Arc<Shared>,
+    envelopes: Vec<Envelope>,
+) -> Result<Vec<EnvelopeFault>, ArchiveError> {
+    let received = count(envelopes.len());
+    shared
+        .counters
+        .update(|counters| counters.received += received);
+    let bytes: usize = envelopes.iter().map(|envelope| envelope.rlp().len()).sum();
+    let sifted = if bytes < HEAVY_BATCH {
+        judge(&shared, envelopes)
+    } else {
+        let judging = Arc::clone(&shared);
+        tokio::task::spawn_blocking(move || judge(&judging, envelopes))
+            .await
+            .map_err(|error| ArchiveError::new("judge a batch", error))?
+    };
+    shared.counters.update(|counters| {
+        counters.duplicate += sifted.known;
+        counters.stale += sifted.stale;
+        counters.refused.add(&sifted.refusals);
+    });
+    if !sifted.new.is_empty() {
+        archive(&shared, sifted.new).await?;
+    }
+    Ok(sifted.faults)
+}
+
+/// Stores what this node itself posts.
+pub(super) async fn store(
+    shared: &Shared,
+    admitted: Vec<Admitted>,
+) -> Result<Archived, ArchiveError> {
+    let received = count(admitted.len());
+    shared
+        .counters
+        .update(|counters| counters.received += received);
+    archive(shared, admitted).await
+}
+
+fn judge(shared: &Shared, envelopes: Vec<Envelope>) -> Sifted {
+    let now = shared.clock.now();
+    let held = held_of(shared, &envelopes);
+    sift(envelopes, &shared.policy, now, |hash| held.contains(hash))
+}
+
+/// Which of these the pool holds: asked once, so that hashing does not hold
+/// the lock.
+fn held_of(shared: &Shared, envelopes: &[Envelope]) -> std::collections::HashSet<EnvelopeHash> {
+    let pool = shared.pool();
+    envelopes
+        .iter()
+        .map(Envelope::hash)
+        .filter(|hash| pool.contains(hash))
+        .collect()
+}
+
+async fn archive(shared: &Shared, admitted: Vec<Admitted>) -> Result<Archived, ArchiveError> {
+    let envelopes = admitted
+        .iter()
+        .map(|admitted| admitted.envelope().clone())
+        .collect();
+    match shared.mail.archive(envelopes).await {
+        Ok(archived) => {
+            shared.counters.update(|counters| {
+                counters.stored += archived.stored;
+                counters.duplicate += archived.duplicate;
+            });
+            let now = shared.clock.now();
+            let mut pool = shared.pool();
+            for one in &admitted {
+                pool.insert(one, now);
+            }
+            Ok(archived)
+        }
+        Err(error) => {
+            let failed = count(admitted.len());
+            shared.counters.update(|counters| counters.failed += failed);
+            tracing::error!(%error, cause = %error.source, "envelopes not stored");
+            Err(error)
+        }
+    }
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,321 @@
+//! The life of one connected peer.
+//!
+//! One task reads and decides; beside it run the sender, the mail desk and the
+//! batches being archived. All of them end with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::mailserver::ArchiveError;
+use crate::mailserver::response::Completion;
+use crate::rlpx::DisconnectReason;
+use crate::rlpx::session::Message;
+use crate::rlpx::socket::{CLOSE_DEADLINE, LinkError, PeerLink, PeerReader};
+use crate::whisper::confirm::EnvelopeFault;
+use crate::whisper::node::mail::{HandedIn, MailDesk};
+use crate::whisper::node::registry::{PeerInfo, Seat};
+use crate::whisper::node::send::{Outbox, PacketWriter};
+use crate::whisper::node::{RELAY_CYCLE, SHUTDOWN_GRACE, Shared, ingest};
+use crate::whisper::packet::{CAPABILITY, Packet};
+use crate::whisper::peer::{Action, BatchId, Session};
+
+/// Batches of one peer that may wait for the archive. With more, reading stops
+/// until one is durable.
+const MAX_BATCHES_IN_FLIGHT: usize = 8;
+
+/// Bytes of one peer that may wait for the archive, not counting the batch
+/// that exceeds it.
+const MAX_BYTES_IN_FLIGHT: usize = 4 << 20;
+
+/// Which side opened a connection, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The peer dialled.
+    Inbound,
+    /// This node dialled, to stay connected.
+    Static,
+}
+
+/// Serves a link until it ends, if there is a seat for the peer.
+pub(super) async fn serve(shared: Arc<Shared>, link: PeerLink, origin: Origin) {
+    let remote = Arc::clone(link.remote());
+    let address = link.address();
+    let info = PeerInfo {
+        id: remote.id,
+        address,
+        client: remote.hello.client(),
+        inbound: origin == Origin::Inbound,
+        is_static: origin == Origin::Static,
+    };
+    let seat = match shared.registry.seat(info) {
+        Ok(seat) => seat,
+        Err(reason) => return link.close(reason).await,
+    };
+    let (name, _) = CAPABILITY;
+    let Some(protocol) = remote.protocol(name) else {
+        return link.close(DisconnectReason::UselessPeer).await;
+    };
+    let offset = protocol.offset;
+    tracing::debug!(peer = ?remote.id, %address, client = %remote.hello.client(), "connected");
+    let (reader, writer) = link.split();
+    let writer = PacketWriter::new(writer, offset);
+    let why = Connection::new(shared, reader, writer, offset, address)
+        .run(seat)
+        .await;
+    tracing::debug!(peer = ?remote.id, %why, "disconnected");
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the node is shutting down")]
+    Stopping,
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Violation(#[from] crate::whisper::peer::Violation),
+    #[error("message {0} is not of Whisper")]
+    ForeignCode(u64),
+    #[error(transparent)]
+    NotARequest(#[from] crate::mailserver::request::NotARequest),
+}
+
+impl Ended {
+    /// What the peer is told, where the link has not told it already.
+    fn reason(&self) -> Option<DisconnectReason> {
+        match self {
+            Self::Stopping => Some(DisconnectReason::Quitting),
+            Self::Link(_) => None,
+            Self::Violation(_) | Self::ForeignCode(_) | Self::NotARequest(_) => {
+                Some(DisconnectReason::Subprotocol)
+            }
+        }
+    }
+}
+
+/// A batch that was being archived, its bytes, and what came of it.
+struct Finished {
+    batch: BatchId,
+    bytes: usize,
+    outcome: Result<Vec<EnvelopeFault>, ArchiveError>,
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    session: Session,
+    reader: PeerReader,
+    writer: PacketWriter,
+    offset: u64,
+    outbox: Outbox,
+    desk: MailDesk,
+    sender: JoinSet<()>,
+    _clerk: JoinSet<()>,
+    in_flight: JoinSet<Finished>,
+    bytes_in_flight: usize,
+}
+
+impl Connection {
+    fn new(
+        shared: Arc<Shared>,
+        reader: PeerReader,
+        writer: PacketWriter,
+        offset: u64,
+        address: SocketAddr,
+    ) -> Self {
+        // Sets of one task each, which end their task when dropped.
+        let mut sender = JoinSet::new();
+        let mut clerk = JoinSet::new();
+        let (outbox, sending) = Outbox::new(writer.clone());
+        sender.spawn(sending);
+        let id = reader.remote().id;
+        let (desk, answering) = MailDesk::open(Arc::clone(&shared), id, writer.clone());
+        clerk.spawn(answering);
+        tracing::trace!(%address, "serving");
+        Self {
+            session: Session::new(shared.session),
+            shared,
+            reader,
+            writer,
+            offset,
+            outbox,
+            desk,
+            sender,
+            _clerk: clerk,
+            in_flight: JoinSet::new(),
+            bytes_in_flight: 0,
+        }
+    }
+
+    /// Runs to the end and says why. Holds the seat until the link is closed.
+    async fn run(mut self, seat: Seat) -> Ended {
+        self.outbox.answer([self.session.open()]);
+        let ended = self.converse().await;
+        if matches!(ended, Ended::Stopping) {
+            self.finish_in_flight().await;
+        }
+        if matches!(ended.reason(), Some(DisconnectReason::Subprotocol)) {
+            self.shared
+                .counters
+                .update(|counters| counters.violations += 1);
+        }
+        self.part(&ended).await;
+        drop(seat);
+        ended
+    }
+
+    async fn converse(&mut self) -> Ended {
+        let stopping = self.shared.stopping.clone();
+        let mut relay = interval(RELAY_CYCLE);
+        relay.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let may_read = self.in_flight.len() < MAX_BATCHES_IN_FLIGHT
+                && self.bytes_in_flight < MAX_BYTES_IN_FLIGHT
+                && !self.outbox.is_clogged();
+            tokio::select! {
+                () = stopping.cancelled() => return Ended::Stopping,
+                Some(finished) = self.in_flight.join_next() => self.settle(finished),
+                _ = relay.tick() => self.relay(),
+                message = self.reader.recv(), if may_read => {
+                    let handled = message.map_err(Ended::from).and_then(|m| self.handle(&m));
+                    if let Err(ended) = handled {
+                        return ended;
+                    }
+                }
+                error = ended(&self.writer), if !may_read => return error.into(),
+            }
+        }
+    }
+
+    fn handle(&mut self, message: &Message) -> Result<(), Ended> {
+        let code = message
+            .code
+            .checked_sub(self.offset)
+            .and_then(|code| u8::try_from(code).ok())
+            .ok_or(Ended::ForeignCode(message.code))?;
+        let bytes = message.payload.len();
+        for action in self.session.receive(code, &message.payload)? {
+            self.act(action, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action, bytes: usize) -> Result<(), Ended> {
+        match action {
+            Action::Offer { batch, envelopes } => {
+                self.bytes_in_flight += bytes;
+                let taking_in = ingest::take_in(Arc::clone(&self.shared), envelopes);
+                self.in_flight.spawn(async move {
+                    Finished {
+                        batch,
+                        bytes,
+                        outcome: taking_in.await,
+                    }
+                });
+            }
+            Action::AnswerMail(payload) => match self.desk.hand_in(&payload) {
+                HandedIn::Accepted => {}
+                HandedIn::NotARequest(error) => return Err(error.into()),
+                HandedIn::TooMany(request) => {
+                    let completion = Completion::Failed {
+                        request: request.id(),
+                        message: "rate limit exceeded".to_owned(),
+                    };
+                    self.outbox
+                        .answer([Packet::RequestComplete(completion.encode())]);
+                    self.shared
+                        .counters
+                        .update(|counters| counters.requests_refused += 1);
+                }
+            },
+            Action::Acknowledged(_) => {
+                self.shared
+                    .counters
+                    .update(|counters| counters.confirmed += 1);
+            }
+            Action::Faults { batch, faults } => {
+                for fault in faults {
+                    tracing::debug!(%batch, hash = %fault.hash, why = %fault.description,
+                        "a peer did not take an envelope");
+                }
+            }
+            // A node asks nobody for mail, so it trusts nobody with it.
+            Action::Ready | Action::Mail(_) | Action::MailComplete(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A batch is durable, or never will be.
+    fn settle(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                tracing::error!(%error, "BUG: taking in a batch panicked");
+                return;
+            }
+        };
+        self.bytes_in_flight -= finished.bytes;
+        match finished.outcome {
+            Ok(faults) => {
+                let answers = self.session.batch_stored(finished.batch, faults);
+                self.outbox.answer(answers);
+                self.shared.counters.update(|counters| counters.acked += 1);
+            }
+            Err(_) => self.session.batch_failed(finished.batch),
+        }
+    }
+
+    fn relay(&mut self) {
+        let Some(turn) = self.outbox.turn() else {
+            return;
+        };
+        let now = self.shared.clock.now();
+        let packets = self.session.relay(&self.shared.pool(), now);
+        if packets.is_empty() {
+            return;
+        }
+        let envelopes: usize = packets.iter().map(Vec::len).sum();
+        turn.send(packets.into_iter().map(Packet::Messages).collect());
+        let envelopes = u64::try_from(envelopes).unwrap_or(u64::MAX);
+        self.shared
+            .counters
+            .update(|counters| counters.relayed += envelopes);
+    }
+
+    /// Waits for what is being archived, so that it is acknowledged.
+    async fn finish_in_flight(&mut self) {
+        let waiting = async {
+            while let Some(finished) = self.in_flight.join_next().await {
+                self.settle(finished);
+            }
+        };
+        if timeout(SHUTDOWN_GRACE, waiting).await.is_err() {
+            tracing::warn!("shutting down without acknowledging what is not durable yet");
+        }
+    }
+
+    /// Sends what is queued and the reason, and waits until that is done. A
+    /// mail answer under way is cut off.
+    async fn part(self, ended: &Ended) {
+        let Self {
+            writer,
+            outbox,
+            mut sender,
+            ..
+        } = self;
+        drop(outbox);
+        let Some(reason) = ended.reason() else {
+            return;
+        };
+        // Past its time, what is left unsent stays so.
+        let _ = timeout(CLOSE_DEADLINE, sender.join_next()).await;
+        writer.link().disconnect(reason);
+        writer.link().ended().await;
+    }
+}
+
+async fn ended(writer: &PacketWriter) -> LinkError {
+    writer.link().ended().await
+}

@@ -1,0 +1,106 @@
+//! Nothing is acknowledged before it is durable.
+
+use super::*;
+
+#[tokio::test]
+async fn a_batch_is_acknowledged_only_after_it_is_durable() {
+    let rig = Rig::start().await;
+    let held_up = rig.mail.gate.acquire().await.unwrap();
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    let batch = Packet::Messages(vec![envelope([1, 2, 3, 4], 1)]);
+    peer.send(&batch).await;
+    let _asked = soon(rig.mail.asked.acquire()).await.unwrap();
+    // The node answers other things meanwhile, and says nothing of the batch.
+    assert_eq!(peer.until_answered().await.unwrap(), []);
+    assert_eq!(rig.node.pooled().0, 0);
+
+    drop(held_up);
+    let hash = batch_hash(&batch.encode());
+    assert!(matches!(peer.recv().await, Ok(Packet::MessageResponse(_))));
+    assert_eq!(peer.recv().await.unwrap(), Packet::BatchAcknowledged(hash));
+    assert_eq!(rig.archived().len(), 1);
+    assert_eq!(rig.node.counters().acked, 1);
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_not_acknowledged_and_may_come_again() {
+    let rig = Rig::start().await;
+    rig.mail.fails.store(true, Ordering::SeqCst);
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    let batch = Packet::Messages(vec![envelope([1, 2, 3, 4], 1)]);
+    peer.send(&batch).await;
+    eventually("storing fails", || rig.node.counters().failed == 1).await;
+    assert_eq!(peer.until_answered().await.unwrap(), []);
+    assert_eq!(rig.node.pooled().0, 0, "or it would count as held");
+    assert!(rig.archived().is_empty());
+    assert_eq!(rig.node.counters().acked, 0);
+
+    rig.mail.fails.store(false, Ordering::SeqCst);
+    peer.send(&batch).await;
+    assert!(matches!(peer.recv().await, Ok(Packet::MessageResponse(_))));
+    assert!(matches!(
+        peer.recv().await,
+        Ok(Packet::BatchAcknowledged(_))
+    ));
+    assert_eq!(rig.archived().len(), 1);
+    assert_eq!(rig.node.pooled().0, 1);
+}
+
+#[tokio::test]
+async fn a_post_that_could_not_be_stored_fails() {
+    let rig = Rig::start().await;
+    rig.mail.fails.store(true, Ordering::SeqCst);
+    let outcome = rig.node.post(envelope([1, 2, 3, 4], 1)).await;
+    assert!(matches!(outcome, Err(PostError::Archive(_))));
+    assert_eq!(rig.node.pooled().0, 0);
+}
+
+#[tokio::test]
+async fn faults_are_reported_and_the_good_is_kept() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    let good = envelope([1, 2, 3, 4], 1);
+    let old = sent_at(NOW.saturating_sub(1_000), [1, 2, 3, 4], 2);
+    let future = sent_at(NOW.saturating_add(1_000), [1, 2, 3, 4], 3);
+    let batch = client
+        .post(vec![
+            old.clone(),
+            good.clone(),
+            future.clone(),
+            good.clone(),
+        ])
+        .await
+        .unwrap();
+    let faults = soon(client.acknowledged(batch)).await.unwrap();
+    let faulty: Vec<_> = faults
+        .iter()
+        .map(|fault| (fault.hash, fault.code.0))
+        .collect();
+    assert_eq!(faulty, [(old.hash(), 36), (future.hash(), 36)]);
+    assert_eq!(rig.archived(), [good.hash()]);
+    let counters = rig.node.counters();
+    assert_eq!(counters.received, 4);
+    assert_eq!((counters.stored, counters.duplicate), (1, 1));
+    assert_eq!((counters.refused.very_old, counters.refused.future), (1, 1));
+}
+
+#[tokio::test]
+async fn a_shutdown_acknowledges_what_becomes_durable_and_says_goodbye() {
+    let rig = Rig::start().await;
+    let mail = Arc::clone(&rig.mail);
+    let held_up = mail.gate.acquire().await.unwrap();
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    peer.send(&Packet::Messages(vec![envelope([1, 2, 3, 4], 1)]))
+        .await;
+    let _asked = soon(mail.asked.acquire()).await.unwrap();
+    let shutdown = tokio::spawn(rig.node.shutdown());
+    drop(held_up);
+    assert!(matches!(peer.recv().await, Ok(Packet::MessageResponse(_))));
+    assert!(matches!(
+        peer.recv().await,
+        Ok(Packet::BatchAcknowledged(_))
+    ));
+    assert_eq!(peer.farewell().await, told(DisconnectReason::Quitting));
+    drop(peer);
+    soon(shutdown).await.unwrap();
+}

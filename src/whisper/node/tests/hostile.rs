@@ -1,0 +1,76 @@
+//! Peers that break the protocol, or bend it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_peer_that_breaks_the_protocol_is_told_so() {
+    let rig = Rig::start().await;
+    let one = envelope([1, 2, 3, 4], 1);
+    let list_of_junk = {
+        let mut list = Packet::Messages(vec![one.clone()]).encode().to_vec();
+        list.truncate(list.len() - 1);
+        Bytes::from(list)
+    };
+    let hex = |text: &str| Bytes::from(hex::decode(text).unwrap());
+    for (what, code, payload) in [
+        ("a bare envelope", 1, one.rlp().clone()),
+        ("a list cut short", 1, list_of_junk),
+        ("a string", 1, hex("83616263")),
+        ("a NaN requirement", 2, hex("887ff8000000000001")),
+        ("an infinite requirement", 2, hex("887ff0000000000000")),
+        ("a negative requirement", 2, hex("88bff0000000000000")),
+        ("a bloom of 3 bytes", 3, hex("83616263")),
+        ("an oversized packet", 50, vec![0; PACKET_LIMIT + 1].into()),
+        ("a request that is none", 126, hex("c101")),
+    ] {
+        let mut peer = Raw::ready(&rig, Status::default()).await;
+        peer.send_bytes(code, payload).await;
+        assert_eq!(
+            peer.farewell().await,
+            told(DisconnectReason::Subprotocol),
+            "{what}"
+        );
+    }
+    for (what, code, payload) in [
+        ("version 5", 0, hex("c105")),
+        ("a NaN requirement", 0, hex("ca06887ff8000000000001")),
+        ("messages before the status", 1, hex("c0")),
+    ] {
+        let mut peer = Raw::connect(&rig).await;
+        peer.send_bytes(code, payload).await;
+        assert_eq!(
+            peer.farewell().await,
+            told(DisconnectReason::Subprotocol),
+            "{what}"
+        );
+    }
+    assert_eq!(rig.node.counters().violations, 12);
+    assert!(rig.archived().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_merely_odd_is_ignored() {
+    let rig = Rig::start().await;
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    let junk = Bytes::from_static(&[0xff, 0xff]);
+    for code in [0, 4, 20, 50, 123, 124, 125, 127] {
+        peer.send_bytes(code, junk.clone()).await;
+    }
+    assert_eq!(peer.until_answered().await.unwrap(), []);
+    assert_eq!(rig.node.counters().violations, 0);
+}
+
+#[tokio::test]
+async fn one_peer_too_many_is_turned_away() {
+    let rig = Rig::with(|config| config.max_peers = 1).await;
+    let mut first = Raw::ready(&rig, Status::default()).await;
+    let mut second = Raw::connect(&rig).await;
+    assert_eq!(
+        second.farewell().await,
+        told(DisconnectReason::TooManyPeers)
+    );
+    first.until_answered().await.unwrap();
+    drop(first);
+    eventually("the seat is free", || rig.node.peers().is_empty()).await;
+    Raw::ready(&rig, Status::default()).await;
+}
