@@ -14,7 +14,7 @@ use super::ArchiveError;
 use super::builder::SegmentRef;
 use super::calendar::{CalendarNode, Child, Level};
 use super::filter::{Filter, TopicFilter};
-use super::seal::Sealed;
+use super::fresh::Sealed;
 use super::sums::Sums;
 use super::topics::{TopicLine, TopicNode};
 use super::watermark::{Day, Hour, Month, Watermark};

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::ArchiveError;
 use super::filter::{Filter, TopicFilter};
+use super::fresh::Sealed;
 use super::leaf::Record;
 use super::plan::{BucketPlan, Plan};
-use super::seal::Sealed;
 use super::search::Search;
 use crate::blocks::{Block, BlockSource, Cid};
 use crate::time::{TimeRange, UnixSeconds};

@@ -6,8 +6,8 @@
 //! - Blocks are written in files that are durable before this returns; nothing
 //!   names them yet. A crash leaves files no head reaches.
 //!
-//! The steps: what is really new ([`Seal::keep_new`]), the segments of the days
-//! touched ([`Seal::day`]), the delta, the calendar down to them
+//! The steps: what is really new ([`super::fresh`]), the segments of the days
+//! touched, the delta, the calendar down to them
 //! ([`super::calendar_edit`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,37 +16,13 @@ use super::ArchiveError;
 use super::builder::SegmentRef;
 use super::calendar::{CalendarReader, DayBucket};
 use super::calendar_edit::{CalendarEdit, write_delta};
+use super::fresh::{NewByDay, Pending, Sealed, keep_new};
 use super::key::Key;
-use super::merge::{PendingRun, ReadPending, SegmentRun, SortedRecords, drop_known, unite};
+use super::merge::{PendingRun, ReadPending, SegmentRun, SortedRecords, unite};
 use super::sums::Sums;
 use super::watermark::{Day, Hour, Watermark};
-use crate::blocks::{BlockSource, BlockStore, BlockWriter, Cid, Group, Reuse};
+use crate::blocks::{BlockStore, BlockWriter, Cid, Group, Reuse};
 use crate::progress::Progress;
-use crate::time::TimeRange;
-
-/// What has been sealed so far, as a head says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sealed {
-    /// Up to when.
-    pub watermark: Watermark,
-    /// Root of the calendar.
-    pub state: Option<Cid>,
-    /// Deltas holding the envelopes of the hour still open.
-    pub open: Vec<Cid>,
-    /// Everything sealed.
-    pub totals: Sums,
-}
-
-/// An envelope waiting to be sealed.
-#[derive(Clone, Copy, Debug)]
-pub struct Pending<T> {
-    /// Its key.
-    pub key: Key,
-    /// Length of its RLP in bytes.
-    pub len: usize,
-    /// How to read it back.
-    pub at: T,
-}
 
 /// What one seal is asked to do.
 pub struct SealRequest<'a, T> {
@@ -109,7 +85,7 @@ pub fn seal<T: Copy + Send + Sync>(
     };
 
     progress.phase("sorting", Some(pending.len() as u64), None);
-    let days = seal.keep_new(by_day(pending))?;
+    let days = keep_new(store, base, pending)?;
     let added_sums: Sums = days
         .values()
         .flatten()
@@ -150,22 +126,6 @@ pub fn seal<T: Copy + Send + Sync>(
     })
 }
 
-type NewByDay<T> = BTreeMap<Day, Vec<Pending<T>>>;
-
-fn by_day<T>(pending: Vec<Pending<T>>) -> NewByDay<T> {
-    let mut days: NewByDay<T> = BTreeMap::new();
-    for record in pending {
-        days.entry(Day::of(record.key.sent))
-            .or_default()
-            .push(record);
-    }
-    for records in days.values_mut() {
-        records.sort_unstable_by_key(|record| record.key);
-        records.dedup_by_key(|record| record.key);
-    }
-    days
-}
-
 fn sums_of<T>(records: &[Pending<T>]) -> Sums {
     records
         .iter()
@@ -195,39 +155,8 @@ impl<T: Copy + Send + Sync> Seal<'_, T> {
         self.base.watermark.open_hour()
     }
 
-    /// Segments of the open deltas that hold a day's envelopes of the hour that
-    /// was open; they may hold some of the hours before it too.
     fn open_segments(&self, day: Day) -> Result<Vec<SegmentRef>, ArchiveError> {
-        let mut segments = Vec::new();
-        if self.base_open_hour().day() == day {
-            for delta in &self.base.open {
-                let bucket = CalendarReader::new(self.store, Some(delta))?.day(day)?;
-                segments.extend(bucket.into_iter().flat_map(|b| b.segments()));
-            }
-        }
-        Ok(segments)
-    }
-
-    /// Drops what the base holds already.
-    fn keep_new(&self, mut days: NewByDay<T>) -> Result<NewByDay<T>, ArchiveError> {
-        let mut calendar = self.calendar()?;
-        for (day, records) in &mut days {
-            let mut segments = calendar
-                .day(*day)?
-                .map(|bucket| bucket.segments())
-                .unwrap_or_default();
-            segments.extend(self.open_segments(*day)?);
-            if segments.is_empty() {
-                continue;
-            }
-            let mut keys: Vec<_> = records.iter().map(|p| (p.key, *p)).collect();
-            for segment in segments {
-                drop_known(self.store, segment, &mut keys)?;
-            }
-            *records = keys.into_iter().map(|(_, pending)| pending).collect();
-        }
-        days.retain(|_, records| !records.is_empty());
-        Ok(days)
+        self.base.open_segments(self.store, day)
     }
 
     /// Closed days of which nothing was sealed before: what is new is all there
@@ -494,19 +423,4 @@ impl<'a, T: Copy + Send + Sync> Work<'a, T> {
         }
         Ok(segment)
     }
-}
-
-/// The segments of what is sealed but in no closed bucket: each open delta's
-/// share of the open hour.
-pub fn open_hour_segments(
-    source: &dyn BlockSource,
-    sealed: &Sealed,
-) -> Result<(TimeRange, Vec<SegmentRef>), ArchiveError> {
-    let hour = sealed.watermark.open_hour();
-    let mut segments = Vec::new();
-    for delta in &sealed.open {
-        let bucket = CalendarReader::new(source, Some(delta))?.day(hour.day())?;
-        segments.extend(bucket.into_iter().flat_map(|b| b.segments()));
-    }
-    Ok((hour.range(), segments))
 }

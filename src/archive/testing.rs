@@ -93,3 +93,81 @@ pub fn store_segment(
     }
     Ok(segment)
 }
+
+/// Traffic as measured on the real network, in order of sending: lengths are
+/// log-normal (858 bytes mean), topics follow Zipf's law, times are spread
+/// evenly. Envelope `n` is a function of the seed and `n` alone.
+#[derive(Clone, Debug)]
+pub struct Synthetic {
+    seed: u64,
+    count: u64,
+    from: UnixSeconds,
+    span: u32,
+    /// Cumulative weight of each topic, up to `u32::MAX`.
+    ranks: Vec<u32>,
+}
+
+impl Synthetic {
+    /// `count` envelopes of `topics` topics over `span` seconds from `from`.
+    pub fn new(seed: u64, count: u64, topics: u32, from: UnixSeconds, span: u32) -> Self {
+        let total: f64 = (1..=topics).map(|rank| 1.0 / f64::from(rank)).sum();
+        let mut sum = 0.0;
+        let ranks = (1..=topics).map(|rank| {
+            sum += 1.0 / f64::from(rank) / total;
+            // Truncation is meant: the last weight is at most the maximum.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let weight = (sum * f64::from(u32::MAX)) as u32;
+            weight
+        });
+        Self {
+            seed,
+            count,
+            from,
+            span,
+            ranks: ranks.collect(),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The topic of a rank, 0 the most popular.
+    pub fn topic(&self, rank: u32) -> Topic {
+        Topic(rank.wrapping_add(1).wrapping_mul(0x9e37_79b1).to_be_bytes())
+    }
+
+    /// Envelope number `n`.
+    pub fn envelope(&self, n: u64) -> Envelope {
+        let mut state = (self.seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for _ in 0..4 {
+            next();
+        }
+        let word = |value: u64| u32::try_from(value >> 32).unwrap_or(0);
+        let draw = word(next());
+        let rank = self.ranks.partition_point(|weight| *weight < draw);
+        let topic = self.topic(u32::try_from(rank).unwrap_or(u32::MAX));
+        let at = n.saturating_mul(self.span.into()) / self.count.max(1);
+        let sent = UnixSeconds(self.from.0 + u32::try_from(at).unwrap_or(0));
+        // Twelve uniform draws make one that is nearly normal.
+        let normal = (0..12)
+            .map(|_| f64::from(word(next())) / 4_294_967_296.0)
+            .sum::<f64>()
+            - 6.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let len = ((6.32 + 0.82 * normal).exp() + 60.0).min(60_000.0) as usize;
+        let mut data = vec![0; len];
+        for chunk in data.chunks_mut(8) {
+            chunk.copy_from_slice(&next().to_le_bytes()[..chunk.len()]);
+        }
+        let ttl = Ttl(50);
+        Envelope::new(Expiry::of(sent, ttl), ttl, topic, &data, n)
+    }
+}

@@ -8,9 +8,9 @@
 use super::ArchiveError;
 use super::builder::{Discard, SegmentBuilder, SegmentRef};
 use super::calendar::{CalendarNode, CalendarReader, DayBucket, Level};
+use super::fresh::Sealed;
 use super::merge::{SegmentRun, SortedRecords};
 use super::parallel;
-use super::seal::Sealed;
 use super::sums::Sums;
 use super::topics::build_index;
 use super::watermark::{Day, Month};

@@ -1,8 +1,9 @@
 //! What several suites share: an archive in memory, sealed by hand.
 
 use bytes::Bytes;
+use gwa::archive::fresh::{Pending, Sealed};
 use gwa::archive::leaf::Record;
-use gwa::archive::seal::{Pending, SealOutcome, SealRequest, Sealed, seal};
+use gwa::archive::seal::{SealOutcome, SealRequest, seal};
 use gwa::archive::watermark::Watermark;
 use gwa::blocks::{BlockStore, MemoryStore};
 use gwa::progress::Quiet;

@@ -1,0 +1,89 @@
+//! Why an archive on disk could not be opened, written or read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::archive::ArchiveError;
+use crate::archive::head::HeadError;
+use crate::blocks::BlockError;
+use crate::journal::JournalError;
+
+/// What went wrong with an archive on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// There is no archive in the folder.
+    #[error("there is no archive in {dir}")]
+    NoArchive {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is an archive in {dir} already")]
+    Exists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Another process writes to it.
+    #[error("the archive in {dir} is in use by another process{}", pid_text(pid))]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+        /// The process, where its lock file says.
+        pid: Option<u32>,
+    },
+    /// It was opened only for reading.
+    #[error("the archive in {dir} was opened for reading only")]
+    ReadOnly {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The signing key cannot be read.
+    #[error("{path} holds no signing key: expected 64 hex digits")]
+    Key {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A seal was asked for an instant before what is sealed.
+    #[error("sealed up to {sealed} already, cannot seal up to {asked}")]
+    Backwards {
+        /// What is sealed.
+        sealed: crate::archive::watermark::Watermark,
+        /// What was asked.
+        asked: crate::archive::watermark::Watermark,
+    },
+    /// A head could not be signed or read.
+    #[error("head: {0}")]
+    Head(#[from] HeadError),
+    /// The tree or its blocks.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn pid_text(pid: &Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+impl DiskError {
+    /// An I/O error at a path.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}
+
+impl From<BlockError> for DiskError {
+    fn from(error: BlockError) -> Self {
+        Self::Archive(error.into())
+    }
+}

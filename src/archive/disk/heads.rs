@@ -1,0 +1,158 @@
+//! The heads an archive has signed, and which one is current.
+//!
+//! Always true:
+//! - Each head is a file of its own, durable before the pointer names it.
+//! - No two files have one sequence number: the next number is above every file's,
+//!   and only the holder of the archive's lock writes.
+//! - The current head is the one with the highest number. A crash between
+//!   storing a head and swapping the pointer is finished by opening again.
+//!
+//! Files: `heads/0000000042.<cid>.head`, the head's block; `HEAD`, the current
+//! head's number and CID as text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::DiskError;
+use crate::archive::ArchiveError;
+use crate::archive::head::{Head, Sequence};
+use crate::blocks::{Block, BlockError, BlockSource, Cid};
+use crate::durable;
+
+/// Name of the pointer.
+const POINTER: &str = "HEAD";
+/// Name of the folder.
+const FOLDER: &str = "heads";
+
+/// The heads in an archive's folder.
+#[derive(Clone, Debug)]
+pub struct Heads {
+    dir: PathBuf,
+}
+
+impl Heads {
+    /// The heads of the archive in `dir`.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// The head with the highest number, as the files say; `None` where none
+    /// was signed yet.
+    pub fn current(&self) -> Result<Option<Head>, DiskError> {
+        let latest = self.names()?.into_iter().max_by_key(|name| name.sequence);
+        latest.map(|name| self.read(&name)).transpose()
+    }
+
+    /// Swaps the pointer to `head`, where it is not there already.
+    pub fn point_to(&self, head: &Head) -> Result<(), DiskError> {
+        let path = self.dir.join(POINTER);
+        let text = format!("{} {}\n", head.body().sequence, head.cid());
+        if fs::read_to_string(&path).is_ok_and(|now| now == text) {
+            return Ok(());
+        }
+        durable::replace_file(&path, text.as_bytes()).map_err(DiskError::io(&path))
+    }
+
+    /// Stores a head durably, under a number no other head has.
+    pub fn store(&self, head: &Head) -> Result<(), DiskError> {
+        let folder = self.dir.join(FOLDER);
+        durable::create_folder(&folder).map_err(DiskError::io(&folder))?;
+        let sequence = head.body().sequence;
+        let taken = self.names()?.iter().any(|name| name.sequence >= sequence);
+        assert!(
+            !taken,
+            "BUG: head {sequence} would not be above every head before"
+        );
+        let path = folder.join(format!("{:010}.{}.head", sequence.0, head.cid()));
+        durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))
+    }
+
+    /// The head before the one with this number, and so on: the archive's own
+    /// lineage, newest first.
+    pub fn lineage(&self) -> Result<impl Iterator<Item = Result<Head, DiskError>> + '_, DiskError> {
+        let mut names = self.names()?;
+        names.sort_by_key(|name| std::cmp::Reverse(name.sequence));
+        Ok(names.into_iter().map(|name| self.read(&name)))
+    }
+
+    /// The head with this number, if there is one.
+    pub fn by_sequence(&self, sequence: Sequence) -> Result<Option<Head>, DiskError> {
+        let name = self
+            .names()?
+            .into_iter()
+            .find(|name| name.sequence == sequence);
+        name.map(|name| self.read(&name)).transpose()
+    }
+
+    fn read(&self, name: &HeadName) -> Result<Head, DiskError> {
+        let path = self.dir.join(FOLDER).join(&name.file);
+        let bytes = fs::read(&path).map_err(DiskError::io(&path))?;
+        let block = Block::verify(&name.cid, bytes)?;
+        Head::decode(block).map_err(|source| {
+            ArchiveError::Head {
+                cid: name.cid,
+                source,
+            }
+            .into()
+        })
+    }
+
+    fn names(&self) -> Result<Vec<HeadName>, DiskError> {
+        let folder = self.dir.join(FOLDER);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(DiskError::io(&folder)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let file = entry.map_err(DiskError::io(&folder))?.file_name();
+            names.extend(file.to_str().and_then(HeadName::parse));
+        }
+        Ok(names)
+    }
+}
+
+/// A file name of [`FOLDER`], taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HeadName {
+    file: String,
+    sequence: Sequence,
+    cid: Cid,
+}
+
+impl HeadName {
+    /// `None` for whatever is not ours: what a crash left half written, say.
+    fn parse(file: &str) -> Option<Self> {
+        let (sequence, cid) = file.strip_suffix(".head")?.split_once('.')?;
+        Some(Self {
+            file: file.to_owned(),
+            sequence: Sequence(sequence.parse().ok()?),
+            cid: cid.parse().ok()?,
+        })
+    }
+}
+
+impl BlockSource for Heads {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        let missing = BlockError::Missing { cid: *cid };
+        let folder = self.dir.join(FOLDER);
+        let Ok(names) = self.names() else {
+            return Err(missing);
+        };
+        let Some(name) = names.into_iter().find(|name| name.cid == *cid) else {
+            return Err(missing);
+        };
+        let path = folder.join(&name.file);
+        let bytes = fs::read(&path).map_err(|source| BlockError::Io { path, source })?;
+        Block::verify(cid, bytes)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        Ok(self
+            .names()
+            .is_ok_and(|names| names.iter().any(|name| name.cid == *cid)))
+    }
+}

@@ -1,0 +1,504 @@
+//! An archive on one disk.
+//!
+//! Always true:
+//! - What [`Archive::append`] returned from survives `kill -9` and a power cut:
+//!   it is in the journal, or in blocks that the current head reaches.
+//! - Blocks are durable before the head that names them, the head before the
+//!   pointer, and the journal is trimmed last. Opening finishes what a crash cut
+//!   off, by the same steps.
+//! - The order of locks is `sealing`, `gate`, `state`.
+//!
+//! Elsewhere: what a seal computes ([`super::seal`]), what the files are
+//! (`docs/architecture.md`).
+
+mod error;
+mod heads;
+mod key;
+mod lock;
+mod meta;
+mod page;
+mod reader;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use secp256k1::SecretKey;
+
+pub use error::DiskError;
+pub use heads::Heads;
+pub use meta::Meta;
+pub use page::{Page, PageRequest};
+pub use reader::{Blocks, Reader, fetch_head};
+
+use super::ArchiveError;
+use super::filter::Filter;
+use super::fresh::{Pending, Sealed, keep_new};
+use super::head::{FORMAT_VERSION, Head, HeadBody, MAX_OPEN, Sequence};
+use super::key::Key;
+use super::leaf::MAX_ENVELOPE_RLP;
+use super::query::Query;
+use super::seal::{SealOutcome, SealRequest, seal};
+use super::sums::Sums;
+use super::watermark::Watermark;
+use crate::blocks::{CarFolder, Cid};
+use crate::durable;
+use crate::index::Index;
+use crate::journal::{FileNumber, Journal, Location, MAX_BATCH};
+use crate::progress::{Progress, Quiet};
+use crate::time::UnixSeconds;
+use crate::whisper::Envelope;
+use lock::Lock;
+use waiting::Waiting;
+
+/// Folder of the files of blocks.
+const BLOCKS: &str = "blocks";
+/// Folder of the journal.
+const JOURNAL: &str = "journal";
+/// Folder of the index.
+const INDEX: &str = "index";
+
+/// The network of Whisper v6 envelopes, as heads name it.
+pub const WHISPER: &str = "shh/6";
+
+/// How many envelopes may wait before a seal is due whatever the time: at about
+/// 150 bytes each in memory, 150 MB.
+pub const MAX_WAITING: u64 = 1_000_000;
+
+/// How many bytes may wait in the journal before a seal is due.
+pub const MAX_WAITING_BYTES: u64 = 1 << 30;
+
+/// What became of envelopes given to [`Archive::append`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// New, and durable now.
+    pub stored: u64,
+    /// Held already.
+    pub duplicate: u64,
+    /// Too large for a block.
+    pub refused: u64,
+}
+
+/// What a seal came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealReport {
+    /// The current head; `None` where nothing was ever sealed.
+    pub head: Option<Head>,
+    /// Whether it is a new one.
+    pub changed: bool,
+    /// What is new in it.
+    pub added: Sums,
+    /// Bytes of blocks written.
+    pub written: u64,
+}
+
+/// An archive open for writing; there is one at a time.
+pub struct Archive {
+    dir: PathBuf,
+    meta: Meta,
+    key: SecretKey,
+    blocks: Blocks,
+    journal: Journal,
+    /// Held by one seal at a time.
+    sealing: Mutex<()>,
+    /// Shared by appends while an envelope is in the journal and not in
+    /// `state`; taken alone when a seal looks at what waits.
+    gate: RwLock<()>,
+    state: RwLock<State>,
+    /// Dropped last, so that the files are closed before another may write.
+    _lock: Lock,
+}
+
+struct State {
+    head: Option<Head>,
+    waiting: Waiting,
+}
+
+impl State {
+    fn sealed(&self) -> Sealed {
+        self.head.as_ref().map(sealed_by).unwrap_or_default()
+    }
+}
+
+/// What a head says is sealed.
+pub fn sealed_by(head: &Head) -> Sealed {
+    let body = head.body();
+    Sealed {
+        watermark: body.watermark,
+        state: body.state,
+        open: body.open.clone(),
+        totals: body.totals,
+    }
+}
+
+impl Archive {
+    /// Makes a new, empty archive in `dir`, with a new key.
+    pub fn init(dir: &Path, name: &str) -> Result<Self, DiskError> {
+        durable::create_folder(dir).map_err(DiskError::io(dir))?;
+        let lock = Lock::take(dir)?;
+        if Meta::read(dir)?.is_some() {
+            return Err(DiskError::Exists {
+                dir: dir.to_owned(),
+            });
+        }
+        // The key is kept where a crash left it before the rest was written.
+        if !key::exists(dir) {
+            key::create(dir)?;
+        }
+        let meta = Meta {
+            format: FORMAT_VERSION,
+            network: WHISPER.to_owned(),
+            name: name.to_owned(),
+        };
+        meta.write(dir)?;
+        Self::open_locked(dir, meta, lock)
+    }
+
+    /// Opens the archive in `dir` for writing.
+    pub fn open(dir: &Path) -> Result<Self, DiskError> {
+        let meta = Meta::read(dir)?.ok_or_else(|| DiskError::NoArchive {
+            dir: dir.to_owned(),
+        })?;
+        let lock = Lock::take(dir)?;
+        Self::open_locked(dir, meta, lock)
+    }
+
+    fn open_locked(dir: &Path, meta: Meta, lock: Lock) -> Result<Self, DiskError> {
+        let key = key::read(dir)?;
+        // The index is a cache: without one, the files are read again.
+        let index = Index::open(&dir.join(INDEX)).unwrap_or_else(|error| {
+            tracing::warn!("working without an index: {error}");
+            Index::in_memory()
+        });
+        let folder = CarFolder::open(&dir.join(BLOCKS), index)?;
+        let blocks = Blocks {
+            folder,
+            heads: Heads::new(dir),
+        };
+        let head = blocks.heads.current()?;
+        if let Some(head) = &head {
+            blocks.heads.point_to(head)?;
+        }
+        let mut replayed = Vec::new();
+        let (journal, recovery) = Journal::open(&dir.join(JOURNAL), |entry| {
+            // Every record was an envelope when it was acknowledged, and its
+            // checksum holds.
+            match Envelope::decode(&entry.bytes) {
+                Ok(envelope) => replayed.push(Pending {
+                    key: Key::from(&envelope),
+                    len: entry.bytes.len(),
+                    at: entry.location,
+                }),
+                Err(error) => tracing::error!("journal record at {:?}: {error}", entry.location),
+            }
+        })?;
+        if let Some(torn) = recovery.torn {
+            tracing::warn!(
+                "cut {} bytes off the journal that were never acknowledged",
+                torn.bytes
+            );
+        }
+        let mut state = State {
+            head,
+            waiting: Waiting::default(),
+        };
+        let sealed = state.sealed();
+        let (covered, later): (Vec<_>, Vec<_>) = replayed
+            .into_iter()
+            .partition(|p| sealed.watermark.covers(p.key.sent));
+        // A crash between head and trimming leaves what is sealed in the journal.
+        let unsealed = keep_new(&blocks, &sealed, covered)?.into_values().flatten();
+        for pending in unsealed.chain(later) {
+            state.waiting.insert(pending.key, pending.len, pending.at);
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            meta,
+            key,
+            blocks,
+            journal,
+            sealing: Mutex::new(()),
+            gate: RwLock::new(()),
+            state: RwLock::new(state),
+            _lock: lock,
+        })
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it is.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Its blocks.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The current head; `None` before the first seal.
+    pub fn head(&self) -> Option<Head> {
+        self.read_state().head.clone()
+    }
+
+    /// How many envelopes wait to be sealed.
+    pub fn waiting(&self) -> u64 {
+        self.read_state().waiting.count()
+    }
+
+    /// Whether so much waits that a seal is due whatever the time.
+    pub fn seal_is_due(&self) -> bool {
+        let state = self.read_state();
+        state.waiting.count() >= MAX_WAITING || state.waiting.bytes() >= MAX_WAITING_BYTES
+    }
+
+    /// Stores envelopes; when this returns, every one is durable or counted as
+    /// a duplicate or refused.
+    pub fn append(&self, envelopes: &[Envelope]) -> Result<Appended, DiskError> {
+        let mut appended = Appended::default();
+        let mut new = self.not_held(envelopes, &mut appended)?;
+        // The journal keeps the order of arrival.
+        new.sort_by_key(|pending| pending.at);
+        let records: Vec<Bytes> = new.iter().map(|p| envelopes[p.at].rlp().clone()).collect();
+        if records.is_empty() {
+            return Ok(appended);
+        }
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let locations = self.journal_append(records)?;
+        let mut state = self.write_state();
+        for (pending, location) in new.iter().zip(locations) {
+            if state.waiting.insert(pending.key, pending.len, location) {
+                appended.stored += 1;
+            } else {
+                appended.duplicate += 1;
+            }
+        }
+        Ok(appended)
+    }
+
+    /// Those of `envelopes`, by position, that are neither too large nor held.
+    fn not_held(
+        &self,
+        envelopes: &[Envelope],
+        appended: &mut Appended,
+    ) -> Result<Vec<Pending<usize>>, DiskError> {
+        let mut candidates = Vec::with_capacity(envelopes.len());
+        let sealed = {
+            let state = self.read_state();
+            let mut seen = HashSet::with_capacity(envelopes.len());
+            for (at, envelope) in envelopes.iter().enumerate() {
+                let key = Key::from(envelope);
+                let len = envelope.rlp().len();
+                if len > MAX_ENVELOPE_RLP {
+                    appended.refused += 1;
+                } else if state.waiting.contains(&key) || !seen.insert(key.hash) {
+                    appended.duplicate += 1;
+                } else {
+                    candidates.push(Pending { key, len, at });
+                }
+            }
+            state.sealed()
+        };
+        // Traffic as it comes was sent after the watermark: nothing to look up.
+        let (covered, mut new): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|p| sealed.watermark.covers(p.key.sent));
+        if !covered.is_empty() {
+            let before = covered.len() as u64;
+            let kept: Vec<_> = keep_new(&self.blocks, &sealed, covered)?
+                .into_values()
+                .flatten()
+                .collect();
+            appended.duplicate += before - kept.len() as u64;
+            new.extend(kept);
+        }
+        Ok(new)
+    }
+
+    /// Seals what was sent before `until` under a new head. Where nothing is new
+    /// and no bucket closes, the head stays what it is.
+    pub fn seal(
+        &self,
+        until: Watermark,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<SealReport, DiskError> {
+        let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (base, before, pending, rotated) = {
+            let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            let state = self.read_state();
+            let base = state.sealed();
+            if until < base.watermark {
+                return Err(DiskError::Backwards {
+                    sealed: base.watermark,
+                    asked: until,
+                });
+            }
+            let rotated = self.journal.rotate()?;
+            (base, state.head.clone(), state.waiting.due(until), rotated)
+        };
+        let keys: Vec<Key> = pending.iter().map(|p| p.key).collect();
+        let sequence = Sequence(before.as_ref().map_or(1, |head| head.body().sequence.0 + 1));
+        let outcome = seal(
+            SealRequest {
+                store: &self.blocks.folder,
+                base: &base,
+                pending,
+                read: &|at| self.read_waiting(at),
+                watermark: until,
+                sequence: sequence.0,
+                max_open: MAX_OPEN,
+            },
+            progress,
+        )?;
+        let changed = outcome.added.is_some() || outcome.sealed.state != base.state;
+        let head = if changed {
+            let head = self.sign(&outcome, sequence, before.as_ref(), now)?;
+            self.blocks.heads.store(&head)?;
+            self.blocks.heads.point_to(&head)?;
+            Some(head)
+        } else {
+            before
+        };
+        {
+            let mut state = self.write_state();
+            state.head.clone_from(&head);
+            keys.iter().for_each(|key| state.waiting.remove(key));
+        }
+        self.trim(rotated)?;
+        Ok(SealReport {
+            head,
+            changed,
+            added: outcome.added_sums,
+            written: outcome.written,
+        })
+    }
+
+    fn sign(
+        &self,
+        outcome: &SealOutcome,
+        sequence: Sequence,
+        before: Option<&Head>,
+        now: UnixSeconds,
+    ) -> Result<Head, DiskError> {
+        let back = 1 << sequence.0.trailing_zeros();
+        let skip = match sequence.0.checked_sub(back) {
+            Some(earlier) if back > 1 => self.blocks.heads.by_sequence(Sequence(earlier))?,
+            _ => None,
+        };
+        let body = HeadBody {
+            network: self.meta.network.clone(),
+            name: self.meta.name.clone(),
+            sequence,
+            watermark: outcome.sealed.watermark,
+            signed_at: now,
+            state: outcome.sealed.state,
+            open: outcome.sealed.open.clone(),
+            added: outcome.added,
+            totals: outcome.sealed.totals,
+            prev: before.map(|head| *head.cid()),
+            skip: skip.map(|head| *head.cid()),
+            merged: Vec::new(),
+        };
+        Ok(Head::sign(body, &self.key)?)
+    }
+
+    /// Deletes the journal's files up to `rotated`; what still waits in them is
+    /// first written again.
+    fn trim(&self, rotated: FileNumber) -> Result<(), DiskError> {
+        let left: Vec<_> = self
+            .read_state()
+            .waiting
+            .all()
+            .filter(|p| p.at.file <= rotated)
+            .collect();
+        for some in left.chunks(1_024) {
+            let records = some
+                .iter()
+                .map(|p| self.read_waiting(p.at))
+                .collect::<Result<Vec<_>, _>>()?;
+            let locations = self.journal_append(records)?;
+            let mut state = self.write_state();
+            for (pending, location) in some.iter().zip(locations) {
+                state.waiting.moved(&pending.key, location);
+            }
+        }
+        Ok(self.journal.remove_through(rotated)?)
+    }
+
+    /// Deletes files of blocks that have been superseded for longer than the
+    /// grace; gives how many bytes went.
+    pub fn sweep(&self, now: UnixSeconds) -> Result<u64, DiskError> {
+        let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.read_state().head.clone();
+        match head {
+            None => Ok(0),
+            Some(head) => sweep::sweep(&self.blocks.folder, &head, now),
+        }
+    }
+
+    /// Queries what a head of this archive seals.
+    pub fn query(&self, head: &Head, filter: Filter) -> Result<Query<'_>, ArchiveError> {
+        let mut query = Query::new(&self.blocks, &sealed_by(head), filter)?;
+        query.charge(head.block());
+        Ok(query)
+    }
+
+    /// One page of what is held, sealed or waiting, by (sent, hash).
+    pub fn page(&self, request: &PageRequest) -> Result<Page, DiskError> {
+        page::page(self, request)
+    }
+
+    /// The CIDs of the current head and of what it links to, for `gwa head`.
+    pub fn head_cid(&self) -> Option<Cid> {
+        self.read_state().head.as_ref().map(|head| *head.cid())
+    }
+
+    /// Appends any number of records, in batches the journal takes.
+    fn journal_append(&self, records: Vec<Bytes>) -> Result<Vec<Location>, DiskError> {
+        let mut locations = Vec::with_capacity(records.len());
+        let mut batch: Vec<Bytes> = Vec::new();
+        let mut bytes = 0;
+        for record in records {
+            if bytes + record.len() > MAX_BATCH {
+                locations.extend(self.journal.append(std::mem::take(&mut batch))?);
+                bytes = 0;
+            }
+            bytes += record.len();
+            batch.push(record);
+        }
+        locations.extend(self.journal.append(batch)?);
+        Ok(locations)
+    }
+
+    fn read_waiting(&self, at: Location) -> Result<Bytes, ArchiveError> {
+        self.journal
+            .read(at)
+            .map_err(|error| ArchiveError::Pending(Box::new(error)))
+    }
+
+    fn read_state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_state(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seals quietly all that is due at `now`; what a daemon does between times.
+pub fn seal_due(archive: &Archive, now: UnixSeconds) -> Result<SealReport, DiskError> {
+    let base = archive
+        .head()
+        .map(|head| head.body().watermark)
+        .unwrap_or_default();
+    archive.seal(Watermark::due(now).max(base), now, &Quiet)
+}

@@ -1,0 +1,114 @@
+//! Envelopes that are durable in the journal and not sealed yet.
+
+use std::collections::BTreeMap;
+
+use crate::archive::filter::Filter;
+use crate::archive::fresh::Pending;
+use crate::archive::key::Key;
+use crate::archive::watermark::Watermark;
+use crate::journal::Location;
+use crate::time::UnixSeconds;
+use crate::whisper::{EnvelopeHash, Topic};
+
+/// What is known of one waiting envelope without reading it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    topic: Topic,
+    len: u32,
+    at: Location,
+}
+
+/// The waiting envelopes, by (sent, hash).
+#[derive(Debug, Default)]
+pub struct Waiting {
+    entries: BTreeMap<(UnixSeconds, EnvelopeHash), Entry>,
+    bytes: u64,
+}
+
+impl Waiting {
+    /// How many wait.
+    pub fn count(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether an envelope waits.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.entries.contains_key(&(key.sent, key.hash))
+    }
+
+    /// Notes an envelope that has become durable at `at`; false where it waits
+    /// already.
+    pub fn insert(&mut self, key: Key, len: usize, at: Location) -> bool {
+        let std::collections::btree_map::Entry::Vacant(vacant) =
+            self.entries.entry((key.sent, key.hash))
+        else {
+            return false;
+        };
+        let len = u32::try_from(len).expect("an envelope is below 4 GiB");
+        vacant.insert(Entry {
+            topic: key.topic,
+            len,
+            at,
+        });
+        self.bytes += u64::from(len);
+        true
+    }
+
+    /// Forgets an envelope that is sealed.
+    pub fn remove(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(&(key.sent, key.hash)) {
+            self.bytes -= u64::from(entry.len);
+        }
+    }
+
+    /// Notes that an envelope now lies elsewhere.
+    pub fn moved(&mut self, key: &Key, at: Location) {
+        if let Some(entry) = self.entries.get_mut(&(key.sent, key.hash)) {
+            entry.at = at;
+        }
+    }
+
+    /// Everything sent before a watermark.
+    pub fn due(&self, watermark: Watermark) -> Vec<Pending<Location>> {
+        let before = (watermark.at(), EnvelopeHash([0; 32]));
+        self.entries.range(..before).map(pending).collect()
+    }
+
+    /// Everything.
+    pub fn all(&self) -> impl Iterator<Item = Pending<Location>> + '_ {
+        self.entries.iter().map(pending)
+    }
+
+    /// What a filter wants after (sent, hash), in that order.
+    pub fn matching<'w>(
+        &'w self,
+        filter: &'w Filter,
+        after: Option<(UnixSeconds, EnvelopeHash)>,
+    ) -> impl Iterator<Item = Pending<Location>> + 'w {
+        let from = (filter.range.from(), EnvelopeHash([0; 32]));
+        let to = (filter.range.to(), EnvelopeHash([0xff; 32]));
+        self.entries
+            .range(from..=to)
+            .filter(move |(at, entry)| {
+                after.is_none_or(|after| **at > after) && filter.topics.matches(entry.topic)
+            })
+            .map(pending)
+    }
+}
+
+fn pending(((sent, hash), entry): (&(UnixSeconds, EnvelopeHash), &Entry)) -> Pending<Location> {
+    Pending {
+        key: Key {
+            topic: entry.topic,
+            sent: *sent,
+            hash: *hash,
+        },
+        len: entry.len as usize,
+        at: entry.at,
+    }
+}
