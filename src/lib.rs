@@ -19,6 +19,8 @@ pub mod blocks;
 pub mod cli;
 pub mod config;
 pub mod durable;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod import;
 pub mod index;
 pub mod journal;

@@ -92,7 +92,7 @@ pub struct FrameEncoder {
 
 impl FrameEncoder {
     /// Starts a direction from the secrets of its handshake.
-    pub(super) fn new(aes: &[u8; 32], mac: &[u8; 32], seeded: Keccak256) -> Self {
+    pub(crate) fn new(aes: &[u8; 32], mac: &[u8; 32], seeded: Keccak256) -> Self {
         Self {
             cipher: Aes256Ctr::new(aes.into(), &[0; BLOCK].into()),
             mac: Mac::new(mac, seeded),
@@ -119,7 +119,12 @@ impl FrameEncoder {
     }
 
     /// Appends a frame whose body of `size` bytes `write` appends.
-    fn seal(&mut self, size: usize, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    pub(crate) fn seal(
+        &mut self,
+        size: usize,
+        out: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
         let padded = size.next_multiple_of(BLOCK);
         out.reserve(HEADER + padded + BLOCK);
 
@@ -162,7 +167,7 @@ pub struct FrameDecoder {
 
 impl FrameDecoder {
     /// Starts a direction from the secrets of its handshake.
-    pub(super) fn new(aes: &[u8; 32], mac: &[u8; 32], seeded: Keccak256) -> Self {
+    pub(crate) fn new(aes: &[u8; 32], mac: &[u8; 32], seeded: Keccak256) -> Self {
         Self {
             cipher: Aes256Ctr::new(aes.into(), &[0; BLOCK].into()),
             mac: Mac::new(mac, seeded),

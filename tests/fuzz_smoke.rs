@@ -1,0 +1,186 @@
+//! The fuzz targets on a stable toolchain: each takes a few thousand mutations
+//! of honest inputs, the same ones on every run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gwa::fuzzing;
+use serde_json::Value;
+
+/// Inputs for each target.
+const ROUNDS: u32 = 2_000;
+
+/// Longest input in bytes; a mutation that would exceed it is cut.
+const MAX_INPUT: usize = 8 << 10;
+
+/// A target's name, its body, and the honest inputs it starts from.
+type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+/// One line for each target in `fuzz/fuzz_targets`.
+const TARGETS: &[Target] = &[
+    ("rlpx_auth", fuzzing::rlpx_auth, seeds::auth),
+    ("rlpx_ack", fuzzing::rlpx_ack, seeds::ack),
+    ("rlpx_frame", fuzzing::rlpx_frame, seeds::frame),
+    ("rlpx_hello", fuzzing::rlpx_hello, seeds::hello),
+];
+
+#[test]
+fn no_decoder_breaks_its_laws_on_mutated_inputs() {
+    for (name, body, seeds) in TARGETS {
+        let seeds = seeds();
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        let mut random = Random::seeded(name);
+        for seed in &seeds {
+            run(name, *body, seed);
+        }
+        for _ in 0..ROUNDS {
+            let input = mutate(&seeds, &mut random);
+            run(name, *body, &input);
+        }
+    }
+}
+
+#[test]
+fn every_target_is_listed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/fuzz_targets");
+    let mut targets: Vec<String> = std::fs::read_dir(folder)
+        .expect("the folder of targets")
+        .map(|file| file.expect("a file").path())
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    targets.sort();
+    let mut listed: Vec<&str> = TARGETS.iter().map(|(name, ..)| *name).collect();
+    listed.sort_unstable();
+    assert_eq!(targets, listed);
+}
+
+fn run(name: &str, body: fn(&[u8]), input: &[u8]) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(input)));
+    assert!(outcome.is_ok(), "{name} fails on {}", hex::encode(input));
+}
+
+/// One seed with a few changes of the kinds that break parsers.
+fn mutate(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    /// Where RLP, varints and sizes change their meaning.
+    const EDGES: [u8; 12] = [
+        0x00, 0x01, 0x7f, 0x80, 0x81, 0xb7, 0xb8, 0xbf, 0xc0, 0xf7, 0xf8, 0xff,
+    ];
+    let mut input = seeds[random.below(seeds.len())].clone();
+    for _ in 0..=random.below(4) {
+        let at = random.below(input.len().max(1));
+        match random.below(8) {
+            _ if input.is_empty() => input.push(random.byte()),
+            0 => input[at] ^= 1_u8 << random.below(8),
+            1 => input[at] = EDGES[random.below(EDGES.len())],
+            2 => input[at] = random.byte(),
+            3 => input.truncate(at),
+            4 => input.insert(at, EDGES[random.below(EDGES.len())]),
+            5 => {
+                input.remove(at);
+            }
+            6 => input.extend_from_within(at..),
+            _ => {
+                let other = &seeds[random.below(seeds.len())];
+                input.truncate(at);
+                input.extend_from_slice(&other[random.below(other.len() + 1)..]);
+            }
+        }
+    }
+    input.truncate(MAX_INPUT);
+    input
+}
+
+/// SplitMix64: enough to choose mutations, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn seeded(name: &str) -> Self {
+        Self(name.bytes().fold(1, |seed, byte| {
+            seed.wrapping_mul(257).wrapping_add(u64::from(byte))
+        }))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+}
+
+/// Honest inputs, from the vectors of the reference nodes.
+mod seeds {
+    use super::Value;
+
+    /// A file below `fixtures/`.
+    fn fixture(path: &str) -> Value {
+        let path = format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a fixture");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// The bytes of `field`, written `0x..`.
+    fn bytes(vector: &Value, field: &str) -> Vec<u8> {
+        let text = vector[field].as_str().expect("a hex string");
+        hex::decode(text.trim_start_matches("0x")).expect("hex")
+    }
+
+    fn list<'a>(file: &'a Value, name: &str) -> &'a [Value] {
+        file[name].as_array().expect("a list")
+    }
+
+    /// The bytes of all `fields` of all vectors in a list.
+    fn all(file: &Value, name: &str, fields: &[&str]) -> Vec<Vec<u8>> {
+        list(file, name)
+            .iter()
+            .flat_map(|vector| fields.iter().map(|field| bytes(vector, field)))
+            .collect()
+    }
+
+    pub fn auth() -> Vec<Vec<u8>> {
+        let file = fixture("wire/rlpx.json");
+        let mut seeds = all(&file, "vectors", &["auth", "auth_plaintext"]);
+        seeds.extend(all(&file, "bad_auth", &["auth"]));
+        seeds
+    }
+
+    pub fn ack() -> Vec<Vec<u8>> {
+        all(
+            &fixture("wire/rlpx.json"),
+            "vectors",
+            &["ack", "ack_plaintext"],
+        )
+    }
+
+    /// Bodies of frames: code and payload, compressed where the peer would.
+    pub fn frame() -> Vec<Vec<u8>> {
+        let file = fixture("wire/rlpx.json");
+        let mut seeds = Vec::new();
+        for frame in list(&list(&file, "vectors")[0], "frames") {
+            let code = frame["code"].as_u64().expect("a code");
+            let field = match frame["compressed"].is_null() {
+                true => "payload",
+                false => "compressed",
+            };
+            let mut body = alloy_rlp::encode(code);
+            body.extend(bytes(frame, field));
+            seeds.push(body);
+            seeds.push(bytes(frame, "frame"));
+        }
+        seeds
+    }
+
+    pub fn hello() -> Vec<Vec<u8>> {
+        let file = fixture("wire/rlpx.json");
+        let mut seeds = all(&file, "hello", &["payload"]);
+        seeds.extend(all(&file, "disconnect", &["payload"]));
+        seeds
+    }
+}
