@@ -39,7 +39,7 @@ use self::queue::{Queue, Request};
 pub use self::record::MAX_RECORD;
 use self::record::{Format, MAX_PREFIX};
 pub use self::recover::{Recovery, Torn};
-pub use self::salvage::{Found, Salvaged, salvage};
+pub use self::salvage::{Found, Salvaged, salvage, salvage_bytes};
 use self::writer::Shared;
 
 /// Most bytes of one batch, framing excluded: 64 MiB. It is held in memory

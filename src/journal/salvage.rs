@@ -3,9 +3,12 @@
 //! It changes nothing, needs no lock, and may run beside the writer, whose last
 //! group it may then see torn.
 
+use std::io;
 use std::path::Path;
 
-use super::file::{self, Disk, RealDisk};
+use bytes::Bytes;
+
+use super::file::{self, Disk, JournalFile, RealDisk};
 use super::walk::{Item, Step, Walk, read_header};
 use super::{Entry, FileNumber, JournalError, Location};
 
@@ -47,7 +50,11 @@ pub fn salvage(dir: &Path, mut each: impl FnMut(Found)) -> Result<Salvaged, Jour
     let mut salvaged = Salvaged::default();
     for number in numbers {
         salvaged.files += 1;
-        salvage_file(dir, number, &mut |found| {
+        let path = file::path(dir, number);
+        let file = RealDisk
+            .open(&path)
+            .map_err(|error| JournalError::io(&path, error))?;
+        read_items(&*file, &path, number, &mut |found| {
             match &found {
                 Found::Record(_) => salvaged.records += 1,
                 Found::Damage { bytes, .. } => salvaged.skipped += bytes,
@@ -58,21 +65,53 @@ pub fn salvage(dir: &Path, mut each: impl FnMut(Found)) -> Result<Salvaged, Jour
     Ok(salvaged)
 }
 
-fn salvage_file(
-    dir: &Path,
+/// As [`salvage`], over the bytes of one file; offsets count from their start,
+/// and the file's number is 0.
+pub fn salvage_bytes(bytes: Bytes, mut each: impl FnMut(Found)) {
+    let number = FileNumber::default();
+    read_items(&Image(bytes), Path::new("memory"), number, &mut each).expect("memory can be read");
+}
+
+struct Image(Bytes);
+
+impl JournalFile for Image {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = usize::try_from(offset).map_or(self.0.len(), |at| at.min(self.0.len()));
+        let mut rest = &self.0[from..];
+        io::Read::read(&mut rest, bytes)
+    }
+
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+}
+
+fn read_items(
+    file: &dyn JournalFile,
+    path: &Path,
     number: FileNumber,
     each: &mut dyn FnMut(Found),
 ) -> Result<(), JournalError> {
-    let path = file::path(dir, number);
-    let io = |error| JournalError::io(&path, error);
-    let file = RealDisk.open(&path).map_err(io)?;
+    let io = |error| JournalError::io(path, error);
     let damage = |offset, bytes, what: &str| Found::Damage {
         file: number,
         offset,
         bytes,
         what: what.to_owned(),
     };
-    let format = match read_header(&*file, &path) {
+    let format = match read_header(file, path) {
         Ok(format) => format,
         Err(JournalError::Corrupt { what, .. }) => {
             // Without the salt nothing in it can be checked.
@@ -81,7 +120,7 @@ fn salvage_file(
         }
         Err(error) => return Err(error),
     };
-    let mut walk = Walk::new(&*file, format).map_err(io)?;
+    let mut walk = Walk::new(file, format).map_err(io)?;
     loop {
         match walk.step().map_err(io)? {
             Step::End => return Ok(()),
