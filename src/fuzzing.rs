@@ -13,6 +13,8 @@ use bytes::BytesMut;
 use keccak_asm::{Digest, Keccak256};
 use secp256k1::SecretKey;
 
+use crate::blocks::car::{CarReader, write_car};
+use crate::journal::{Found, salvage_bytes};
 use crate::rlpx::capability::{BASE_LENGTH, shared_protocols};
 use crate::rlpx::ecies::EciesRandom;
 use crate::rlpx::frame::{FrameDecoder, FrameEncoder};
@@ -134,6 +136,48 @@ pub fn rlpx_hello(data: &[u8]) {
             PeerReason::Known(reason)
         );
     }
+}
+
+/// A CAR from anywhere.
+pub fn car(data: &[u8]) {
+    let Ok(reader) = CarReader::new(data) else {
+        return;
+    };
+    let roots = reader.roots().to_vec();
+    let blocks: Vec<_> = reader.collect();
+    // Every block costs 37 bytes at least.
+    assert!(blocks.len() <= data.len() / 37);
+    let Ok(blocks) = blocks.into_iter().collect::<Result<Vec<_>, _>>() else {
+        return;
+    };
+    let mut again = Vec::new();
+    if let [root] = roots[..]
+        && write_car(&mut again, &root, blocks.into_iter().map(Ok)).is_ok()
+    {
+        assert_eq!(again, data);
+    }
+}
+
+/// A file of the journal, read around its damage.
+pub fn journal_record(data: &[u8]) {
+    let len = data.len() as u64;
+    let mut end = 0;
+    salvage_bytes(data.to_vec().into(), |found| {
+        let (offset, bytes) = match &found {
+            Found::Record(entry) => {
+                let at = entry.location;
+                let from = usize::try_from(at.offset).expect("within the data") + 8;
+                assert_eq!(entry.bytes, data[from..from + at.len as usize]);
+                (at.offset, 8 + u64::from(at.len))
+            }
+            Found::Damage { offset, bytes, .. } => (*offset, *bytes),
+        };
+        // In order and apart; what lies between are a header and seams.
+        assert!(offset >= end && (offset - end).is_multiple_of(16));
+        end = offset + bytes;
+        assert!(end <= len);
+    });
+    assert!((len - end).is_multiple_of(16));
 }
 
 /// What a handshake stage makes of `data`, given to it in two pieces; the

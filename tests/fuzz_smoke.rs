@@ -21,6 +21,8 @@ const TARGETS: &[Target] = &[
     ("rlpx_ack", fuzzing::rlpx_ack, seeds::ack),
     ("rlpx_frame", fuzzing::rlpx_frame, seeds::frame),
     ("rlpx_hello", fuzzing::rlpx_hello, seeds::hello),
+    ("car", fuzzing::car, seeds::car),
+    ("journal_record", fuzzing::journal_record, seeds::journal),
 ];
 
 #[test]
@@ -115,8 +117,12 @@ impl Random {
     }
 }
 
-/// Honest inputs, from the vectors of the reference nodes.
+/// Honest inputs: the vectors of the reference nodes, and files of our own.
 mod seeds {
+    use gwa::blocks::car::write_car;
+    use gwa::blocks::{Block, Codec};
+    use gwa::journal::{Found, salvage_bytes};
+
     use super::Value;
 
     /// A file below `fixtures/`.
@@ -182,5 +188,51 @@ mod seeds {
         let mut seeds = all(&file, "hello", &["payload"]);
         seeds.extend(all(&file, "disconnect", &["payload"]));
         seeds
+    }
+
+    pub fn car() -> Vec<Vec<u8>> {
+        let blocks = [
+            Block::new(Codec::Raw, &b"a leaf"[..]),
+            Block::new(Codec::DagCbor, &b"\xa0"[..]),
+            Block::new(Codec::Raw, vec![7; 300]),
+        ];
+        let car = |blocks: &[Block]| {
+            let mut bytes = Vec::new();
+            let root = blocks[0].cid();
+            write_car(&mut bytes, root, blocks.iter().cloned().map(Ok)).expect("a CAR");
+            bytes
+        };
+        vec![car(&blocks[..1]), car(&blocks)]
+    }
+
+    /// A file as its layout says, with two groups and an end.
+    pub fn journal() -> Vec<Vec<u8>> {
+        fn item(file: &mut Vec<u8>, mark: [u8; 4], body: &[u8]) {
+            let crc = crc32c::crc32c(&[b"salt", &mark[..], body].concat());
+            file.extend([&mark[..], &crc.to_be_bytes(), body].concat());
+        }
+        fn seam(file: &mut Vec<u8>, mark: u32) {
+            let at = file.len() as u64;
+            item(file, mark.to_be_bytes(), &at.to_be_bytes());
+        }
+        let mut file = b"GWAJRNL\x01salt".to_vec();
+        file.extend(crc32c::crc32c(&file).to_be_bytes());
+        let empty = file.clone();
+        for group in [&[&b"one"[..], b"", b"three"][..], &[&[0xff; 200][..]][..]] {
+            seam(&mut file, u32::MAX);
+            for record in group {
+                let len = u32::try_from(record.len()).expect("short");
+                item(&mut file, len.to_be_bytes(), record);
+            }
+        }
+        let open = file.clone();
+        seam(&mut file, u32::MAX - 1);
+        let mut found = 0;
+        salvage_bytes(file.clone().into(), |item| match item {
+            Found::Record(_) => found += 1,
+            Found::Damage { .. } => panic!("{item:?}"),
+        });
+        assert_eq!(found, 4, "the layout and its reader differ");
+        vec![empty, open, file]
     }
 }
