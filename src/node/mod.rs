@@ -1,4 +1,195 @@
-//! The daemon's shell.
+//! The daemon: a Whisper node, a mailserver and an archive, run together.
+//!
+//! Always true:
+//! - The node accepts nobody before the archive is open, and the archive closes
+//!   after the node has ended: what was acknowledged was stored.
+//! - `run.json` is there from the first accepted peer to the clean end.
+//! - Ending seals nothing: what waits is durable in the journal.
 
 pub mod key_file;
 pub mod run_file;
+pub mod vault;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::run_file::{RunFile, RunInfo};
+use self::vault::ArchiveVault;
+use crate::archive::disk::{Archive, DiskError, SealReport, seal_due};
+use crate::config::Settings;
+use crate::mailserver::{Mailserver, MailserverConfig};
+use crate::rlpx::{Enode, NodeKey};
+use crate::time::Clock;
+use crate::whisper::admission::AdmissionPolicy;
+use crate::whisper::keys::SymKey;
+use crate::whisper::node::{Node, NodeConfig, NodeHandle, StartError};
+
+/// How often the daemon looks whether so much waits that a seal is due early.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// How often superseded files are looked for; they are kept for a day anyway.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The node could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// `run.json` could not be written.
+    #[error("{path}: {source}")]
+    RunFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A running daemon.
+pub struct Daemon {
+    node: NodeHandle,
+    archive: Arc<Archive>,
+    enode: Enode,
+    run_file: RunFile,
+    clock: Arc<dyn Clock>,
+    seal_every: Duration,
+}
+
+impl Daemon {
+    /// Starts a mailserver over `archive` on the current tokio runtime.
+    pub async fn start(
+        archive: Arc<Archive>,
+        key: NodeKey,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DaemonError> {
+        let id = key.id();
+        let node_key = Arc::new(NodeKey::from(*key.secret()));
+        let mailserver = Mailserver::new(
+            Arc::new(ArchiveVault::new(Arc::clone(&archive))),
+            MailserverConfig {
+                password: Some(SymKey::from_password(settings.password.expose())),
+                node_key: Some(node_key),
+                min_pow: settings.min_pow,
+                answer_open_requests: true,
+            },
+            Arc::clone(&clock),
+        );
+        let config = NodeConfig {
+            listen: Some(settings.listen),
+            policy: AdmissionPolicy {
+                min_pow: settings.min_pow,
+                ..AdmissionPolicy::default()
+            },
+            static_peers: settings.peers.clone(),
+            ..NodeConfig::new(key)
+        };
+        let node = Node::start(config, Arc::new(mailserver), Arc::clone(&clock)).await?;
+        let enode = node
+            .enode()
+            .unwrap_or_else(|| Enode::new(id, settings.listen));
+        let info = RunInfo {
+            pid: std::process::id(),
+            enode,
+            http: None,
+            head: archive.head_cid().map(|cid| cid.to_string()),
+        };
+        let run_file =
+            RunFile::create(archive.dir(), info).map_err(|source| DaemonError::RunFile {
+                path: archive.dir().join(run_file::NAME),
+                source,
+            })?;
+        Ok(Self {
+            node,
+            archive,
+            enode,
+            run_file,
+            clock,
+            seal_every: settings.seal_every,
+        })
+    }
+
+    /// Where peers reach it.
+    pub fn enode(&self) -> Enode {
+        self.enode
+    }
+
+    /// Its node.
+    pub fn node(&self) -> &NodeHandle {
+        &self.node
+    }
+
+    /// Seals on time until `stop` resolves, then ends.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) {
+        let mut watch = tokio::time::interval(WATCH.min(self.seal_every));
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sealed = Instant::now();
+        let mut swept = Instant::now();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                _ = watch.tick() => {}
+            }
+            if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due() {
+                self.seal().await;
+                sealed = Instant::now();
+            }
+            if swept.elapsed() >= SWEEP_EVERY {
+                self.sweep().await;
+                swept = Instant::now();
+            }
+        }
+        self.node.shutdown().await;
+    }
+
+    /// Seals what is due. A failure is told and tried again next time: nothing
+    /// is lost by it.
+    async fn seal(&mut self) {
+        let (archive, now) = (Arc::clone(&self.archive), self.clock.now());
+        match wait_for(move || seal_due(&archive, now)).await {
+            Ok(report) => self.tell(&report),
+            Err(error) => tracing::error!(error, "sealing failed"),
+        }
+    }
+
+    fn tell(&mut self, report: &SealReport) {
+        let Some(head) = report.head.as_ref().filter(|_| report.changed) else {
+            return;
+        };
+        tracing::info!(
+            head = %head.cid(),
+            seq = head.body().sequence.0,
+            added = report.added.count,
+            "sealed"
+        );
+        if let Err(error) = self.run_file.set_head(head.cid().to_string()) {
+            tracing::warn!(%error, "run.json does not tell of the new head");
+        }
+    }
+
+    async fn sweep(&self) {
+        let (archive, now) = (Arc::clone(&self.archive), self.clock.now());
+        match wait_for(move || archive.sweep(now)).await {
+            Ok(0) => {}
+            Ok(bytes) => tracing::info!(bytes, "superseded files deleted"),
+            Err(error) => tracing::error!(error, "deleting superseded files failed"),
+        }
+    }
+}
+
+/// Does `work` where waiting for the disk is harmless; an error comes as text.
+async fn wait_for<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DiskError> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(panicked) => Err(panicked.to_string()),
+    }
+}
