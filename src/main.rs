@@ -1,3 +1,7 @@
 //! The `gwa` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gwa::cli::main()
+}

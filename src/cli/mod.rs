@@ -2,7 +2,147 @@
 //!
 //! One file for a command; here only the parser and the dispatch.
 
+mod context;
 pub mod error;
+mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod reference;
+
+mod envelopes;
+mod fsck;
+mod head;
+mod heads;
+mod import;
+mod init;
+mod log;
+mod query;
+mod seal;
+mod serve;
+mod show;
+mod stats;
+mod verify;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use self::context::Context;
+use self::error::CliError;
+
+/// A Whisper v6 mailserver whose history is public, verifiable and ownerless.
+#[derive(Debug, Parser)]
+#[command(name = "gwa", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// The data folder [default: ~/.local/share/gwa].
+    #[arg(long, global = true, env = "GWA_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print results as JSON, one object a line.
+    #[arg(long, global = true, env = "GWA_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    json: bool,
+    /// Tell more on stderr; twice for still more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Tell nothing on stderr but failures.
+    #[arg(long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the mailserver: accept peers, archive what they send, seal, answer requests.
+    Serve(serve::ServeArgs),
+    /// Create an archive in the data folder.
+    Init(init::InitArgs),
+    /// Take in envelopes from files.
+    Import(import::ImportArgs),
+    /// Seal what was taken in since the last head.
+    Seal(seal::SealArgs),
+    /// Print the head CID.
+    Head,
+    /// Print the lineage of a head, newest first.
+    Log(log::LogArgs),
+    /// Print totals, by day and by topic.
+    Stats(stats::StatsArgs),
+    /// Print any block, decoded.
+    Show(show::ShowArgs),
+    /// Print envelopes by topic and time, verified, newest last.
+    Query(query::QueryArgs),
+    /// Recompute everything a head names.
+    Verify(verify::VerifyArgs),
+    /// Check the files of the archive.
+    Fsck,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; a reader who left is no failure.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    tell_story(cli.global.verbose, cli.global.quiet);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// Sends the log to stderr; `GWA_LOG` filters it as `RUST_LOG` would.
+fn tell_story(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "gwa=info,warn",
+        (false, 2) => "gwa=debug,info",
+        (false, _) => "trace",
+    };
+    let filter = EnvFilter::try_from_env("GWA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let Global {
+        data, json, quiet, ..
+    } = cli.global;
+    let mut context = Context::new(data, json, quiet)?;
+    let context = &mut context;
+    if !matches!(cli.command, Command::Serve(_)) {
+        interrupt::exit_on_interrupt();
+    }
+    let outcome = match &cli.command {
+        Command::Serve(args) => serve::run(args, context),
+        Command::Init(args) => init::run(args, context),
+        Command::Import(args) => import::run(args, context),
+        Command::Seal(args) => seal::run(args, context),
+        Command::Head => head::run(context),
+        Command::Log(args) => log::run(args, context),
+        Command::Stats(args) => stats::run(args, context),
+        Command::Show(args) => show::run(args, context),
+        Command::Query(args) => query::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
+        Command::Fsck => fsck::run(context),
+    };
+    // What a command printed before it failed is a result too.
+    let flushed = context.output.flush();
+    outcome.and(flushed)
+}

@@ -1,0 +1,34 @@
+//! `gwa init`: creates an archive in the data folder.
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::archive::disk::Archive;
+use crate::cli::context::{Context, archive_failed};
+use crate::cli::error::CliError;
+
+/// Arguments of `gwa init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// A name for the archive, told in its heads.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Made {
+    archive: std::path::PathBuf,
+    name: String,
+}
+
+/// Creates the archive; prints where it is.
+pub fn run(args: &InitArgs, context: &mut Context) -> Result<(), CliError> {
+    let archive = Archive::init(&context.data, &args.name)
+        .map_err(|error| archive_failed("cannot create an archive", &error))?;
+    let made = Made {
+        archive: archive.dir().to_owned(),
+        name: args.name.clone(),
+    };
+    let line = archive.dir().display().to_string();
+    context.output.result(&made, line)
+}

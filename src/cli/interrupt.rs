@@ -1,0 +1,22 @@
+//! What Ctrl-C does to commands that end by themselves.
+
+use std::process;
+
+use crate::cli::error::Kind;
+
+/// From now on an interrupt ends the process at once with its exit code. What
+/// was acknowledged is durable at any moment, so there is nothing to wind up.
+///
+/// Where the system lets no handler be set, its own reaction stays.
+pub fn exit_on_interrupt() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    if let Ok(runtime) = runtime {
+        std::thread::spawn(move || {
+            if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+                process::exit(Kind::Interrupted.code().into());
+            }
+        });
+    }
+}

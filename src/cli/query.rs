@@ -1,0 +1,217 @@
+//! `gwa query`: envelopes by topic and time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::archive::disk::sealed_by;
+use crate::archive::filter::{Filter, TopicFilter};
+use crate::archive::leaf::Record;
+use crate::archive::query::Query;
+use crate::cli::context::{Context, unreadable};
+use crate::cli::envelopes::{Row, envelope_of};
+use crate::cli::error::{CliError, Kind};
+use crate::cli::reference::Reference;
+use crate::time::{TimeRange, UnixSeconds};
+use crate::whisper::Topic;
+
+/// Arguments of `gwa query`.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// The head to ask [default: the own head].
+    #[arg(value_name = "REF")]
+    reference: Option<Reference>,
+    /// A topic, 8 hex digits; more than one is meant as any of them.
+    #[arg(long = "topic", value_name = "T", value_delimiter = ',')]
+    topics: Vec<Topic>,
+    /// A public chat, whose topic is meant.
+    #[arg(long = "chat", value_name = "NAME")]
+    chats: Vec<String>,
+    /// Sent at this time or later: Unix seconds, RFC 3339 or a day.
+    #[arg(long, value_name = "T", default_value = "0", hide_default_value = true)]
+    from: UnixSeconds,
+    /// Sent at this time or earlier.
+    #[arg(
+        long,
+        value_name = "T",
+        default_value = "4294967295",
+        hide_default_value = true
+    )]
+    to: UnixSeconds,
+    /// Only the newest N.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Write the envelopes themselves, one after another, to a file.
+    #[arg(long, value_name = "FILE")]
+    rlp: Option<PathBuf>,
+    /// Print only how many there are.
+    #[arg(long)]
+    count: bool,
+    /// End with what the answer cost: blocks, bytes, rounds of fetches.
+    #[arg(long)]
+    explain: bool,
+    /// Fetch whole days, so that no source learns which topics are asked for.
+    #[arg(long)]
+    private: bool,
+}
+
+#[derive(Serialize)]
+struct Count {
+    count: u64,
+}
+
+/// Prints the envelopes, oldest first.
+pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
+    let range = TimeRange::new(args.from, args.to)
+        .map_err(|error| CliError::new(Kind::Usage, "no envelope can match").because(&error))?;
+    let wanted = topics(args);
+    let opened = context.head(&args.reference.clone().unwrap_or_default())?;
+    let failed = |error| unreadable("cannot answer the query", &error);
+
+    // Who fetches every topic tells no source which is wanted.
+    let asked = if args.private {
+        TopicFilter::All
+    } else {
+        wanted.clone()
+    };
+    let sealed = sealed_by(&opened.head);
+    let filter = Filter {
+        topics: asked,
+        range,
+    };
+    let mut query = Query::new(&*opened.source, &sealed, filter).map_err(failed)?;
+    query.charge(opened.head.block());
+
+    let mut sink = Sink::new(args)?;
+    let cost = match args.limit {
+        Some(limit) if !args.private => {
+            let (records, cost) = query.newest(limit).map_err(failed)?;
+            for record in records {
+                sink.take(&record, context)?;
+            }
+            cost
+        }
+        limit => {
+            let mut last = Last::new(limit);
+            for record in query.by_ref() {
+                let record = record.map_err(failed)?;
+                if wanted.matches(record.key.topic)
+                    && let Some(record) = last.push(record)
+                {
+                    sink.take(&record, context)?;
+                }
+            }
+            for record in last.held {
+                sink.take(&record, context)?;
+            }
+            query.cost()
+        }
+    };
+    sink.finish(context)?;
+    if args.explain {
+        let line = format!(
+            "blocks {} bytes {} rounds {}",
+            cost.blocks, cost.bytes, cost.rounds
+        );
+        context.output.result(&cost, line)?;
+    }
+    Ok(())
+}
+
+/// Every topic asked for; none means all.
+fn topics(args: &QueryArgs) -> TopicFilter {
+    let chats = args.chats.iter().map(|name| Topic::of_public_chat(name));
+    let topics: BTreeSet<Topic> = args.topics.iter().copied().chain(chats).collect();
+    if topics.is_empty() {
+        TopicFilter::All
+    } else {
+        TopicFilter::Any(topics)
+    }
+}
+
+/// Holds back the last so many records, or none.
+struct Last {
+    limit: Option<usize>,
+    held: VecDeque<Record>,
+}
+
+impl Last {
+    fn new(limit: Option<usize>) -> Self {
+        Self {
+            limit,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// Takes one more; gives what may go on now.
+    fn push(&mut self, record: Record) -> Option<Record> {
+        let Some(limit) = self.limit else {
+            return Some(record);
+        };
+        self.held.push_back(record);
+        if self.held.len() > limit {
+            self.held.pop_front();
+        }
+        None
+    }
+}
+
+/// Where found envelopes go.
+struct Sink {
+    file: Option<(PathBuf, BufWriter<File>)>,
+    count: Option<u64>,
+}
+
+impl Sink {
+    fn new(args: &QueryArgs) -> Result<Self, CliError> {
+        let file = args
+            .rlp
+            .as_ref()
+            .map(|path| match File::create(path) {
+                Ok(file) => Ok((path.clone(), BufWriter::new(file))),
+                Err(error) => Err(unwritable(path, &error)),
+            })
+            .transpose()?;
+        Ok(Self {
+            file,
+            count: args.count.then_some(0),
+        })
+    }
+
+    fn take(&mut self, record: &Record, context: &mut Context) -> Result<(), CliError> {
+        if let Some((path, file)) = &mut self.file {
+            file.write_all(&record.bytes)
+                .map_err(|error| unwritable(path, &error))?;
+        }
+        if let Some(count) = &mut self.count {
+            *count += 1;
+            return Ok(());
+        }
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let row = Row::from(&envelope_of(record)?);
+        context.output.result(&row, &row)
+    }
+
+    fn finish(self, context: &mut Context) -> Result<(), CliError> {
+        if let Some((path, file)) = self.file {
+            file.into_inner()
+                .map_err(|error| unwritable(&path, error.error()))?
+                .sync_all()
+                .map_err(|error| unwritable(&path, &error))?;
+        }
+        match self.count {
+            Some(count) => context.output.result(&Count { count }, count),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::new(Kind::Error, format!("cannot write {}", path.display())).because(error)
+}

@@ -1,0 +1,162 @@
+//! `gwa serve`: the daemon.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::archive::disk::Archive;
+use crate::cli::context::{Context, archive_failed};
+use crate::cli::error::{CliError, Kind};
+use crate::config::{self, ConfigError, MinPow, Partial, Password, Settings, Span};
+use crate::node::{Daemon, key_file};
+use crate::rlpx::Enode;
+use crate::time::SystemClock;
+
+/// Arguments of `gwa serve`. Each may stand in `gwa.toml` in the data folder too.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where to accept peers; port 0 picks one [default: 127.0.0.1:30303].
+    #[arg(long, env = "GWA_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Password of mail requests [default: the one of public Status servers].
+    #[arg(
+        long,
+        env = "GWA_PASSWORD",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    password: Option<Password>,
+    /// File of the node key, made where absent [default: DIR/node.key].
+    #[arg(long, env = "GWA_NODE_KEY", value_name = "FILE")]
+    node_key: Option<PathBuf>,
+    /// A peer to stay connected to; may be given more than once.
+    #[arg(
+        long = "peer",
+        env = "GWA_PEERS",
+        value_name = "ENODE",
+        value_delimiter = ','
+    )]
+    peers: Vec<Enode>,
+    /// Least proof of work of an envelope [default: 0.001].
+    #[arg(
+        long,
+        env = "GWA_MIN_POW",
+        value_name = "POW",
+        allow_negative_numbers = true
+    )]
+    min_pow: Option<MinPow>,
+    /// How often to seal [default: 5m].
+    #[arg(long, env = "GWA_SEAL_EVERY", value_name = "SPAN")]
+    seal_every: Option<Span>,
+}
+
+/// What is told of a daemon that has started.
+#[derive(Serialize)]
+struct Started {
+    enode: String,
+    listen: SocketAddr,
+    archive: PathBuf,
+    head: Option<String>,
+}
+
+/// Serves until a signal; a second one does not wait for the end.
+pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
+    let settings = settings(args, context)?;
+    let archive = Archive::open(&context.data)
+        .map_err(|error| archive_failed("cannot open the archive", &error))?;
+    let key = key_file::load_or_create(&settings.node_key)
+        .map_err(|error| CliError::new(Kind::WrongKey, "there is no node key").because(&error))?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
+    runtime.block_on(serve(Arc::new(archive), key, &settings, context))
+}
+
+fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
+    let file = config::read(&context.data).map_err(|error| {
+        let told = CliError::new(Kind::Usage, "the settings are wrong").because(&error);
+        match error {
+            ConfigError::UnknownKey { nearest, .. } => told.hint(format!("is `{nearest}` meant?")),
+            _ => told,
+        }
+    })?;
+    let flags = Partial {
+        listen: args.listen,
+        password: args.password.clone(),
+        node_key: args.node_key.clone(),
+        peers: (!args.peers.is_empty()).then(|| args.peers.clone()),
+        min_pow: args.min_pow,
+        seal_every: args.seal_every,
+    };
+    Ok(Settings::resolve(&context.data, flags, file))
+}
+
+async fn serve(
+    archive: Arc<Archive>,
+    key: crate::rlpx::NodeKey,
+    settings: &Settings,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    let failed =
+        |error: &dyn std::error::Error| CliError::new(Kind::Error, "cannot serve").because(error);
+    let mut signals = Signals::new().map_err(|error| failed(&error))?;
+    let head = archive.head_cid().map(|cid| cid.to_string());
+    let dir = archive.dir().to_owned();
+    let daemon = Daemon::start(archive, key, settings, Arc::new(SystemClock))
+        .await
+        .map_err(|error| failed(&error))?;
+
+    let enode = daemon.enode();
+    let line = format!(
+        "enode   {enode}\narchive {}\nhead    {}",
+        dir.display(),
+        head.as_deref().unwrap_or("none yet")
+    );
+    let started = Started {
+        enode: enode.to_string(),
+        listen: enode.tcp_address(),
+        archive: dir,
+        head,
+    };
+    context.output.result(&started, line)?;
+    context.output.flush()?;
+
+    daemon
+        .run_until(async {
+            signals.next().await;
+            tokio::spawn(async move {
+                signals.next().await;
+                std::process::exit(Kind::Interrupted.code().into());
+            });
+        })
+        .await;
+    context
+        .output
+        .story("stopped; what waits to be sealed is kept");
+    Ok(())
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
