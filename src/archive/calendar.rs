@@ -17,6 +17,7 @@ use ipld_core::ipld::Ipld;
 use super::ArchiveError;
 use super::builder::SegmentRef;
 use super::cbor::{self, CborError};
+use super::pack::links_to;
 use super::sums::{Fingerprint, Sums};
 use super::watermark::{Day, Hour, Month};
 use crate::blocks::{Block, BlockSource, Cid, Codec};
@@ -128,6 +129,12 @@ impl CalendarNode {
                 Some(_) => return Err(shape("topic index is no link")),
             };
         }
+        if node
+            .topics
+            .is_some_and(|cid| !links_to(&cid, Codec::DagCbor))
+        {
+            return Err(shape("topic index is no link to a node"));
+        }
         for (name, value) in fields {
             let (Ok(number), Ipld::Link(cid)) = (name.parse::<u16>(), value) else {
                 return Err(shape("calendar node has an unknown field"));
@@ -139,6 +146,16 @@ impl CalendarNode {
             let sums = sums.ok_or_else(|| shape("calendar child has no sums"))?;
             if sums.count == 0 {
                 return Err(shape("calendar child is empty"));
+            }
+            // A segment may be one leaf; every other child is a node.
+            let is_segment = match level {
+                Level::State | Level::Year => false,
+                Level::Month => node.open != Some(number),
+                Level::OpenDay => true,
+            };
+            let is_leaf = is_segment && links_to(&cid, Codec::Raw);
+            if !is_leaf && !links_to(&cid, Codec::DagCbor) {
+                return Err(shape("calendar child is no link to a block of its kind"));
             }
             node.children.insert(number, Child { cid, sums });
         }
@@ -352,7 +369,7 @@ mod tests {
     use super::*;
 
     fn child(n: u8) -> Child {
-        let block = Block::new(Codec::Raw, vec![n]);
+        let block = Block::new(Codec::DagCbor, vec![n]);
         Child {
             cid: *block.cid(),
             sums: Sums {

@@ -17,6 +17,11 @@ pub const MAX_DEPTH: usize = 32;
 /// above the 512 children of our widest node.
 pub const MAX_LINKS: usize = 8_192;
 
+/// Most items in a block, nested ones included. Our fullest node, a topic index
+/// node of 128 KiB, has about 14,000; the bound keeps 2 MiB of one-byte items
+/// from becoming a hundred times as much memory.
+pub const MAX_ITEMS: usize = 65_536;
+
 /// Why bytes are not the canonical encoding of what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CborError {
@@ -29,6 +34,9 @@ pub enum CborError {
     /// More than [`MAX_LINKS`] links.
     #[error("more than {MAX_LINKS} links")]
     TooManyLinks,
+    /// More than [`MAX_ITEMS`] items.
+    #[error("more than {MAX_ITEMS} items")]
+    TooManyItems,
     /// Ends inside an item, or uses what DAG-CBOR does not have.
     #[error("malformed CBOR at byte {0}")]
     Malformed(usize),
@@ -67,6 +75,7 @@ fn check_bounds(bytes: &[u8]) -> Result<(), CborError> {
     }
     let mut at = 0;
     let mut links = 0;
+    let mut items_seen = 0;
     // Items still to come in each open list or map; the outermost is one item.
     let mut open = vec![1u64];
     while let Some(left) = open.last_mut() {
@@ -75,6 +84,10 @@ fn check_bounds(bytes: &[u8]) -> Result<(), CborError> {
             continue;
         }
         *left -= 1;
+        items_seen += 1;
+        if items_seen > MAX_ITEMS {
+            return Err(CborError::TooManyItems);
+        }
         let start = at;
         let (major, argument) = read_head(bytes, &mut at).ok_or(CborError::Malformed(start))?;
         match major {
@@ -180,6 +193,8 @@ mod tests {
         ));
         let many_links = [&[0x99, 0x20, 0x01][..], &[0xd8, 0x2a, 0x40].repeat(8_193)].concat();
         assert_eq!(refused(&many_links), CborError::TooManyLinks);
+        let many_items = [&[0x9a, 0, 1, 0, 0][..], &[0x80; MAX_ITEMS]].concat();
+        assert_eq!(refused(&many_items), CborError::TooManyItems);
         assert!(matches!(
             refused(&vec![0; MAX_BLOCK_READ + 1]),
             CborError::TooLong(_)

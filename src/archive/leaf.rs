@@ -43,6 +43,9 @@ pub enum LeafError {
     /// No envelope in it.
     #[error("leaf is empty")]
     Empty,
+    /// Longer than the largest envelope, hence than any leaf.
+    #[error("leaf of {0} bytes, above the limit of {MAX_ENVELOPE_RLP}")]
+    TooLong(usize),
     /// What stands at an offset is no canonical envelope.
     #[error("no envelope at byte {at}: {source}")]
     Envelope {
@@ -86,7 +89,7 @@ impl Unhashed {
 }
 
 /// The envelopes of a leaf in order, read without hashing them. Refuses bytes
-/// that are no envelope, and a topic or time that steps back.
+/// that are no envelope or too many, and a topic or time that steps back.
 pub fn scan(leaf: &Bytes) -> impl Iterator<Item = Result<Unhashed, LeafError>> + '_ {
     let mut at = 0;
     let mut before = None;
@@ -95,6 +98,10 @@ pub fn scan(leaf: &Bytes) -> impl Iterator<Item = Result<Unhashed, LeafError>> +
             return None;
         }
         let start = at;
+        if leaf.len() > MAX_ENVELOPE_RLP {
+            at = leaf.len();
+            return Some(Err(LeafError::TooLong(leaf.len())));
+        }
         Some(match EnvelopeFields::decode_first(&leaf[start..]) {
             Err(source) => {
                 at = leaf.len();
@@ -199,6 +206,17 @@ mod tests {
         assert!(matches!(decode(&swapped), Err(LeafError::Unsorted { .. })));
         let twice = concat(&[a.clone(), a]);
         assert!(matches!(decode(&twice), Err(LeafError::Unsorted { .. })));
+    }
+
+    #[test]
+    fn a_leaf_larger_than_the_largest_envelope_is_refused() {
+        let len_of = |data| record(1, 10, data).bytes.len();
+        let data = MAX_ENVELOPE_RLP - (len_of(MAX_ENVELOPE_RLP) - MAX_ENVELOPE_RLP);
+        let largest = concat(&[record(1, 10, data)]);
+        assert_eq!(largest.len(), MAX_ENVELOPE_RLP);
+        assert!(decode(&largest).is_ok());
+        let larger = concat(&[record(1, 10, data + 1)]);
+        assert_eq!(decode(&larger), Err(LeafError::TooLong(larger.len())));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Index nodes over the leaves of a segment.
 //!
 //! Always true of a pack that decoded:
-//! - Its children are sorted strictly by first key; there is at least one.
+//! - Its children are sorted strictly by first key; there are 1 to 512.
 //! - At level 1 the children are leaves, each with its topic runs: sorted,
-//!   non-empty, and counting exactly the leaf's envelopes. So the absence of a
-//!   topic is decided here, without touching a leaf.
+//!   non-empty, and counting exactly the leaf's envelopes; they end before the
+//!   next leaf's begin. So the absence of a topic is decided here, without
+//!   touching a leaf.
 //! - Above, the children are packs one level down.
 //! - A child covers the keys from its first key to the next child's.
 
@@ -13,8 +14,9 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::cbor::{self, CborError};
 use super::key::{KEY_LEN, Key};
+use super::leaf::MAX_ENVELOPE_RLP;
 use super::sums::{Fingerprint, Sums};
-use crate::blocks::{Block, Cid, Codec};
+use crate::blocks::{Block, Cid, Codec, check_cid};
 use crate::time::UnixSeconds;
 use crate::whisper::{EnvelopeHash, Topic};
 
@@ -30,8 +32,10 @@ pub const PACK_MAX_CHILDREN: u64 = 512;
 /// pack must stay a block.
 pub const PACK_MAX_BYTES: u64 = 512 << 10;
 
-/// Highest level of a pack. 512^4 leaves of 4 KiB are 280 TB a day.
-pub const PACK_MAX_LEVEL: u8 = 4;
+/// Highest level of a pack. Whoever grinds hashes can make leaves of 4 KiB and
+/// packs of 20 children, no smaller: more levels would take 100 TB in one
+/// bucket.
+pub const PACK_MAX_LEVEL: u8 = 8;
 
 /// Length of an encoded run in bytes.
 const RUN_LEN: usize = 16;
@@ -96,7 +100,15 @@ impl LeafEntry {
             && nonempty
             && starts
             && counted == self.sums.count
-            && Codec::of(&self.cid) == Some(Codec::Raw)
+            && self.sums.bytes <= MAX_ENVELOPE_RLP as u64
+            && links_to(&self.cid, Codec::Raw)
+    }
+
+    /// Whether `next` may follow: its first envelope does not sort before the
+    /// last of this leaf, as far as runs tell.
+    pub(super) fn ends_before(&self, next: &Self) -> bool {
+        let end = self.runs.last().map(|run| (run.topic, run.last));
+        self.first < next.first && end <= Some((next.first.topic, next.first.sent))
     }
 }
 
@@ -238,15 +250,13 @@ impl Pack {
         };
         let sound = match &pack {
             Self::Leaves(leaves) => {
-                !leaves.is_empty()
+                is_width(leaves.len())
                     && leaves.iter().all(LeafEntry::is_sound)
-                    && leaves.windows(2).all(|pair| pair[0].first < pair[1].first)
+                    && leaves.windows(2).all(|pair| pair[0].ends_before(&pair[1]))
             }
             Self::Packs { children, .. } => {
-                !children.is_empty()
-                    && children
-                        .iter()
-                        .all(|c| Codec::of(&c.cid) == Some(Codec::DagCbor))
+                is_width(children.len())
+                    && children.iter().all(|c| links_to(&c.cid, Codec::DagCbor))
                     && children
                         .windows(2)
                         .all(|pair| pair[0].first < pair[1].first)
@@ -255,9 +265,19 @@ impl Pack {
         if sound {
             Ok(pack)
         } else {
-            Err(shape("pack is empty, unsorted or miscounted"))
+            Err(shape("pack is empty, too wide, unsorted or miscounted"))
         }
     }
+}
+
+/// Whether a node of a tree over leaves may have so many children.
+pub(super) fn is_width(children: usize) -> bool {
+    (1..=PACK_MAX_CHILDREN).contains(&(children as u64))
+}
+
+/// Whether a link is one of ours, to a block of this codec.
+pub(super) fn links_to(cid: &Cid, codec: Codec) -> bool {
+    check_cid(cid).is_ok_and(|found| found == codec)
 }
 
 fn leaf_to_cbor(leaf: &LeafEntry) -> LeafCbor {
@@ -389,6 +409,21 @@ mod tests {
             children: vec![],
         };
         assert!(Pack::decode(empty.encode().bytes()).is_err());
+    }
+
+    #[test]
+    fn leaves_that_overlap_or_are_too_many_are_refused() {
+        let pack = |leaves: Vec<LeafEntry>| Pack::decode(Pack::Leaves(leaves).encode().bytes());
+        let mut long = entry(1, 5);
+        long.runs[0].last = UnixSeconds(10);
+        assert!(pack(vec![long.clone(), entry(1, 10)]).is_ok());
+        assert!(pack(vec![long, entry(1, 9)]).is_err());
+        let many = |count| (1..=count).map(|sent| entry(1, sent)).collect::<Vec<_>>();
+        assert!(pack(many(512)).is_ok());
+        assert!(pack(many(513)).is_err());
+        let mut large = entry(1, 5);
+        large.sums.bytes = MAX_ENVELOPE_RLP as u64 + 1;
+        assert!(pack(vec![large]).is_err());
     }
 
     #[test]

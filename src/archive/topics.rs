@@ -15,7 +15,7 @@ use serde_bytes::ByteArray;
 use super::ArchiveError;
 use super::builder::{BlockSink, SegmentRef};
 use super::cbor::{self, CborError};
-use super::pack::{LeafEntry, PACK_MAX_CHILDREN, PACK_UNIT};
+use super::pack::{LeafEntry, PACK_MAX_CHILDREN, PACK_UNIT, is_width, links_to};
 use super::splitter::Splitter;
 use super::walk::LeafWalk;
 use crate::blocks::{Block, BlockError, BlockSource, Cid, Codec, digest_of};
@@ -29,8 +29,10 @@ pub const LINES_UNIT: u64 = 1 << 10;
 /// Most weight of a node's lines.
 pub const LINES_MAX: u64 = 128 << 10;
 
-/// Highest level of a node. 512^4 nodes are more than there are topics.
-pub const TOPICS_MAX_LEVEL: u8 = 4;
+/// Highest level of a node. Whoever grinds hashes can make nodes of 73 lines
+/// and of 20 children, no smaller: more levels would take more topics than
+/// there are.
+pub const TOPICS_MAX_LEVEL: u8 = 6;
 
 /// One topic's envelopes on one closed day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,14 +203,16 @@ impl TopicNode {
         };
         let sound = match &node {
             Self::Lines(lines) => {
-                !lines.is_empty() && lines.windows(2).all(|pair| pair[0].topic < pair[1].topic)
+                !lines.is_empty()
+                    && lines.iter().map(TopicLine::weight).sum::<u64>() <= LINES_MAX
+                    && lines.windows(2).all(|pair| pair[0].topic < pair[1].topic)
             }
             Self::Nodes { children, .. } => {
-                !children.is_empty()
+                is_width(children.len())
                     && children.windows(2).all(|pair| pair[0].0 < pair[1].0)
                     && children
                         .iter()
-                        .all(|(_, cid)| Codec::of(cid) == Some(Codec::DagCbor))
+                        .all(|(_, cid)| links_to(cid, Codec::DagCbor))
             }
         };
         // Links out of order of first use, or unused, are another spelling.
@@ -216,7 +220,7 @@ impl TopicNode {
             Ok(node)
         } else {
             Err(shape(
-                "topic index node is empty, unsorted or not canonical",
+                "topic index node is empty, too wide, unsorted or not canonical",
             ))
         }
     }
@@ -228,6 +232,9 @@ impl TopicNode {
         first: Option<Topic>,
     ) -> Result<Self, ArchiveError> {
         let cid = *block.cid();
+        if Codec::of(&cid) != Some(Codec::DagCbor) {
+            return Err(ArchiveError::NotAsLinked { cid });
+        }
         let node =
             Self::decode(block.bytes()).map_err(|source| ArchiveError::Node { cid, source })?;
         let fits = level.is_none_or(|level| node.level() == level)
@@ -262,7 +269,7 @@ fn line_from_cbor(topic: Topic, fields: &[u32], leaves: &[Cid]) -> Option<TopicL
     let raw = days
         .iter()
         .filter_map(|d| d.leaf)
-        .all(|leaf| Codec::of(&leaf) == Some(Codec::Raw));
+        .all(|leaf| links_to(&leaf, Codec::Raw));
     let sorted = days.windows(2).all(|pair| pair[0].day < pair[1].day);
     (rest.is_empty() && !days.is_empty() && raw && sorted).then_some(TopicLine { topic, days })
 }

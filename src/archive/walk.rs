@@ -3,7 +3,9 @@
 //! Always true: a node is looked at only after its bytes were hashed against
 //! the link its verified parent holds, and it must be what the parent said: the
 //! level below, the same first key, the same sums. A segment's depth is bounded
-//! by [`PACK_MAX_LEVEL`], because levels strictly fall.
+//! by [`PACK_MAX_LEVEL`], because levels strictly fall; its width by the bytes
+//! there are, because leaves strictly ascend: a subtree linked twice ends the
+//! walk.
 //!
 //! [`PACK_MAX_LEVEL`]: super::pack::PACK_MAX_LEVEL
 
@@ -13,9 +15,11 @@ use super::key::Key;
 use super::leaf::{self, Record};
 use super::pack::{LeafEntry, Pack, PackEntry};
 use crate::blocks::{Block, BlockSource, Cid, Codec};
+use crate::time::UnixSeconds;
+use crate::whisper::Topic;
 
 /// What a parent says of a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Its CID.
     pub cid: Cid,
@@ -102,7 +106,8 @@ pub struct LeafWalk<'s> {
     source: &'s dyn BlockSource,
     /// Nodes still to visit, the next one last.
     todo: Vec<Todo>,
-    last: Option<Key>,
+    /// First key of the leaf before, and where its last run ends.
+    before: Option<(Key, (Topic, UnixSeconds))>,
 }
 
 enum Todo {
@@ -116,7 +121,7 @@ impl<'s> LeafWalk<'s> {
         Self {
             source,
             todo: vec![Todo::Node(root.into())],
-            last: None,
+            before: None,
         }
     }
 
@@ -125,10 +130,15 @@ impl<'s> LeafWalk<'s> {
             match self.todo.pop() {
                 None => return Ok(None),
                 Some(Todo::Leaf(entry)) => {
-                    if self.last >= Some(entry.first) {
+                    let end = entry.runs.last().map(|run| (run.topic, run.last));
+                    let start = (entry.first.topic, entry.first.sent);
+                    let follows = self
+                        .before
+                        .is_none_or(|(first, end)| first < entry.first && end <= start);
+                    if !follows {
                         return Err(ArchiveError::NotAsLinked { cid: entry.cid });
                     }
-                    self.last = Some(entry.first);
+                    self.before = end.map(|end| (entry.first, end));
                     return Ok(Some(*entry));
                 }
                 Some(Todo::Node(expected)) => {
