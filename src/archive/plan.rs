@@ -31,6 +31,8 @@ const INDEX_FROM_DAYS: usize = 2;
 pub struct BucketPlan {
     /// The part of the bucket's time that is wanted.
     pub range: TimeRange,
+    /// The time in which everything in its segments was sent.
+    pub bounds: TimeRange,
     /// Segments to search.
     pub segments: Vec<SegmentRef>,
     /// Leaves known to hold wanted envelopes, each with how many of which topic.
@@ -145,7 +147,7 @@ impl Plan {
                 let node = CalendarNode::read(Level::OpenDay, block, Some(sums))?;
                 for (number, child) in node.children {
                     let hour = Hour(day.0 * 24 + u32::from(number));
-                    self.search(hour.range(), child);
+                    self.search(hour.range(), hour.range(), child);
                 }
             }
             Step::Topics {
@@ -252,7 +254,7 @@ impl Plan {
             let segment = *days
                 .and_then(|days| days.get(&found.day))
                 .ok_or_else(wrong)?;
-            let bucket = self.bucket(range);
+            let bucket = self.bucket(range, day.range());
             match found.leaf {
                 Some(leaf) => {
                     bucket
@@ -290,7 +292,8 @@ impl Plan {
             }
             Level::Month | Level::OpenDay => {
                 if let Some(segment) = child(day.into()) {
-                    self.search(self.open_hour.range(), segment);
+                    let bounds = self.open_hour.day().range();
+                    self.search(self.open_hour.range(), bounds, segment);
                 }
             }
         }
@@ -299,21 +302,22 @@ impl Plan {
 
     fn search_day(&mut self, month: Month, number: u8, segment: SegmentRef) {
         if let Some(day) = Day::from_date(month, number) {
-            self.search(day.range(), segment);
+            self.search(day.range(), day.range(), segment);
         }
     }
 
-    fn search(&mut self, bucket: TimeRange, segment: SegmentRef) {
+    fn search(&mut self, bucket: TimeRange, bounds: TimeRange, segment: SegmentRef) {
         if let Some(range) = self.filter.range.intersect(bucket) {
-            self.bucket(range).segments.push(segment);
+            self.bucket(range, bounds).segments.push(segment);
         }
     }
 
-    fn bucket(&mut self, range: TimeRange) -> &mut BucketPlan {
+    fn bucket(&mut self, range: TimeRange, bounds: TimeRange) -> &mut BucketPlan {
         self.buckets
             .entry(range.from())
             .or_insert_with(|| BucketPlan {
                 range,
+                bounds,
                 segments: Vec::new(),
                 leaves: BTreeMap::new(),
             })

@@ -113,7 +113,7 @@ impl<'s> Query<'s> {
             topics: self.topics.clone(),
             range: bucket.range,
         };
-        let mut search = Search::new(bucket, filter);
+        let mut search = Search::new(bucket, filter)?;
         loop {
             let wants = search.wants();
             if wants.is_empty() {
@@ -162,11 +162,10 @@ impl Iterator for Query<'_> {
 
 /// Cuts a large bucket's time into equal slices.
 fn slices(bucket: BucketPlan, topics: &TopicFilter) -> Vec<BucketPlan> {
-    let bytes: u64 = bucket
-        .segments
-        .iter()
-        .map(|segment| segment.sums.bytes)
-        .sum();
+    // Saturating, because nothing has vouched for these figures yet.
+    let bytes = bucket.segments.iter().fold(0u64, |bytes, segment| {
+        bytes.saturating_add(segment.sums.bytes)
+    });
     if matches!(topics, TopicFilter::Any(_)) || bytes <= SLICE_BYTES {
         return vec![bucket];
     }
@@ -209,8 +208,10 @@ mod tests {
             bytes: 10 * SLICE_BYTES + 1,
             ..Sums::default()
         };
+        let range = TimeRange::new(UnixSeconds(0), UnixSeconds(86_399)).unwrap();
         let bucket = BucketPlan {
-            range: TimeRange::new(UnixSeconds(0), UnixSeconds(86_399)).unwrap(),
+            range,
+            bounds: range,
             segments: vec![SegmentRef {
                 cid: Cid::default(),
                 sums,
