@@ -285,7 +285,13 @@ impl<'a, T: Copy + Send + Sync> Work<'a, T> {
                 SegmentRun::new(self.seal.store, segment).sent_in(hour.range()),
             ));
         }
-        let segment = unite(&mut runs, self.delta_file())?.expect("open deltas hold records");
+        // The open deltas of a head that was forked may hold nothing of the hour.
+        let Some(segment) = unite(&mut runs, self.delta_file())? else {
+            return Ok(OpenDeltas {
+                before: Vec::new(),
+                with_added: false,
+            });
+        };
         let folded = [(hour.day(), segment)].into();
         let folded = write_delta(&folded, self.delta_file())?.expect("one day is not none");
         Ok(OpenDeltas {
