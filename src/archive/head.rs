@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use ipld_core::ipld::Ipld;
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::cbor::{self, CborError};
 use super::sums::Sums;
 use super::watermark::Watermark;
-use crate::blocks::{Block, Cid};
+use crate::blocks::{Block, Cid, Codec};
 use crate::keccak::keccak256;
 use crate::time::UnixSeconds;
 
@@ -155,7 +156,15 @@ impl Head {
         if block.bytes().len() > MAX_HEAD_LEN {
             return Err(HeadError::TooLong(block.bytes().len()));
         }
-        let mut cbor: HeadCbor = cbor::decode(block.bytes())?;
+        // The other codec would give the same record a second CID.
+        if Codec::of(block.cid()) != Some(Codec::DagCbor) {
+            return Err(HeadError::Field("a head's codec is dag-cbor"));
+        }
+        let mut cbor: HeadCbor = match cbor::decode(block.bytes()) {
+            Ok(cbor) => cbor,
+            // Another version may have other fields; say that rather.
+            Err(error) => return Err(foreign_version(block.bytes()).unwrap_or(error.into())),
+        };
         if cbor.v != FORMAT_VERSION {
             return Err(HeadError::Version(cbor.v));
         }
@@ -189,6 +198,18 @@ impl Head {
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
+}
+
+/// The version of a head of another version, whatever its other fields.
+fn foreign_version(bytes: &[u8]) -> Option<HeadError> {
+    let Ok(Ipld::Map(fields)) = cbor::decode(bytes) else {
+        return None;
+    };
+    let Some(Ipld::Integer(v)) = fields.get("v") else {
+        return None;
+    };
+    let v = u16::try_from(*v).ok()?;
+    (v != FORMAT_VERSION).then_some(HeadError::Version(v))
 }
 
 fn recover(digest: Message, sig: &[u8; 65]) -> Option<PublicKey> {
@@ -289,7 +310,6 @@ fn from_cbor(cbor: HeadCbor) -> Result<HeadBody, HeadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::Codec;
 
     fn body() -> HeadBody {
         let link = |n: u8| *Block::new(Codec::DagCbor, vec![n]).cid();
@@ -340,6 +360,20 @@ mod tests {
                 assert!(decoded.is_err(), "byte {at} bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn a_head_of_another_version_says_so_whatever_its_fields() {
+        let fields = [("v", 2), ("what", 0)].map(|(name, value)| (name.to_owned(), value.into()));
+        let block = cbor::encode(&Ipld::Map(fields.into()));
+        assert_eq!(Head::decode(block), Err(HeadError::Version(2)));
+    }
+
+    #[test]
+    fn a_head_has_one_cid() {
+        let head = Head::sign(body(), &secret()).unwrap();
+        let raw = Block::new(Codec::Raw, head.block().bytes().clone());
+        assert!(matches!(Head::decode(raw), Err(HeadError::Field(_))));
     }
 
     #[test]
