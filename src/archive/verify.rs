@@ -1,22 +1,22 @@
 //! Recomputes an archive from its envelopes up.
 //!
 //! Always true: a state that verifies is the canonical one of the envelopes it
-//! holds: every leaf, pack, topic index and calendar node was made again and had
-//! the CID its parent names. What does not verify is reported by block, and the
+//! holds: every leaf, pack, topic index and calendar node was made again, had
+//! the CID its parent names, and was there to be read. What does not verify is reported by block, and the
 //! rest is still looked at.
 
 use super::ArchiveError;
-use super::builder::{Discard, SegmentBuilder, SegmentRef};
-use super::calendar::{CalendarNode, CalendarReader, DayBucket, Level};
+use super::builder::{BlockSink, Discard, SegmentBuilder, SegmentRef};
+use super::calendar::{CalendarNode, CalendarReader, Child, Level};
 use super::fresh::Sealed;
-use super::merge::{SegmentRun, SortedRecords};
+use super::merge::{SegmentRun, SortedRecords, unite};
 use super::parallel;
 use super::sums::Sums;
 use super::topics::build_index;
-use super::watermark::{Day, Month};
-use crate::blocks::{BlockSource, Cid};
+use super::watermark::{Day, Hour, Month, Watermark};
+use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::progress::Progress;
-use crate::time::TimeRange;
+use crate::time::{TimeRange, UnixSeconds};
 
 /// Which share of the days is recomputed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,7 +103,6 @@ pub fn verify(
 
 /// One bucket to recompute.
 struct Bucket {
-    day: Day,
     range: TimeRange,
     segment: SegmentRef,
 }
@@ -116,94 +115,122 @@ fn verify_state(
     verified: &mut Verified,
 ) -> Option<Sums> {
     let fault = |verified: &mut Verified, fault| verified.faults.push(fault);
-    let mut calendar = match CalendarReader::new(source, sealed.state.as_ref()) {
+    let calendar = match CalendarReader::new(source, sealed.state.as_ref()) {
         Ok(calendar) => calendar,
         Err(error) => {
             fault(verified, error);
             return None;
         }
     };
-    let months = match calendar.months() {
-        Ok(months) => months,
-        Err(error) => {
-            fault(verified, error);
-            return Some(calendar.sums());
-        }
-    };
-    for (month, child) in months {
-        let (node, buckets) = match buckets_of(&mut calendar, month, child.cid, sealed) {
-            Ok(found) => found,
+    for (year, child) in calendar.root().iter().flat_map(|root| &root.children) {
+        let node = match CalendarNode::fetch(source, Level::Year, *child) {
+            Ok(node) => node,
             Err(error) => {
                 fault(verified, error);
                 continue;
             }
         };
-        let days = node.children.len() as u64;
-        let chosen: Vec<_> = buckets
-            .into_iter()
-            .filter(|b| sample.takes(b.day))
-            .collect();
-        let chosen_days = chosen
-            .iter()
-            .map(|b| b.day)
-            .collect::<std::collections::BTreeSet<_>>();
-        verified.days += chosen_days.len() as u64;
-        verified.days_left_out += days - chosen_days.len() as u64;
-        let results = parallel::map(&chosen, |bucket| {
-            let result = recompute(source, bucket.segment, bucket.range);
-            if let Ok(sums) = &result {
-                progress.advance(sums.count, sums.bytes);
-            }
-            Ok::<_, std::convert::Infallible>(result)
-        });
-        let Ok(results) = results;
-        results.into_iter().for_each(|result| verified.note(result));
-        if !chosen_days.is_empty()
-            && let Err(error) = verify_topics(source, &node, child.cid)
-        {
-            fault(verified, error);
+        for (number, child) in node.children {
+            let month = Month {
+                year: *year,
+                month: u8::try_from(number).expect("a decoded month is 1 to 12"),
+            };
+            verify_month(source, sealed, month, child, sample, progress, verified);
         }
     }
     Some(calendar.sums())
 }
 
-fn buckets_of(
-    calendar: &mut CalendarReader<'_>,
-    month: Month,
-    cid: Cid,
+fn verify_month(
+    source: &dyn BlockSource,
     sealed: &Sealed,
-) -> Result<(CalendarNode, Vec<Bucket>), ArchiveError> {
-    let wrong = || ArchiveError::NotAsLinked { cid };
-    let node = calendar.month(month)?.cloned().ok_or_else(wrong)?;
-    let mut buckets = Vec::new();
-    for number in node.children.keys() {
-        let number = u8::try_from(*number).map_err(|_| wrong())?;
-        let day = Day::from_date(month, number).ok_or_else(wrong)?;
-        match calendar.day(day)?.ok_or_else(wrong)? {
-            DayBucket::Closed(segment) if sealed.watermark.closes_day(day) => {
-                buckets.push(Bucket {
-                    day,
-                    range: day.range(),
-                    segment,
-                });
-            }
-            DayBucket::Open(hours) if !sealed.watermark.closes_day(day) => {
-                for (hour, segment) in hours {
-                    if !sealed.watermark.closes_hour(hour) {
-                        return Err(wrong());
-                    }
-                    buckets.push(Bucket {
-                        day,
-                        range: hour.range(),
-                        segment,
-                    });
-                }
-            }
-            // Open past its end, or closed before it.
-            _ => return Err(wrong()),
+    month: Month,
+    child: Child,
+    sample: Sample,
+    progress: &dyn Progress,
+    verified: &mut Verified,
+) {
+    let node = match CalendarNode::fetch(source, Level::Month, child) {
+        Ok(node) => node,
+        Err(error) => {
+            verified.faults.push(error);
+            return;
+        }
+    };
+    let faults_before = verified.faults.len();
+    let mut chosen = Vec::new();
+    for (number, bucket) in &node.children {
+        let day = u8::try_from(*number)
+            .ok()
+            .and_then(|number| Day::from_date(month, number));
+        let Some(day) = day else {
+            verified
+                .faults
+                .push(ArchiveError::NotAsLinked { cid: child.cid });
+            continue;
+        };
+        if !sample.takes(day) {
+            verified.days_left_out += 1;
+            continue;
+        }
+        verified.days += 1;
+        match buckets_of(source, &node, child.cid, day, *bucket, sealed) {
+            Ok(buckets) => chosen.extend(buckets),
+            Err(error) => verified.faults.push(error),
         }
     }
-    Ok((node, buckets))
+    let results = parallel::map(&chosen, |bucket| {
+        let result = recompute(source, bucket.segment, bucket.range);
+        if let Ok(sums) = &result {
+            progress.advance(sums.count, sums.bytes);
+        }
+        Ok::<_, std::convert::Infallible>(result)
+    });
+    let Ok(results) = results;
+    results.into_iter().for_each(|result| verified.note(result));
+    // Where days do not hold there is no index to speak of; and a segment that
+    // stands for many days is not walked for each.
+    if !chosen.is_empty()
+        && verified.faults.len() == faults_before
+        && let Err(error) = verify_topics(source, &node, child.cid)
+    {
+        verified.faults.push(error);
+    }
+}
+
+/// The segments of one day of a month, which must be closed or open as the
+/// watermark says.
+fn buckets_of(
+    source: &dyn BlockSource,
+    month: &CalendarNode,
+    cid: Cid,
+    day: Day,
+    child: Child,
+    sealed: &Sealed,
+) -> Result<Vec<Bucket>, ArchiveError> {
+    let wrong = || ArchiveError::NotAsLinked { cid };
+    let is_open = month.open == Some(u16::from(day.date().1));
+    if is_open == sealed.watermark.closes_day(day) {
+        return Err(wrong());
+    }
+    if !is_open {
+        return Ok(vec![Bucket {
+            range: day.range(),
+            segment: child,
+        }]);
+    }
+    let mut buckets = Vec::new();
+    for (number, segment) in CalendarNode::fetch(source, Level::OpenDay, child)?.children {
+        let hour = Hour(day.0 * 24 + u32::from(number));
+        if !sealed.watermark.closes_hour(hour) {
+            return Err(wrong());
+        }
+        buckets.push(Bucket {
+            range: hour.range(),
+            segment,
+        });
+    }
+    Ok(buckets)
 }
 
 /// Makes a segment again from its own records, which must lie in its time.
@@ -248,46 +275,91 @@ fn verify_topics(
         .filter(|(number, _)| node.open != Some(**number))
         .filter_map(|(number, child)| Some((u8::try_from(*number).ok()?, *child)))
         .collect();
-    match (build_index(source, &closed, &mut Discard)?, node.topics) {
-        (canonical, found) if canonical == found => Ok(()),
-        (Some(canonical), Some(cid)) => Err(ArchiveError::NotCanonical { cid, canonical }),
-        _ => Err(ArchiveError::NotAsLinked { cid: month }),
+    let mut nodes = Cids::default();
+    match (build_index(source, &closed, &mut nodes)?, node.topics) {
+        (canonical, found) if canonical == found => {}
+        (Some(canonical), Some(cid)) => return Err(ArchiveError::NotCanonical { cid, canonical }),
+        _ => return Err(ArchiveError::NotAsLinked { cid: month }),
+    }
+    // The index was made, not read; whoever asks it needs the blocks.
+    for cid in nodes.0 {
+        source.get(&cid)?;
+    }
+    Ok(())
+}
+
+/// Keeps the names of blocks.
+#[derive(Default)]
+struct Cids(Vec<Cid>);
+
+impl BlockSink for Cids {
+    fn take(&mut self, block: &Block) -> Result<(), BlockError> {
+        self.0.push(*block.cid());
+        Ok(())
     }
 }
 
-/// Recomputes the open deltas; gives what they hold of the open hour.
+/// Recomputes the open deltas; gives what they hold of the open hour, each
+/// envelope counted once.
 fn verify_open(source: &dyn BlockSource, sealed: &Sealed, verified: &mut Verified) -> Option<Sums> {
     let hour = sealed.watermark.open_hour();
-    let mut open = Some(Sums::default());
+    let mut of_hour = Vec::new();
+    let mut sound = true;
     for delta in &sealed.open {
-        let result = || -> Result<Sums, ArchiveError> {
-            let mut segments = Vec::new();
-            let mut calendar = CalendarReader::new(source, Some(delta))?;
-            calendar.for_each_day(|day, bucket| {
-                if let DayBucket::Closed(segment) = bucket {
-                    segments.push((day, segment));
-                }
-                Ok::<_, ArchiveError>(())
-            })?;
-            let mut open = Sums::default();
-            for (day, segment) in segments {
-                recompute(source, segment, day.range())?;
-                if day == hour.day() {
-                    let mut run = SegmentRun::new(source, segment).sent_in(hour.range());
-                    while let Some(record) = run.take()? {
-                        open = open.plus(Sums::of_one(record.bytes.len(), record.key.hash));
-                    }
-                }
+        match verify_delta(source, delta, sealed.watermark, verified) {
+            Ok(segment) => of_hour.extend(segment),
+            Err(error) => {
+                verified.faults.push(error);
+                sound = false;
             }
-            Ok(open)
-        };
-        let result = result();
-        open = open
-            .zip(result.as_ref().ok())
-            .map(|(sum, more)| sum.plus(*more));
-        verified.note(result);
+        }
     }
-    open
+    if !sound {
+        return None;
+    }
+    let mut runs: Vec<Box<dyn SortedRecords>> = Vec::new();
+    for segment in of_hour {
+        let run = SegmentRun::new(source, segment).sent_in(hour.range());
+        runs.push(Box::new(run));
+    }
+    match unite(&mut runs, &mut Discard) {
+        Ok(united) => Some(united.map(|segment| segment.sums).unwrap_or_default()),
+        Err(error) => {
+            verified.faults.push(error);
+            None
+        }
+    }
+}
+
+/// Recomputes a delta, whose days are all segments of envelopes sent before the
+/// watermark; gives its segment of the day that holds the open hour.
+fn verify_delta(
+    source: &dyn BlockSource,
+    delta: &Cid,
+    watermark: Watermark,
+    verified: &mut Verified,
+) -> Result<Option<SegmentRef>, ArchiveError> {
+    let mut calendar = CalendarReader::new(source, Some(delta))?;
+    let mut open_day = None;
+    for (month, child) in calendar.months()? {
+        let wrong = || ArchiveError::NotAsLinked { cid: child.cid };
+        let node = calendar.month(month)?.ok_or_else(wrong)?;
+        if node.open.is_some() || node.topics.is_some() {
+            return Err(wrong());
+        }
+        for (number, segment) in &node.children {
+            let number = u8::try_from(*number).map_err(|_| wrong())?;
+            let day = Day::from_date(month, number).ok_or_else(wrong)?;
+            let before = TimeRange::new(UnixSeconds::MIN, watermark.at().saturating_sub(1));
+            let range = before.ok().and_then(|before| before.intersect(day.range()));
+            let sums = recompute(source, *segment, range.ok_or_else(wrong)?)?;
+            verified.note(Ok(sums));
+            if day == watermark.open_hour().day() {
+                open_day = Some(*segment);
+            }
+        }
+    }
+    Ok(open_day)
 }
 
 /// Whether a node is a calendar node of any level; for showing blocks.
