@@ -7,6 +7,8 @@
 //! them on a stable toolchain. A new decoder gets a function here, a target
 //! there and a line in the table of the test.
 
+mod whisper;
+
 use std::fmt::Debug;
 
 use bytes::BytesMut;
@@ -23,6 +25,11 @@ use crate::rlpx::handshake::{
 };
 use crate::rlpx::snappy::{self, MAX_MESSAGE};
 use crate::rlpx::{Capability, Hello, NodeKey, PeerReason, Protocol};
+
+pub use whisper::{
+    mail_completion, mail_request, whisper_envelope, whisper_message, whisper_packet,
+    whisper_status,
+};
 
 /// The recipient's secret key of the first vector in `fixtures/wire/rlpx.json`,
 /// so that its auth packet is a seed that decrypts.

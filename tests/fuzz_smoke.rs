@@ -23,6 +23,20 @@ const TARGETS: &[Target] = &[
     ("rlpx_hello", fuzzing::rlpx_hello, seeds::hello),
     ("car", fuzzing::car, seeds::car),
     ("journal_record", fuzzing::journal_record, seeds::journal),
+    (
+        "whisper_envelope",
+        fuzzing::whisper_envelope,
+        seeds::envelope,
+    ),
+    ("whisper_packet", fuzzing::whisper_packet, seeds::packet),
+    ("whisper_status", fuzzing::whisper_status, seeds::status),
+    ("whisper_message", fuzzing::whisper_message, seeds::message),
+    ("mail_request", fuzzing::mail_request, seeds::request),
+    (
+        "mail_completion",
+        fuzzing::mail_completion,
+        seeds::completion,
+    ),
 ];
 
 #[test]
@@ -234,5 +248,59 @@ mod seeds {
         });
         assert_eq!(found, 4, "the layout and its reader differ");
         vec![empty, open, file]
+    }
+
+    /// Seeds short enough to be mutated whole.
+    fn short(seeds: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        seeds
+            .into_iter()
+            .filter(|seed| seed.len() <= super::MAX_INPUT)
+            .collect()
+    }
+
+    pub fn envelope() -> Vec<Vec<u8>> {
+        let file = fixture("wire/envelopes.json");
+        let mut seeds = all(&file, "vectors", &["rlp"]);
+        seeds.extend(all(&file, "invalid", &["rlp"]));
+        short(seeds)
+    }
+
+    /// Both recorded sessions, each packet behind its code.
+    pub fn packet() -> Vec<Vec<u8>> {
+        let mut seeds = Vec::new();
+        for capture in ["session_status_mailserver", "session_geth_mailserver"] {
+            let file = fixture(&format!("captures/{capture}.json"));
+            for vector in list(&file, "vectors") {
+                let code = vector["code"].as_u64().expect("a code");
+                let mut seed = vec![u8::try_from(code).expect("a packet code")];
+                seed.extend(bytes(vector, "payload"));
+                seeds.push(seed);
+            }
+        }
+        short(seeds)
+    }
+
+    pub fn status() -> Vec<Vec<u8>> {
+        let file = fixture("wire/rlpx.json");
+        let mut seeds = all(&file, "shh_status", &["payload"]);
+        seeds.extend(all(&file, "shh_status_received", &["payload"]));
+        seeds
+    }
+
+    pub fn message() -> Vec<Vec<u8>> {
+        all(&fixture("wire/messages.json"), "crafted", &["plaintext"])
+    }
+
+    pub fn request() -> Vec<Vec<u8>> {
+        let file = fixture("wire/mailserver_requests.json");
+        let mut seeds = all(&file, "vectors", &["payload", "envelope_rlp"]);
+        seeds.extend(all(&file, "messages_request", &["packet"]));
+        seeds.extend(all(&file, "geth_vectors", &["payload"]));
+        seeds
+    }
+
+    pub fn completion() -> Vec<Vec<u8>> {
+        let file = fixture("wire/mailserver_responses.json");
+        all(&file, "vectors", &["payload"])
     }
 }
