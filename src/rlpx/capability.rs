@@ -109,6 +109,12 @@ impl SharedProtocol {
         code.checked_sub(self.offset)
             .filter(|&message| message < self.length)
     }
+
+    /// The code on the wire of the protocol's own `message`, if it has one of
+    /// that number.
+    pub fn code(&self, message: u64) -> Option<u64> {
+        (message < self.length).then(|| self.offset.saturating_add(message))
+    }
 }
 
 /// The protocols shared with a peer that offers `theirs`, by rising offset. Of
@@ -205,5 +211,7 @@ mod tests {
         assert_eq!(shh.message(16), Some(0));
         assert_eq!(shh.message(0x8f), Some(127));
         assert_eq!(shh.message(0x90), None);
+        assert_eq!((shh.code(0), shh.code(127)), (Some(16), Some(0x8f)));
+        assert_eq!(shh.code(128), None);
     }
 }

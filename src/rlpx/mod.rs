@@ -1,4 +1,21 @@
-//! RLPx, the encrypted link of devp2p: handshakes, frames, the base protocol.
+//! RLPx, the encrypted link of devp2p.
+//!
+//! ```text
+//! socket -> handshake (ecies, signature) -> frame -> session (hello, disconnect, capability, snappy)
+//! ```
+//!
+//! A node dials or accepts with [`socket::connect`] and [`socket::accept`], and
+//! gets a link that carries messages of the shared protocols.
+//!
+//! Always true:
+//! - Only `socket` reads, writes and knows the time; all else is bytes in,
+//!   bytes out.
+//! - Lengths are judged before memory is taken for them.
+//! - No byte of a peer makes this panic; what it breaks decides whether it is
+//!   told a reason or the connection just closes, as geth decides it.
+//!
+//! Source: devp2p `rlpx.md`, EIP-8, EIP-706. Checked against go-ethereum
+//! v1.8.27 (vectors) and v1.9.20 (a running `wnode`, dialled and dialling).
 
 pub mod capability;
 pub mod disconnect;

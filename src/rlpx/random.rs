@@ -1,7 +1,7 @@
 //! Random values for keys, nonces and initialisation vectors.
 //!
-//! Always true: they come from the operating system's generator, seeded anew
-//! by nobody but it; protocol code is handed them and draws none.
+//! Always true: they come from the operating system's generator. Protocol code
+//! is handed them and draws none, so that its tests know them.
 
 use rand::TryRng;
 use rand::rngs::SysRng;

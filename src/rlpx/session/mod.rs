@@ -106,8 +106,7 @@ impl RemotePeer {
     }
 }
 
-/// Why a session ends. Whose fault: the peer's, but for
-/// [`Self::Disconnected`] and [`Self::ToSelf`].
+/// Why a session ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// A frame could not be read.
@@ -175,9 +174,10 @@ impl SessionError {
         }
     }
 
-    /// Whether the peer broke a rule, so that it may be counted against it.
+    /// Whether the peer sent what it must not, so that it may be counted
+    /// against it. Silence may be the network's.
     pub fn is_peers_fault(&self) -> bool {
-        !matches!(self, Self::Disconnected(_) | Self::ToSelf)
+        !matches!(self, Self::Disconnected(_) | Self::ToSelf | Self::Silent)
     }
 }
 

@@ -41,13 +41,19 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether the peer broke a rule, so that it may be counted against it. A
-    /// lost connection is nobody's fault.
+    /// Whether the peer sent what it must not, so that it may be counted
+    /// against it. A lost connection and a deadline may be the network's.
     pub fn is_peers_fault(&self) -> bool {
         match self {
-            Self::Handshake(_) | Self::HandshakeTimeout | Self::WriteTimeout => true,
+            Self::Handshake(_) => true,
             Self::Session(error) => error.is_peers_fault(),
-            Self::Io(_) | Self::DialTimeout | Self::Key(_) | Self::Eof | Self::Closed => false,
+            Self::Io(_)
+            | Self::DialTimeout
+            | Self::Key(_)
+            | Self::HandshakeTimeout
+            | Self::Eof
+            | Self::WriteTimeout
+            | Self::Closed => false,
         }
     }
 
