@@ -28,16 +28,16 @@ pub const FORMAT_VERSION: u16 = 1;
 /// Largest head in bytes.
 pub const MAX_HEAD_LEN: usize = 1_024;
 
-/// Most deltas a head may list as open, so that a head stays under 1 KiB. The
-/// seal that would pass it folds them into one; an hour of five-minute seals
-/// folds once.
-pub const MAX_OPEN: usize = 8;
+/// Most deltas a head may list as open: one for each watermark of an hour, so
+/// that five-minute seals need not fold what they wrote. A seal that would pass
+/// it folds them into one; the bound keeps a head under 1 KiB.
+pub const MAX_OPEN: usize = 11;
 
 /// Most other heads one head may name as merged.
-pub const MAX_MERGED: usize = 4;
+pub const MAX_MERGED: usize = 2;
 
 /// Longest name and network in bytes.
-pub const MAX_NAME_LEN: usize = 64;
+pub const MAX_NAME_LEN: usize = 32;
 
 /// Number of a head in its lineage, rising from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,17 +4,18 @@
 //! - The answer is complete for the head, or an error names the block that is
 //!   missing or wrong.
 //! - Envelopes come sorted by (sent, hash), oldest first, each once.
-//! - Memory holds the matches of one bucket, or of a slice of its time where the
-//!   bucket is large.
+//! - Memory holds what one window of buckets holds at most: [`WINDOW_BYTES`]. A
+//!   larger bucket is searched by slices of its time.
+//! - Blocks of a window are asked for in the same rounds, each once.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use serde::Serialize;
 
 use super::ArchiveError;
 use super::filter::{Filter, TopicFilter};
 use super::fresh::Sealed;
-use super::leaf::Record;
+use super::leaf::{LEAF_MAX, Record};
 use super::plan::{BucketPlan, Plan};
 use super::search::Search;
 use crate::blocks::{Block, BlockSource, Cid};
@@ -23,6 +24,9 @@ use crate::time::{TimeRange, UnixSeconds};
 /// Bytes of a bucket that are searched at once where every topic is wanted; a
 /// larger bucket is searched in slices of its time.
 pub const SLICE_BYTES: u64 = 64 << 20;
+
+/// Bytes that buckets may hold at most to be searched together.
+pub const WINDOW_BYTES: u64 = SLICE_BYTES;
 
 /// What a query has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -98,7 +102,7 @@ impl<'s> Query<'s> {
         while newest.len() < limit
             && let Some(bucket) = self.buckets.pop_back()
         {
-            for record in self.search(&bucket)?.into_iter().rev() {
+            for record in self.search(&[bucket])?.into_iter().rev() {
                 if newest.len() == limit {
                     break;
                 }
@@ -108,18 +112,42 @@ impl<'s> Query<'s> {
         Ok((newest.into(), self.cost))
     }
 
-    fn search(&mut self, bucket: &BucketPlan) -> Result<Vec<Record>, ArchiveError> {
-        let filter = Filter {
-            topics: self.topics.clone(),
-            range: bucket.range,
-        };
-        let mut search = Search::new(bucket, filter)?;
-        loop {
-            let wants = search.wants();
-            if wants.is_empty() {
-                return Ok(search.finish());
+    /// Takes buckets off the front that can be searched at once.
+    fn window(&mut self) -> Vec<BucketPlan> {
+        let mut window = Vec::new();
+        let mut bytes = 0u64;
+        while let Some(bucket) = self.buckets.front() {
+            bytes = bytes.saturating_add(most_bytes(bucket));
+            if !window.is_empty() && bytes > WINDOW_BYTES {
+                break;
             }
-            self.fetch(&wants, |block| search.feed(block))?;
+            window.extend(self.buckets.pop_front());
+        }
+        window
+    }
+
+    /// What buckets that follow each other hold, in order. Their blocks are
+    /// fetched in the same rounds.
+    fn search(&mut self, buckets: &[BucketPlan]) -> Result<Vec<Record>, ArchiveError> {
+        let mut searches = Vec::with_capacity(buckets.len());
+        for bucket in buckets {
+            let filter = Filter {
+                topics: self.topics.clone(),
+                range: bucket.range,
+            };
+            searches.push(Search::new(bucket, filter)?);
+        }
+        loop {
+            let wants: BTreeSet<Cid> = searches.iter().flat_map(Search::wants).collect();
+            if wants.is_empty() {
+                return Ok(searches.into_iter().flat_map(Search::finish).collect());
+            }
+            let wants: Vec<Cid> = wants.into_iter().collect();
+            self.fetch(&wants, |block| {
+                searches
+                    .iter_mut()
+                    .try_for_each(|search| search.feed(block))
+            })?;
         }
     }
 
@@ -146,8 +174,11 @@ impl Iterator for Query<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.found.is_empty() {
-            let bucket = self.buckets.pop_front()?;
-            match self.search(&bucket) {
+            let window = self.window();
+            if window.is_empty() {
+                return None;
+            }
+            match self.search(&window) {
                 Ok(found) => self.found = found.into(),
                 Err(error) => {
                     // Nothing after a gap may pass for a complete answer.
@@ -158,6 +189,13 @@ impl Iterator for Query<'_> {
         }
         self.found.pop_front().map(Ok)
     }
+}
+
+/// Most bytes that searching a bucket can hold in memory.
+fn most_bytes(bucket: &BucketPlan) -> u64 {
+    let leaves = bucket.leaves.len() as u64 * LEAF_MAX;
+    let segments = bucket.segments.iter().map(|segment| segment.sums.bytes);
+    segments.fold(leaves, u64::saturating_add)
 }
 
 /// Cuts a large bucket's time into equal slices.

@@ -166,14 +166,15 @@ impl Journal {
     /// Reads one record back, and checks it.
     pub fn read(&self, at: Location) -> Result<Bytes, JournalError> {
         let path = file::path(&self.dir, at.file);
-        let (file, format) = match self.shared.current(at.file) {
-            Some(current) => current,
+        let (file, format) = match self.shared.opened(at.file) {
+            Some(opened) => opened,
             None => {
                 let file = self
                     .disk
                     .open(&path)
                     .map_err(|error| JournalError::io(&path, error))?;
                 let format = walk::read_header(&*file, &path)?;
+                self.shared.keep(at.file, &file, format);
                 (file, format)
             }
         };

@@ -35,7 +35,13 @@ struct Known {
     format: Format,
     /// Durable lengths of all files.
     files: BTreeMap<FileNumber, u64>,
+    /// Older files opened for reading. A seal reads every record of a few
+    /// files, each of them once.
+    older: BTreeMap<FileNumber, (Arc<dyn JournalFile>, Format)>,
 }
+
+/// Most older files kept open.
+const OLDER_KEPT: usize = 16;
 
 impl Shared {
     pub(super) fn new(opened: &Opened) -> Self {
@@ -44,6 +50,7 @@ impl Shared {
             file: Arc::clone(&opened.current.file),
             format: opened.current.format,
             files: opened.files.clone(),
+            older: BTreeMap::new(),
         }))
     }
 
@@ -51,10 +58,24 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file being written, where it is `number`.
-    pub(super) fn current(&self, number: FileNumber) -> Option<(Arc<dyn JournalFile>, Format)> {
+    /// File `number`, where it is open: the one being written or one kept.
+    pub(super) fn opened(&self, number: FileNumber) -> Option<(Arc<dyn JournalFile>, Format)> {
         let known = self.lock();
-        (known.current == number).then(|| (Arc::clone(&known.file), known.format))
+        if known.current == number {
+            return Some((Arc::clone(&known.file), known.format));
+        }
+        known.older.get(&number).cloned()
+    }
+
+    /// Keeps an older file open for the next reader, while it exists.
+    pub(super) fn keep(&self, number: FileNumber, file: &Arc<dyn JournalFile>, format: Format) {
+        let mut known = self.lock();
+        if known.files.contains_key(&number) {
+            if known.older.len() == OLDER_KEPT {
+                known.older.pop_first();
+            }
+            known.older.insert(number, (Arc::clone(file), format));
+        }
     }
 
     pub(super) fn oldest_removable(&self, last: FileNumber) -> Option<FileNumber> {
@@ -64,7 +85,9 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, number: FileNumber) {
-        self.lock().files.remove(&number);
+        let mut known = self.lock();
+        known.files.remove(&number);
+        known.older.remove(&number);
     }
 
     pub(super) fn len_bytes(&self) -> u64 {
