@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod bloom;
 pub mod confirm;
+pub mod dialect;
 pub mod envelope;
 pub mod keys;
 pub mod known;

@@ -7,8 +7,8 @@
 //!
 //! Always true:
 //! - Nothing is acknowledged before the shell says it is durable.
-//! - A peer gets only what it asked for: enough work by *both* definitions, its
-//!   topics, alive, not ahead of time, and nothing it has.
+//! - A peer gets only what it asked for: enough work by its definition, or by
+//!   both where that is unknown, its topics, alive, not ahead of time, and nothing it has.
 //! - What a peer must not send is not even parsed.
 //! - Each packet sent stays below what every peer accepts.
 
@@ -20,10 +20,11 @@ use crate::time::UnixSeconds;
 use crate::whisper::admission::DEFAULT_MAX_MESSAGE_SIZE;
 use crate::whisper::bloom::Bloom;
 use crate::whisper::confirm::{BatchHash, EnvelopeFault, MessageResponse};
+use crate::whisper::dialect::{Dialect, Evidence};
 use crate::whisper::known::KnownSet;
 use crate::whisper::packet::{Packet, PacketError, batch_hash, code, list_packet_len};
 use crate::whisper::pool::{Pool, Pooled, Sequence};
-use crate::whisper::pow::Pow;
+use crate::whisper::pow::{Pow, Work};
 use crate::whisper::status::Status;
 use crate::whisper::{Envelope, EnvelopeHash};
 
@@ -115,6 +116,8 @@ pub struct Session {
     status: Option<Status>,
     pow: Pow,
     bloom: Bloom,
+    hint: Dialect,
+    evidence: Evidence,
     known: KnownSet,
     relayed: Sequence,
     trusted: bool,
@@ -130,6 +133,8 @@ impl Session {
             status: None,
             pow: Pow::ZERO,
             bloom: Bloom::FULL,
+            hint: Dialect::Unknown,
+            evidence: Evidence::default(),
             known: KnownSet::default(),
             relayed: Sequence::default(),
             trusted: false,
@@ -156,6 +161,27 @@ impl Session {
     /// The topics the peer wants.
     pub fn bloom(&self) -> Bloom {
         self.bloom
+    }
+
+    /// What the peer's name tells about how it counts work.
+    pub fn hint(&mut self, dialect: Dialect) {
+        self.hint = dialect;
+    }
+
+    /// What the work of envelopes that the peer passed on tells about the same.
+    /// Once that changes, what was held back is considered again.
+    pub fn learn<'a>(&mut self, works: impl IntoIterator<Item = &'a Work>) {
+        let before = self.dialect();
+        for work in works {
+            self.evidence.add(work, self.pow);
+        }
+        if self.dialect() != before {
+            self.relayed = Sequence::default();
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.evidence.or(self.hint)
     }
 
     /// Accept mail from this peer: it was asked for some.
@@ -298,7 +324,7 @@ impl Session {
 
     fn wants(&self, pooled: &Pooled, now: UnixSeconds) -> bool {
         let envelope = &pooled.envelope;
-        pooled.work.least() >= self.pow
+        self.dialect().counts(&pooled.work) >= self.pow
             && self.bloom.matches(envelope.topic())
             && UnixSeconds(envelope.expiry().0) >= now
             && list_packet_len(envelope.rlp().len()) <= PACKET_LIMIT

@@ -10,18 +10,26 @@ use crate::whisper::admission::Admitted;
 use crate::whisper::confirm::EnvelopeFault;
 use crate::whisper::node::Shared;
 use crate::whisper::sift::{Sifted, sift};
-use crate::whisper::{Envelope, EnvelopeHash};
+use crate::whisper::{Envelope, EnvelopeHash, Work};
 
 /// From so many bytes on, judging a batch gets a thread of its own: about ten
 /// milliseconds of hashing, which would hold up every peer on this thread.
 const HEAVY_BATCH: usize = 1 << 20;
 
-/// Takes in a batch of envelopes. Gives the faults to report once all that is
-/// worth keeping is durable.
+/// What became of a batch, once all of it that is worth keeping is durable.
+#[derive(Debug, Default)]
+pub(super) struct TakenIn {
+    /// What to tell the sender.
+    pub(super) faults: Vec<EnvelopeFault>,
+    /// The work that new envelopes showed.
+    pub(super) works: Vec<Work>,
+}
+
+/// Takes in a batch of envelopes.
 pub(super) async fn take_in(
     shared: Arc<Shared>,
     envelopes: Vec<Envelope>,
-) -> Result<Vec<EnvelopeFault>, ArchiveError> {
+) -> Result<TakenIn, ArchiveError> {
     let received = count(envelopes.len());
     shared
         .counters
@@ -40,10 +48,14 @@ pub(super) async fn take_in(
         counters.stale += sifted.stale;
         counters.refused.add(&sifted.refusals);
     });
+    let works = sifted.new.iter().map(Admitted::work).collect();
     if !sifted.new.is_empty() {
         archive(&shared, sifted.new).await?;
     }
-    Ok(sifted.faults)
+    Ok(TakenIn {
+        faults: sifted.faults,
+        works,
+    })
 }
 
 /// Stores what this node itself posts.

@@ -3,7 +3,6 @@
 //! One task reads and decides; beside it run the sender, the mail desk and the
 //! batches being archived. All of them end with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -14,7 +13,8 @@ use crate::mailserver::response::Completion;
 use crate::rlpx::DisconnectReason;
 use crate::rlpx::session::Message;
 use crate::rlpx::socket::{CLOSE_DEADLINE, LinkError, PeerLink, PeerReader};
-use crate::whisper::confirm::EnvelopeFault;
+use crate::whisper::dialect::Dialect;
+use crate::whisper::node::ingest::TakenIn;
 use crate::whisper::node::mail::{HandedIn, MailDesk};
 use crate::whisper::node::registry::{PeerInfo, Seat};
 use crate::whisper::node::send::{Outbox, PacketWriter};
@@ -62,7 +62,7 @@ pub(super) async fn serve(shared: Arc<Shared>, link: PeerLink, origin: Origin) {
     tracing::debug!(peer = ?remote.id, %address, client = %remote.hello.client(), "connected");
     let (reader, writer) = link.split();
     let writer = PacketWriter::new(writer, offset);
-    let why = Connection::new(shared, reader, writer, offset, address)
+    let why = Connection::new(shared, reader, writer, offset)
         .run(seat)
         .await;
     tracing::debug!(peer = ?remote.id, %why, "disconnected");
@@ -100,7 +100,7 @@ impl Ended {
 struct Finished {
     batch: BatchId,
     bytes: usize,
-    outcome: Result<Vec<EnvelopeFault>, ArchiveError>,
+    outcome: Result<TakenIn, ArchiveError>,
 }
 
 struct Connection {
@@ -118,13 +118,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(
-        shared: Arc<Shared>,
-        reader: PeerReader,
-        writer: PacketWriter,
-        offset: u64,
-        address: SocketAddr,
-    ) -> Self {
+    fn new(shared: Arc<Shared>, reader: PeerReader, writer: PacketWriter, offset: u64) -> Self {
         // Sets of one task each, which end their task when dropped.
         let mut sender = JoinSet::new();
         let mut clerk = JoinSet::new();
@@ -133,9 +127,10 @@ impl Connection {
         let id = reader.remote().id;
         let (desk, answering) = MailDesk::open(Arc::clone(&shared), id, writer.clone());
         clerk.spawn(answering);
-        tracing::trace!(%address, "serving");
+        let mut session = Session::new(shared.session);
+        session.hint(Dialect::of_client(&reader.remote().hello.client()));
         Self {
-            session: Session::new(shared.session),
+            session,
             shared,
             reader,
             writer,
@@ -258,8 +253,9 @@ impl Connection {
         };
         self.bytes_in_flight -= finished.bytes;
         match finished.outcome {
-            Ok(faults) => {
-                let answers = self.session.batch_stored(finished.batch, faults);
+            Ok(taken) => {
+                self.session.learn(&taken.works);
+                let answers = self.session.batch_stored(finished.batch, taken.faults);
                 self.outbox.answer(answers);
                 self.shared.counters.update(|counters| counters.acked += 1);
             }

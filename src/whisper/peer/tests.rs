@@ -326,3 +326,29 @@ fn mail_requests_reach_a_mailserver_and_nobody_else() {
     client.receive(0, &Status::default().encode()).unwrap();
     assert_eq!(client.receive(126, &payload), Ok(vec![]));
 }
+
+#[test]
+fn a_peer_whose_definition_is_learned_gets_what_that_one_counts() {
+    let pow = Pow::new(0.001).unwrap();
+    let mut session = ready(Status {
+        pow,
+        ..Status::default()
+    });
+    let works: Vec<(Envelope, Work)> = (0..64)
+        .map(|seed| envelope([1, 2, 3, 4], seed, 30))
+        .map(|envelope| (envelope.clone(), Work::of(&envelope)))
+        .collect();
+    let pool = pool_of(works.iter().map(|(envelope, _)| envelope.clone()));
+    let by_both: usize = session.relay(&pool, NOW).iter().map(Vec::len).sum();
+
+    let telling = works
+        .iter()
+        .map(|(_, work)| work)
+        .find(|work| work.leading >= pow && work.trailing < pow)
+        .unwrap();
+    session.learn([telling]);
+    let more: usize = session.relay(&pool, NOW).iter().map(Vec::len).sum();
+    let by_leading = works.iter().filter(|(_, work)| work.leading >= pow).count();
+    assert!(more > 0);
+    assert_eq!(by_both + more, by_leading);
+}
