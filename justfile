@@ -14,3 +14,8 @@ fmt:
 # Security advisories; fetches their database.
 audit:
     cargo deny --all-features check advisories
+
+# Write the vectors of the archive format anew; read the diff.
+vectors:
+    cargo run --example vectors
+    git diff --stat -- fixtures/archive
