@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -184,7 +184,7 @@ fn help_and_version_are_results() {
     let help = house.ok(&["--help"]);
     for command in [
         "serve", "init", "import", "seal", "head", "log", "stats", "show", "query", "verify",
-        "fsck",
+        "fsck", "demo",
     ] {
         assert!(help.out.contains(command), "{command}: {}", help.out);
         assert!(house.ok(&[command, "--help"]).out.contains("Usage"));
@@ -465,4 +465,58 @@ fn only_one_process_writes() {
     let ended = house.fails(11, &["seal"]);
     let pid = std::process::id().to_string();
     assert!(ended.err.contains(&pid), "{}", ended.err);
+}
+
+#[test]
+fn a_daemon_tells_where_it_is_and_ends_cleanly() {
+    let house = House::new();
+    house.ok(&["init"]);
+    let mut daemon = gwa()
+        .arg("--data")
+        .arg(house.data())
+        .args(["--json", "serve", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gwa runs");
+    let mut line = String::new();
+    let stdout = daemon.stdout.as_mut().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let started: Value = serde_json::from_str(&line).expect("JSON");
+    assert!(text(&started, "enode").starts_with("enode://"));
+    assert_ne!(text(&started, "listen"), "127.0.0.1:0");
+
+    let run = house.data().join("run.json");
+    let told: Value = serde_json::from_slice(&fs::read(&run).expect("a file")).expect("JSON");
+    assert_eq!(told["enode"], started["enode"]);
+    assert_eq!(number(&told, "pid"), u64::from(daemon.id()));
+    assert!(told["http"].is_null() && told["head"].is_null());
+
+    // One writes; the others read.
+    house.fails(11, &["seal"]);
+    house.ok(&["fsck"]);
+
+    let kill = format!("kill -TERM {}", daemon.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.expect("sh runs").success());
+    let ended: Ended = daemon.wait_with_output().expect("it ends").into();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(!run.exists());
+    house.fails(10, &["seal"]);
+}
+
+#[test]
+fn the_demo_ends_by_itself_with_the_head_and_leaves_nothing_behind() {
+    let house = House::new();
+    let output = gwa()
+        .arg("demo")
+        .env("TMPDIR", house.folder.path())
+        .output();
+    let ended: Ended = output.expect("gwa runs").into();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(ended.out.lines().count(), 1, "{}", ended.out);
+    assert!(ended.out.starts_with("bafyrei"), "{}", ended.out);
+    assert!(ended.err.contains("Carol"), "{}", ended.err);
+    let left = fs::read_dir(house.folder.path()).expect("a folder").count();
+    assert_eq!(left, 0);
 }

@@ -3,6 +3,7 @@
 //! One file for a command; here only the parser and the dispatch.
 
 mod context;
+mod demo;
 pub mod error;
 mod interrupt;
 pub mod output;
@@ -84,6 +85,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
     Fsck,
+    /// Show it all on this machine: peers, mailserver, seal, query, verify.
+    Demo(demo::DemoArgs),
 }
 
 /// Runs the command line of this process.
@@ -126,7 +129,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     } = cli.global;
     let mut context = Context::new(data, json, quiet)?;
     let context = &mut context;
-    if !matches!(cli.command, Command::Serve(_)) {
+    if !matches!(cli.command, Command::Serve(_) | Command::Demo(_)) {
         interrupt::exit_on_interrupt();
     }
     let outcome = match &cli.command {
@@ -141,6 +144,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Query(args) => query::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
+        Command::Demo(args) => demo::run(args, context),
     };
     // What a command printed before it failed is a result too.
     let flushed = context.output.flush();

@@ -102,7 +102,7 @@ async fn serve(
 ) -> Result<(), CliError> {
     let failed =
         |error: &dyn std::error::Error| CliError::new(Kind::Error, "cannot serve").because(error);
-    let mut signals = Signals::new().map_err(|error| failed(&error))?;
+    let signals = Signals::new().map_err(|error| failed(&error))?;
     let head = archive.head_cid().map(|cid| cid.to_string());
     let dir = archive.dir().to_owned();
     let daemon = Daemon::start(archive, key, settings, Arc::new(SystemClock))
@@ -124,15 +124,7 @@ async fn serve(
     context.output.result(&started, line)?;
     context.output.flush()?;
 
-    daemon
-        .run_until(async {
-            signals.next().await;
-            tokio::spawn(async move {
-                signals.next().await;
-                std::process::exit(Kind::Interrupted.code().into());
-            });
-        })
-        .await;
+    daemon.run_until(signals.ended()).await;
     context
         .output
         .story("stopped; what waits to be sealed is kept");
@@ -140,20 +132,31 @@ async fn serve(
 }
 
 /// The signals that ask for an end.
-struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// From now on signals are waited for, and end nothing by themselves.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    async fn next(&mut self) {
+    /// Resolves at the first signal. A second one ends the process at once.
+    pub async fn ended(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(Kind::Interrupted.code().into());
+        });
+    }
+
+    /// Resolves at the next signal.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
