@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cid::Cid;
 
-use self::rows::{Tally, block_row, check_tallies};
+use self::rows::{Sought, Tally, block_row, check_tallies};
 use self::store::Store;
 
 /// One file of blocks, as the rows name it. Numbers are local to an index and
@@ -202,10 +202,10 @@ impl Index {
 
     /// Everywhere a block lies, in order of indexing.
     pub fn locations(&self, cid: &Cid) -> Result<Vec<Location>, IndexError> {
-        let Some(prefix) = rows::block_prefix(cid) else {
+        let Some(sought) = Sought::of(cid) else {
             return Ok(Vec::new());
         };
-        let mut found = self.store.locations(&prefix)?;
+        let mut found = self.store.locations(&sought)?;
         let files = self.table();
         found.retain(|location| files.by_id.contains_key(&location.file));
         Ok(found)

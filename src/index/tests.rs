@@ -23,6 +23,10 @@ fn blocks(range: std::ops::Range<u32>) -> Vec<BlockAt> {
     range.map(block).collect()
 }
 
+fn key(n: u32, file: u32) -> rows::BlockKey {
+    Sought::of(&block(n).cid).unwrap().key(FileId(file))
+}
+
 fn places(index: &Index, n: u32) -> Vec<(String, u64, u32)> {
     let found = index.locations(&block(n).cid).unwrap();
     let named = |at: &Location| (index.name(at.file).unwrap().to_string(), at.offset, at.len);
@@ -62,6 +66,30 @@ fn a_codec_is_part_of_the_key() {
     index.put_file("a", MARK, &[block(1)]).unwrap();
     let other = Block::new(Codec::DagCbor, 1u32.to_be_bytes().to_vec());
     assert_eq!(index.locations(other.cid()).unwrap(), []);
+}
+
+#[test]
+fn blocks_whose_keys_meet_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    for index in [
+        Index::in_memory(),
+        Index::open(&dir.path().join("index")).unwrap(),
+    ] {
+        let cid = |last: u8| {
+            let mut digest = [7; 32];
+            digest[20] = last;
+            crate::blocks::cid_from_digest(Codec::Raw, digest)
+        };
+        let at = BlockAt {
+            cid: cid(1),
+            offset: (1 << 40) - 1,
+            len: 2 << 20,
+        };
+        index.put_file("a", MARK, &[at]).unwrap();
+        let found = index.locations(&cid(1)).unwrap();
+        assert_eq!((found[0].offset, found[0].len), (at.offset, at.len));
+        assert_eq!(index.locations(&cid(2)).unwrap(), []);
+    }
 }
 
 #[test]
@@ -121,34 +149,22 @@ fn rows_lost_bent_or_left_over_cost_the_file_not_the_truth() {
     let path = dir.path().join("index");
     type Damage = fn(&sled::Db);
     let damages: [(Damage, bool); 5] = [
-        (
-            |db| drop(db.remove(rows::block_key(&block(3).cid, FileId(0)).unwrap())),
-            true,
-        ),
-        (
-            |db| drop(db.insert(rows::block_key(&block(3).cid, FileId(0)).unwrap(), &[0; 12])),
-            true,
-        ),
+        (|db| drop(db.remove(key(3, 0))), true),
+        (|db| drop(db.insert(key(3, 0), &[0; 12])), true),
         (
             |db| {
-                drop(db.insert(
-                    rows::block_key(&block(99).cid, FileId(0)).unwrap(),
-                    &[0; 12],
-                ));
+                drop(db.insert(key(99, 0), &[0; 22]));
             },
             true,
         ),
         // Rows of no file are swept away; the file they are not of stays.
         (
             |db| {
-                drop(db.insert(
-                    rows::block_key(&block(99).cid, FileId(77)).unwrap(),
-                    &[0; 12],
-                ));
+                drop(db.insert(key(99, 77), &[0; 22]));
             },
             false,
         ),
-        (|db| drop(db.insert(b"bnonsense", &[0; 2])), false),
+        (|db| drop(db.insert(b"qnonsense", &[0; 2])), false),
     ];
     for (damage, forgotten) in damages {
         let _ = fs::remove_dir_all(&path);
