@@ -1,5 +1,6 @@
 # One door for checks. `just` alone lists what there is.
 
+[private]
 default:
     @just --list --unsorted
 
@@ -11,11 +12,24 @@ check:
 fmt:
     cargo fmt
 
+# Random runs: archives that must converge, writers that are killed.
+sim runs="1000":
+    GWA_CONVERGENCE_RUNS={{ runs }} cargo test --release --test convergence
+    GWA_CRASH_RUNS={{ runs }} cargo test --release --test crash
+
+# Write the vectors of the archive format anew; their diff is to be read.
+vectors:
+    cargo run --release --example vectors
+    git diff --stat -- fixtures/archive
+
+# Figures, each beside the baseline it is held to. One bench by name, or all.
+bench *name:
+    cargo bench {{ if name == "" { "--benches" } else { "--bench " + name } }}
+
+# One fuzz target under libFuzzer, for some seconds; needs nightly and cargo-fuzz.
+fuzz target seconds="60":
+    cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+
 # Security advisories; fetches their database.
 audit:
     cargo deny --all-features check advisories
-
-# Write the vectors of the archive format anew; read the diff.
-vectors:
-    cargo run --example vectors
-    git diff --stat -- fixtures/archive

@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use gwa::blocks::BlockSource;
+use gwa::blocks::car::{CarReader, CarWriter};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -143,6 +145,11 @@ fn number(value: &Value, field: &str) -> u64 {
     value[field]
         .as_u64()
         .unwrap_or_else(|| panic!("{field} of {value}"))
+}
+
+/// The root of the calendar below the own head.
+fn state(house: &House) -> Value {
+    house.ok(&["--json", "head"]).objects().remove(0)["state"].clone()
 }
 
 fn hashes(ended: &Ended) -> BTreeSet<String> {
@@ -373,7 +380,6 @@ fn envelopes_are_written_as_they_were_read() {
     again.ok(&["init"]);
     again.ok(&["import", &path]);
     again.ok(&["seal"]);
-    let state = |house: &House| house.ok(&["--json", "head"]).objects().remove(0)["state"].clone();
     assert_eq!(state(&house), state(&again), "equal envelopes, equal state");
 }
 
@@ -423,6 +429,12 @@ fn a_changed_byte_is_found_by_verify_and_named_by_fsck() {
 }
 
 fn largest_car(folder: &Path) -> PathBuf {
+    let len = |path: &PathBuf| fs::metadata(path).expect("a file").len();
+    cars(folder).into_iter().max_by_key(len).expect("a CAR")
+}
+
+/// Every CAR below a folder.
+fn cars(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     let mut cars = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -431,11 +443,57 @@ fn largest_car(folder: &Path) -> PathBuf {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "car") {
-                cars.push((fs::metadata(&path).expect("a file").len(), path));
+                cars.push(path);
             }
         }
     }
-    cars.into_iter().max().expect("a CAR").1
+    cars
+}
+
+#[test]
+fn another_archives_files_are_taken_in() {
+    let house = House::sealed();
+    let days = cars(&house.data().join("blocks/days"));
+    let days: Vec<&str> = days
+        .iter()
+        .map(|day| day.to_str().expect("UTF-8"))
+        .collect();
+    let again = House::new();
+    again.ok(&["init"]);
+    let tally = again
+        .ok(&[&["--json", "import"], &days[..]].concat())
+        .objects()
+        .remove(0);
+    assert_eq!(number(&tally, "stored"), different().len() as u64);
+    again.ok(&["seal"]);
+    assert_eq!(state(&house), state(&again));
+}
+
+#[test]
+fn one_car_file_is_an_archive_to_read() {
+    let house = House::sealed();
+    let head = house.ok(&["head"]).out.trim().parse().expect("a CID");
+    let reader = gwa::archive::disk::Reader::open(&house.data()).expect("an archive");
+    let mut file = Vec::new();
+    let mut car = CarWriter::new(&mut file, &head).expect("a CAR");
+    car.put(&reader.blocks().get(&head).expect("the head"))
+        .expect("a block");
+    for path in cars(&house.data()) {
+        for block in CarReader::new(fs::File::open(path).expect("a file")).expect("a CAR") {
+            car.put(&block.expect("a block")).expect("a block");
+        }
+    }
+    car.finish().expect("a CAR");
+    let file = house.file("archive.car", &file);
+
+    let nobody = House::new();
+    let read = |args: &[&str]| nobody.ok(&[args, &[&file]].concat()).out;
+    assert_eq!(
+        read(&["--json", "query"]),
+        house.ok(&["--json", "query"]).out
+    );
+    assert_eq!(read(&["verify"]), house.ok(&["verify"]).out);
+    assert_eq!(read(&["log"]), house.ok(&["log"]).out);
 }
 
 #[test]
