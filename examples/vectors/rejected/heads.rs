@@ -163,10 +163,10 @@ pub fn all() -> Vec<Vector> {
             Ipld::Integer(1_538_395_201),
         ),
         changed(
-            "head-nine-open",
-            "at most 8 deltas are open",
+            "head-twelve-open",
+            "at most 11 deltas are open",
             "open",
-            Ipld::List(vec![dag(2); 9]),
+            Ipld::List(vec![dag(2); 12]),
         ),
         changed(
             "head-five-merged",
