@@ -266,12 +266,14 @@ fn calendar() -> Vec<Vector> {
         Level::Year,
         vec![(9, child(&closed_month)), (10, child(&month))],
     );
+    let later = node(Level::Year, vec![(1, child(&closed_month))]);
+    let last = node(Level::Year, vec![(2, child(&closed_month))]);
     let state = node(
         Level::State,
         vec![
-            (1970, child(&year)),
+            (1970, child(&later)),
             (2018, child(&year)),
-            (2106, child(&year)),
+            (2106, child(&last)),
         ],
     );
     vec![

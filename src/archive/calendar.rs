@@ -3,14 +3,15 @@
 //! Always true of a node that decoded:
 //! - Children are named by two digits (four for years), so that any IPFS tool
 //!   resolves `<head>/state/2019/07/15`.
-//! - Each child carries the sums of what lies below it, under `sums`.
+//! - Each child carries the sums of what lies below it, under `sums`; no two
+//!   are one.
 //! - Only a month has a topic index, over its closed days; only its last day may
 //!   be open, and an open day holds one segment for each closed hour.
 //!
 //! A delta is such a tree too, of the new envelopes alone: every day in it is a
 //! segment and it has no topic index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipld_core::ipld::Ipld;
 
@@ -161,6 +162,12 @@ impl CalendarNode {
         }
         if node.children.is_empty() || !sums.is_empty() {
             return Err(shape("calendar node has no children, or sums of none"));
+        }
+        // What two children hold differs. A few nodes that link one child under
+        // every name would stand for 50,000 days.
+        let links: BTreeSet<Cid> = node.children.values().map(|child| child.cid).collect();
+        if links.len() < node.children.len() {
+            return Err(shape("calendar child stands twice"));
         }
         let last = node.children.keys().next_back().copied();
         if node.open.is_some() && node.open != last {

@@ -282,8 +282,8 @@ pub fn all() -> Vec<Vector> {
         of(
             "archive-no-such-day",
             "a month has the days of the calendar",
-            closed_day(|_, month, _| {
-                let segment = month.children[&29];
+            closed_day(|forged, month, _| {
+                let segment = forged.segment(&six(0, HOUR));
                 month.children.insert(31, segment);
             }),
         ),

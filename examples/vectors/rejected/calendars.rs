@@ -49,7 +49,7 @@ pub fn all() -> Vec<Vector> {
     let index = |cid| ("topics", Ipld::Link(cid));
     let sound = node(&[("01", raw), ("31", dag)], vec![open(31), index(dag)]);
     assert!(CalendarNode::decode(Level::Month, &sound).is_ok());
-    let two = [("01", dag), ("02", dag)];
+    let two = [("01", dag), ("02", link(Codec::DagCbor, 3))];
     vec![
         at("month", "calendar-not-a-map", "a node is a map", vec![0x80]),
         at(
@@ -169,6 +169,12 @@ pub fn all() -> Vec<Vector> {
                 let sums = Ipld::Map([("01".to_owned(), sums(3, 32))].into());
                 fields(vec![("01", Ipld::Bytes(dag.to_bytes())), ("sums", sums)])
             },
+        ),
+        at(
+            "month",
+            "calendar-child-twice",
+            "no child stands twice",
+            node(&[("01", dag), ("02", dag)], vec![]),
         ),
         at(
             "month",
