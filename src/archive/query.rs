@@ -8,7 +8,7 @@
 //!   larger bucket is searched by slices of its time.
 //! - Blocks of a window are asked for in the same rounds, each once.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use serde::Serialize;
 
@@ -138,15 +138,20 @@ impl<'s> Query<'s> {
             searches.push(Search::new(bucket, filter)?);
         }
         loop {
-            let wants: BTreeSet<Cid> = searches.iter().flat_map(Search::wants).collect();
-            if wants.is_empty() {
+            // Which searches want a block: most want none that others do.
+            let mut wanted: BTreeMap<Cid, Vec<usize>> = BTreeMap::new();
+            for (at, search) in searches.iter().enumerate() {
+                for cid in search.wants() {
+                    wanted.entry(cid).or_default().push(at);
+                }
+            }
+            if wanted.is_empty() {
                 return Ok(searches.into_iter().flat_map(Search::finish).collect());
             }
-            let wants: Vec<Cid> = wants.into_iter().collect();
+            let wants: Vec<Cid> = wanted.keys().copied().collect();
             self.fetch(&wants, |block| {
-                searches
-                    .iter_mut()
-                    .try_for_each(|search| search.feed(block))
+                let of = wanted.get(block.cid()).into_iter().flatten();
+                of.copied().try_for_each(|at| searches[at].feed(block))
             })?;
         }
     }
@@ -233,8 +238,6 @@ fn slices(bucket: BucketPlan, topics: &TopicFilter) -> Vec<BucketPlan> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::archive::builder::SegmentRef;
     use crate::archive::sums::Sums;
