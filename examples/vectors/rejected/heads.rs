@@ -130,15 +130,15 @@ pub fn all() -> Vec<Vector> {
         ),
         changed(
             "head-long-name",
-            "a name has at most 64 bytes",
+            "a name has at most 32 bytes",
             "name",
-            Ipld::String("x".repeat(65)),
+            Ipld::String("x".repeat(33)),
         ),
         changed(
             "head-long-network",
-            "a network has at most 64 bytes",
+            "a network has at most 32 bytes",
             "network",
-            Ipld::String("x".repeat(65)),
+            Ipld::String("x".repeat(33)),
         ),
         changed(
             "head-sequence-0",
@@ -169,10 +169,10 @@ pub fn all() -> Vec<Vector> {
             Ipld::List(vec![dag(2); 12]),
         ),
         changed(
-            "head-five-merged",
-            "at most 4 heads are merged",
+            "head-three-merged",
+            "at most 2 heads are merged",
             "merged",
-            Ipld::List(vec![plain(2); 5]),
+            Ipld::List(vec![plain(2); 3]),
         ),
         changed(
             "head-previous-is-link",
