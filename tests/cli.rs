@@ -212,7 +212,6 @@ fn without_an_archive_commands_exit_10_and_point_to_init() {
         &["fsck"],
         &["seal"],
         &["import", &file],
-        &["serve", "--listen", "127.0.0.1:0"],
     ] {
         let ended = house.fails(10, args);
         assert!(ended.err.contains("Hint: "), "{args:?}: {}", ended.err);
@@ -526,9 +525,8 @@ fn only_one_process_writes() {
 }
 
 #[test]
-fn a_daemon_tells_where_it_is_and_ends_cleanly() {
+fn a_daemon_makes_its_archive_tells_where_it_is_and_ends_cleanly() {
     let house = House::new();
-    house.ok(&["init"]);
     let mut daemon = gwa()
         .arg("--data")
         .arg(house.data())

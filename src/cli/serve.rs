@@ -8,11 +8,11 @@ use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::archive::disk::Archive;
+use crate::archive::disk::{Archive, DiskError};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::config::{self, ConfigError, MinPow, Partial, Password, Settings, Span};
-use crate::node::{Daemon, key_file};
+use crate::node::{Daemon, DaemonError, key_file};
 use crate::rlpx::Enode;
 use crate::time::SystemClock;
 
@@ -66,13 +66,28 @@ struct Started {
 /// Serves until a signal; a second one does not wait for the end.
 pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
     let settings = settings(args, context)?;
-    let archive = Archive::open(&context.data)
-        .map_err(|error| archive_failed("cannot open the archive", &error))?;
+    let archive = open_or_create(context)?;
     let key = key_file::load_or_create(&settings.node_key)
         .map_err(|error| CliError::new(Kind::WrongKey, "there is no node key").because(&error))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
     runtime.block_on(serve(Arc::new(archive), key, &settings, context))
+}
+
+/// A first run needs no other command before it.
+fn open_or_create(context: &Context) -> Result<Archive, CliError> {
+    let opened = match Archive::open(&context.data) {
+        Err(DiskError::NoArchive { .. }) => {
+            let created = Archive::init(&context.data, "");
+            if created.is_ok() {
+                let dir = context.data.display();
+                context.output.story(format!("created an archive in {dir}"));
+            }
+            created
+        }
+        other => other,
+    };
+    opened.map_err(|error| archive_failed("cannot open the archive", &error))
 }
 
 fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
@@ -107,7 +122,12 @@ async fn serve(
     let dir = archive.dir().to_owned();
     let daemon = Daemon::start(archive, key, settings, Arc::new(SystemClock))
         .await
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| match &error {
+            DaemonError::Start(_) => {
+                failed(&error).hint("`--listen 127.0.0.1:0` takes any free port")
+            }
+            DaemonError::RunFile { .. } => failed(&error),
+        })?;
 
     let enode = daemon.enode();
     let line = format!(

@@ -145,12 +145,7 @@ mod tests {
         assert_eq!((archived.stored, archived.duplicate), (4, 5));
 
         assert_eq!(walk(&vault, Bloom::FULL).await, all);
-        let odd = Bloom::of_topic(Topic([1, 0, 0, 0]));
-        let of_odd: Vec<_> = all
-            .iter()
-            .filter(|e| e.topic().0[0] == 1)
-            .cloned()
-            .collect();
-        assert_eq!(walk(&vault, odd).await, of_odd);
+        let odd: Vec<_> = all.iter().skip(1).step_by(2).cloned().collect();
+        assert_eq!(walk(&vault, Bloom::of_topic(topic(1))).await, odd);
     }
 }
