@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use cid::Cid;
 
@@ -25,6 +27,14 @@ const CACHE_BYTES: u64 = 4 << 20;
 /// Broken indexes kept for whoever wants to look; the next one is deleted.
 const MOST_SET_ASIDE: usize = 4;
 
+/// How long a dropped engine may take to let go of its file: its threads outlive
+/// it for a moment, a longer one where processors are scarce. Other processes
+/// are kept out by a lock of our own.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often to try meanwhile.
+const TRY_EVERY: Duration = Duration::from_millis(5);
+
 /// Where rows are kept.
 pub(super) enum Store {
     /// One tree for all rows: kills tear what goes to several.
@@ -40,13 +50,13 @@ impl Store {
 
     pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
         guard(|| {
-            let db = sled::Config::new()
+            let config = sled::Config::new()
                 .path(path)
                 .cache_capacity(CACHE_BYTES)
                 .mode(sled::Mode::LowSpace)
                 // No thread that wakes twice a second: every change flushes.
-                .flush_every_ms(None)
-                .open()?;
+                .flush_every_ms(None);
+            let db = open_engine(&config)?;
             Ok(match db.get(VERSION_KEY)? {
                 None if db.is_empty() => {
                     db.insert(VERSION_KEY, &[VERSION])?;
@@ -191,6 +201,22 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Opens the engine, waiting for one that was just dropped to let go.
+pub(super) fn open_engine(config: &sled::Config) -> sled::Result<sled::Db> {
+    let deadline = Instant::now() + LETS_GO_WITHIN;
+    loop {
+        match config.open() {
+            Err(error) if is_held(&error) && Instant::now() < deadline => sleep(TRY_EVERY),
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether the file is locked; sled tells it in words alone.
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 fn file_key(name: &str) -> Vec<u8> {

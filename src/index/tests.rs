@@ -172,7 +172,7 @@ fn rows_lost_bent_or_left_over_cost_the_file_not_the_truth() {
         index.put_file("a", MARK, &blocks(0..10)).unwrap();
         index.put_file("b", MARK, &blocks(0..10)).unwrap();
         drop(index);
-        let db = sled::open(&path).unwrap();
+        let db = store::open_engine(&sled::Config::new().path(&path)).unwrap();
         damage(&db);
         drop(db);
         let index = Index::open(&path).unwrap();
@@ -199,11 +199,11 @@ fn an_index_that_does_not_open_is_set_aside() {
             fs::create_dir(path.join("db")).unwrap();
         },
         |path| {
-            let db = sled::open(path).unwrap();
+            let db = store::open_engine(&sled::Config::new().path(path)).unwrap();
             db.insert(rows::VERSION_KEY, &[99]).unwrap();
         },
         |path| {
-            let db = sled::open(path).unwrap();
+            let db = store::open_engine(&sled::Config::new().path(path)).unwrap();
             db.insert(b"fa", b"short").unwrap();
         },
     ];
