@@ -134,10 +134,7 @@ async fn show(folder: &Path, context: &Context) -> Result<(Daemon, Head), CliErr
         .await
         .map_err(|error| failed("start the mailserver", &error))?;
     let server = daemon.enode();
-    context.output.story(format_args!(
-        "mailserver  {server}\narchive     {}",
-        folder.display()
-    ));
+    context.output.story(format_args!("mailserver  {server}"));
 
     let chat = Chat::new(CHAT);
     let posted = talk(&chat, server, &daemon, context).await?;
