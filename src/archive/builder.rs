@@ -87,7 +87,9 @@ impl<'s, S: BlockSink + ?Sized> SegmentBuilder<'s, S> {
         self.likely = Some(leaf);
     }
 
-    /// Adds a record, which must sort after all before it.
+    /// Adds a record, which must sort after all before it. That it does is this
+    /// program's business: what reads foreign segments ([`super::walk`],
+    /// [`super::merge`]) refuses records that do not ascend.
     pub fn push(&mut self, record: &Record) -> Result<(), BlockError> {
         assert!(
             self.last < Some(record.key),
