@@ -7,6 +7,7 @@
 //! them on a stable toolchain. A new decoder gets a function here, a target
 //! there and a line in the table of the test.
 
+mod archive;
 mod whisper;
 
 use std::fmt::Debug;
@@ -26,6 +27,9 @@ use crate::rlpx::handshake::{
 use crate::rlpx::snappy::{self, MAX_MESSAGE};
 use crate::rlpx::{Capability, Hello, NodeKey, PeerReason, Protocol};
 
+pub use archive::{
+    archive_calendar_node, archive_head, archive_leaf, archive_pack, archive_topic_node,
+};
 pub use whisper::{
     mail_completion, mail_request, whisper_envelope, whisper_message, whisper_packet,
     whisper_status,

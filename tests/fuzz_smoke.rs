@@ -37,6 +37,23 @@ const TARGETS: &[Target] = &[
         fuzzing::mail_completion,
         seeds::completion,
     ),
+    ("archive_leaf", fuzzing::archive_leaf, || {
+        seeds::archive("leaf")
+    }),
+    ("archive_pack", fuzzing::archive_pack, || {
+        seeds::archive("pack")
+    }),
+    ("archive_topic_node", fuzzing::archive_topic_node, || {
+        seeds::archive("topics")
+    }),
+    (
+        "archive_calendar_node",
+        fuzzing::archive_calendar_node,
+        || seeds::archive("calendar"),
+    ),
+    ("archive_head", fuzzing::archive_head, || {
+        seeds::archive("head")
+    }),
 ];
 
 #[test]
@@ -162,6 +179,31 @@ mod seeds {
             .iter()
             .flat_map(|vector| fields.iter().map(|field| bytes(vector, field)))
             .collect()
+    }
+
+    /// Blocks of one kind: those accepted, and those that break one rule.
+    pub fn archive(kind: &str) -> Vec<Vec<u8>> {
+        let mut seeds = Vec::new();
+        for folder in ["accepted", "rejected"] {
+            let path = format!(
+                "{}/fixtures/archive/v1/{folder}",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let files = std::fs::read_dir(path).expect("the folder of vectors");
+            let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+            files.sort();
+            for file in files {
+                let text = std::fs::read_to_string(file).expect("a vector");
+                let vector: Value = serde_json::from_str(&text).expect("JSON");
+                if vector["kind"] != kind {
+                    continue;
+                }
+                let sides = [&vector["given"], &vector["expect"]];
+                let hex = sides.iter().find_map(|side| side["bytes"].as_str());
+                seeds.extend(hex.map(|hex| hex::decode(hex).expect("hex")));
+            }
+        }
+        seeds
     }
 
     pub fn auth() -> Vec<Vec<u8>> {
