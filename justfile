@@ -26,6 +26,19 @@ vectors:
 bench *name:
     cargo bench {{ if name == "" { "--benches" } else { "--bench " + name } }}
 
+# Archiving and asking beside status-go's LevelDB, in turn on one disk; needs Go.
+figures runs="5":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export GWA_BENCH_STREAM=$PWD/target/figures
+    mkdir -p "$GWA_BENCH_STREAM"
+    (cd benches/baseline && go build -o "$GWA_BENCH_STREAM/baseline" .)
+    cargo bench --bench durable --no-run
+    for _ in $(seq {{ runs }}); do
+        cargo bench -q --bench durable
+        "$GWA_BENCH_STREAM/baseline" "$GWA_BENCH_STREAM"
+    done | tee "$GWA_BENCH_STREAM/figures.jsonl"
+
 # One fuzz target under libFuzzer, for some seconds; needs nightly and cargo-fuzz.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}

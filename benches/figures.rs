@@ -91,6 +91,7 @@ fn month(count: u64, dir: &Path) {
         "sha2-256 + keccak-256, one core",
         limit,
     );
+    peak_memory("archive and seal");
 
     let head = archive.head().expect("there is a head");
     let verifying = timed(|| {
@@ -260,6 +261,15 @@ fn ratio(what: &str, bytes: u64, of: u64) {
         "{{\"measure\":\"{what}\",\"ratio\":{:.4},\"bytes\":{bytes}}}",
         bytes as f64 / of as f64
     );
+}
+
+/// The most memory this process has held, where the system says it.
+fn peak_memory(after: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    if let Some(kib) = peak.and_then(|peak| peak.trim().strip_suffix(" kB")) {
+        println!("{{\"measure\":\"peak memory, {after}\",\"kib\":{kib}}}");
+    }
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
