@@ -175,6 +175,7 @@ fn a_wrong_command_line_exits_2_and_says_what_is_right() {
         (&["serve", "--seal-every", "0"], "span of time"),
         (&["serve", "--min-pow", "-1"], "proof of work"),
         (&["serve", "--peer", "enode://x"], "enode"),
+        (&["init", "--name", &"x".repeat(33)], "limit of 32"),
         (&["import"], "<FILE>"),
         (&["--quiet", "-v", "head"], "cannot be used with"),
     ] {
@@ -233,6 +234,17 @@ fn an_archive_is_not_made_twice() {
     house.ok(&["init"]);
     let ended = house.fails(1, &["init"]);
     assert!(ended.err.contains("already"), "{}", ended.err);
+}
+
+#[test]
+fn a_name_that_no_head_could_carry_makes_no_archive() {
+    let house = House::new();
+    assert!(gwa::archive::disk::Archive::init(&house.data(), &"x".repeat(33)).is_err());
+    assert!(!house.data().exists());
+    house.ok(&["init", "--name", &"x".repeat(32)]);
+    let corpus = house.file("corpus.rlps", &corpus());
+    house.ok(&["import", &corpus]);
+    house.ok(&["seal"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::archive::disk::Archive;
+use crate::archive::head::MAX_NAME_LEN;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::CliError;
 
@@ -11,8 +12,19 @@ use crate::cli::error::CliError;
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// A name for the archive, told in its heads.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = short_name)]
     name: String,
+}
+
+/// A name that fits into a head.
+fn short_name(text: &str) -> Result<String, String> {
+    if text.len() <= MAX_NAME_LEN {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{} bytes, above the limit of {MAX_NAME_LEN}",
+        text.len()
+    ))
 }
 
 #[derive(Serialize)]

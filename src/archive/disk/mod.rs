@@ -39,7 +39,7 @@ pub use reader::{Blocks, Reader, fetch_head};
 use super::ArchiveError;
 use super::filter::Filter;
 use super::fresh::{Pending, Sealed, keep_new};
-use super::head::{FORMAT_VERSION, Head, HeadBody, MAX_OPEN, Sequence};
+use super::head::{FORMAT_VERSION, Head, HeadBody, HeadError, MAX_NAME_LEN, MAX_OPEN, Sequence};
 use super::key::Key;
 use super::leaf::MAX_ENVELOPE_RLP;
 use super::query::Query;
@@ -139,6 +139,10 @@ pub fn sealed_by(head: &Head) -> Sealed {
 impl Archive {
     /// Makes a new, empty archive in `dir`, with a new key.
     pub fn init(dir: &Path, name: &str) -> Result<Self, DiskError> {
+        // No head could be signed under it, and so nothing ever sealed.
+        if name.len() > MAX_NAME_LEN {
+            return Err(HeadError::Field("archive name is too long").into());
+        }
         durable::create_folder(dir).map_err(DiskError::io(dir))?;
         let lock = Lock::take(dir)?;
         if Meta::read(dir)?.is_some() {
