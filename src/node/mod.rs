@@ -21,13 +21,20 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::run_file::{RunFile, RunInfo};
 use self::vault::ArchiveVault;
 use crate::archive::disk::{Archive, DiskError, SealReport, seal_due};
+use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
 use crate::mailserver::{Mailserver, MailserverConfig};
 use crate::rlpx::{Enode, NodeKey};
 use crate::time::Clock;
 use crate::whisper::admission::AdmissionPolicy;
+use crate::whisper::envelope::ENVELOPE_HEADER_SIZE;
 use crate::whisper::keys::SymKey;
 use crate::whisper::node::{Node, NodeConfig, NodeHandle, StartError};
+
+/// Largest envelope that is admitted, counted as Whisper does: 20 + data. RLP
+/// frames data with 32 bytes at most, and what is admitted must fit a block:
+/// to acknowledge an envelope that cannot be kept would be to lose it.
+const MAX_MESSAGE_SIZE: usize = MAX_ENVELOPE_RLP - (32 - ENVELOPE_HEADER_SIZE);
 
 /// How often the daemon looks whether so much waits that a seal is due early.
 const WATCH: Duration = Duration::from_secs(5);
@@ -85,6 +92,7 @@ impl Daemon {
             listen: Some(settings.listen),
             policy: AdmissionPolicy {
                 min_pow: settings.min_pow,
+                max_message_size: MAX_MESSAGE_SIZE,
                 ..AdmissionPolicy::default()
             },
             static_peers: settings.peers.clone(),
@@ -191,5 +199,21 @@ async fn wait_for<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(panicked) => Err(panicked.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{Expiry, Ttl};
+    use crate::whisper::{Envelope, Topic};
+
+    #[test]
+    fn the_largest_admitted_envelope_fits_a_block_however_it_is_framed() {
+        let data = vec![0xff; MAX_MESSAGE_SIZE - ENVELOPE_HEADER_SIZE];
+        let longest = (Expiry(u32::MAX), Ttl(u32::MAX));
+        let envelope = Envelope::new(longest.0, longest.1, Topic([0xff; 4]), &data, u64::MAX);
+        assert_eq!(envelope.size(), MAX_MESSAGE_SIZE);
+        assert_eq!(envelope.rlp().len(), MAX_ENVELOPE_RLP);
     }
 }
