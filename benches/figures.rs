@@ -221,8 +221,9 @@ fn query(archive: &Archive, name: &str, topic: gwa::whisper::Topic, range: TimeR
         topics: TopicFilter::Any([topic].into()),
         range,
     };
-    let mut query = archive.query(&head, filter).expect("all blocks are there");
+    // Making a query reads blocks already.
     let start = Instant::now();
+    let mut query = archive.query(&head, filter).expect("all blocks are there");
     let mut found = 0u64;
     for record in query.by_ref() {
         record.expect("all blocks are there");
