@@ -268,3 +268,6 @@ impl<V: Vault> MailServer for Mailserver<V> {
         Box::pin(async move { self.answer(&*peer, &request).await })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,42 @@ async fn one_peer_too_many_is_turned_away() {
     eventually("the seat is free", || rig.node.peers().is_empty()).await;
     Raw::ready(&rig, Status::default()).await;
 }
+
+#[tokio::test]
+async fn silent_connections_do_not_keep_an_honest_peer_out() {
+    let rig = Rig::start().await;
+    let address = rig.node.local_addr().unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..MAX_PENDING_HANDSHAKES + 10 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    peer.until_answered().await.unwrap();
+    drop(silent);
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_refused_and_each_is_answered() {
+    let rig = Rig::start().await;
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    let request = |n: u8| {
+        MailRequest::Open(crate::mailserver::request::OpenRequest {
+            id: vec![n; 32].into(),
+            from: NOW,
+            to: NOW,
+            limit: 1,
+            cursor: Bytes::new(),
+            bloom: Bloom::FULL.0.to_vec().into(),
+        })
+    };
+    for n in 0..100 {
+        peer.send_bytes(code::REQUEST, request(n).encode()).await;
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    while answered.len() < 100 {
+        if let Packet::RequestComplete(completion) = peer.recv().await.unwrap() {
+            let completion = crate::mailserver::response::Completion::decode(&completion);
+            answered.insert(completion.unwrap().request().0);
+        }
+    }
+}
