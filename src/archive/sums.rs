@@ -17,25 +17,40 @@ impl Fingerprint {
     /// The fingerprint of the union of two disjoint sets.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        let mut carry = 0u16;
-        let mut sum = [0; 32];
-        for at in (0..32).rev() {
-            let digit = u16::from(self.0[at]) + u16::from(other.0[at]) + carry;
-            let [high, low] = digit.to_be_bytes();
-            sum[at] = low;
-            carry = u16::from(high);
-        }
-        Self(sum)
+        let (high, low) = self.halves();
+        let (other_high, other_low) = other.halves();
+        let (low, carry) = low.overflowing_add(other_low);
+        let high = high
+            .wrapping_add(other_high)
+            .wrapping_add(u128::from(carry));
+        Self::of_halves(high, low)
     }
 
     /// The fingerprint of a set less a subset of it.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        let mut complement = other.0;
-        complement.iter_mut().for_each(|byte| *byte = !*byte);
-        let mut one = [0; 32];
-        one[31] = 1;
-        self.plus(Self(complement)).plus(Self(one))
+        let (high, low) = self.halves();
+        let (other_high, other_low) = other.halves();
+        let (low, borrow) = low.overflowing_sub(other_low);
+        let high = high
+            .wrapping_sub(other_high)
+            .wrapping_sub(u128::from(borrow));
+        Self::of_halves(high, low)
+    }
+
+    /// The number's upper and lower 128 bits.
+    fn halves(self) -> (u128, u128) {
+        let ([high, low], []) = self.0.as_chunks::<16>() else {
+            unreachable!("32 bytes are two halves of 16")
+        };
+        (u128::from_be_bytes(*high), u128::from_be_bytes(*low))
+    }
+
+    fn of_halves(high: u128, low: u128) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&high.to_be_bytes());
+        bytes[16..].copy_from_slice(&low.to_be_bytes());
+        Self(bytes)
     }
 }
 
