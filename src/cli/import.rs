@@ -1,4 +1,7 @@
 //! `gwa import`: takes in envelopes from files.
+//!
+//! Always true: what waits to be sealed stays bounded, however much is read; a
+//! long import seals on its way.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,11 +10,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use crate::archive::disk::Archive;
+use crate::archive::disk::{Archive, seal_due};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::import::ImportError;
 use crate::progress::Progress;
+use crate::time::{Clock, SystemClock};
 use crate::whisper::Envelope;
 
 /// Most envelopes made durable at once: one sync of the disk for each batch.
@@ -179,6 +183,10 @@ impl Batch {
         tally.duplicate += appended.duplicate;
         tally.refused += appended.refused;
         progress.advance(count, bytes);
+        let now = SystemClock.now();
+        if archive.seal_is_due(now) {
+            seal_due(archive, now).map_err(|error| archive_failed("cannot seal", &error))?;
+        }
         Ok(())
     }
 }

@@ -145,7 +145,7 @@ impl Daemon {
                 () = &mut stop => break,
                 _ = watch.tick() => {}
             }
-            if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due() {
+            if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now()) {
                 self.seal().await;
                 sealed = Instant::now();
             }

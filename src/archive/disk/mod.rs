@@ -259,9 +259,10 @@ impl Archive {
     }
 
     /// Whether so much waits that a seal is due whatever the time.
-    pub fn seal_is_due(&self) -> bool {
+    pub fn seal_is_due(&self, now: UnixSeconds) -> bool {
+        let due = Watermark::due(now);
         let state = self.read_state();
-        state.waiting.count() >= MAX_WAITING || state.waiting.bytes() >= MAX_WAITING_BYTES
+        state.waiting.exceeds(MAX_WAITING, MAX_WAITING_BYTES, due)
     }
 
     /// Stores envelopes; when this returns, every one is durable or counted as
@@ -498,7 +499,8 @@ impl Archive {
     }
 }
 
-/// Seals quietly all that is due at `now`; what a daemon does between times.
+/// Seals quietly all that is due at `now`: what daemons and imports do on the
+/// way.
 pub fn seal_due(archive: &Archive, now: UnixSeconds) -> Result<SealReport, DiskError> {
     let base = archive
         .head()

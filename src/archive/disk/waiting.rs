@@ -31,11 +31,6 @@ impl Waiting {
         self.entries.len() as u64
     }
 
-    /// Their bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Whether an envelope waits.
     pub fn contains(&self, key: &Key) -> bool {
         self.entries.contains_key(&(key.sent, key.hash))
@@ -71,6 +66,18 @@ impl Waiting {
         if let Some(entry) = self.entries.get_mut(&(key.sent, key.hash)) {
             entry.at = at;
         }
+    }
+
+    /// Whether more waits than `count` envelopes or `bytes` bytes, and a seal up
+    /// to `watermark` would at least halve it. What is dated ahead of its time
+    /// can wait long; sealing for its sake would be in vain.
+    pub fn exceeds(&self, count: u64, bytes: u64, watermark: Watermark) -> bool {
+        if self.count() < count && self.bytes < bytes {
+            return false;
+        }
+        let before = (watermark.at(), EnvelopeHash([0; 32]));
+        let due = self.entries.range(..before).count();
+        2 * due >= self.entries.len()
     }
 
     /// Everything sent before a watermark.
@@ -110,5 +117,40 @@ fn pending(((sent, hash), entry): (&(UnixSeconds, EnvelopeHash), &Entry)) -> Pen
         },
         len: entry.len as usize,
         at: entry.at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::FileNumber;
+
+    fn waiting(sent: impl IntoIterator<Item = u32>) -> Waiting {
+        let mut waiting = Waiting::default();
+        for (n, sent) in (0u8..).zip(sent) {
+            let key = Key {
+                topic: Topic([0; 4]),
+                sent: UnixSeconds(sent),
+                hash: EnvelopeHash([n; 32]),
+            };
+            let at = Location {
+                file: FileNumber(1),
+                offset: 0,
+                len: 100,
+            };
+            assert!(waiting.insert(key, 100, at));
+        }
+        waiting
+    }
+
+    #[test]
+    fn too_much_waits_only_where_a_seal_would_help() {
+        let watermark = Watermark::at_or_before(UnixSeconds(600));
+        let many = waiting(0..10);
+        assert!(many.exceeds(10, u64::MAX, watermark));
+        assert!(many.exceeds(u64::MAX, 1_000, watermark));
+        assert!(!many.exceeds(11, 1_001, watermark));
+        let ahead = waiting((0..4).chain(600..610));
+        assert!(!ahead.exceeds(10, 0, watermark));
     }
 }
