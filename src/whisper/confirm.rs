@@ -20,6 +20,10 @@ use crate::whisper::rlp::{self, Encoded};
 /// The version of response written and understood here.
 pub const RESPONSE_VERSION: u64 = 1;
 
+/// The most envelopes one response blames. Each takes some 170 bytes, so that
+/// the packet stays below the 1 MiB that every peer accepts.
+pub const MAX_FAULTS: usize = 4_096;
+
 /// Keccak-256 of a messages packet's payload.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchHash(pub [u8; 32]);
@@ -167,6 +171,22 @@ mod tests {
             format!("e401e2a0{}c0", "ab".repeat(32))
         );
         assert_eq!(MessageResponse::decode(&accepted.encode()), Ok(accepted));
+    }
+
+    #[test]
+    fn the_longest_response_fits_into_a_packet() {
+        let hash = EnvelopeHash([0xff; 32]);
+        let refusal = Refusal::LowPow {
+            pow: crate::whisper::Pow::new(999.999_999).unwrap(),
+            min: crate::whisper::Pow::INFINITE,
+            hash,
+        };
+        let response = MessageResponse::Batch {
+            batch: BatchHash([0xff; 32]),
+            faults: vec![EnvelopeFault::of_refusal(hash, &refusal); MAX_FAULTS],
+        };
+        let len = response.encode().len();
+        assert!(len < crate::whisper::peer::PACKET_LIMIT, "{len}");
     }
 
     #[test]

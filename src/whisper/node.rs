@@ -6,7 +6,9 @@
 //! - A batch is acknowledged after [`MailServer::archive`] resolved well, and
 //!   only then are its envelopes pooled. If archiving fails, nobody is told
 //!   anything, and whoever offers the envelopes again is heard again.
-//! - Reading from a peer stops while too much of it waits to be archived.
+//! - What a peer sent before it left is archived and passed on like all else.
+//! - Reading from a peer stops while too much of it waits to be archived, or
+//!   while it leaves its answers unread.
 //!   Reading never waits for writing: two nodes that fill each other's links
 //!   would otherwise wait for ever.
 //! - Peers, handshakes, bytes in flight, requests and packets waiting for a
@@ -64,8 +66,9 @@ pub const EXPIRY_CYCLE: Duration = Duration::from_secs(1);
 /// How often a peer is given what is new.
 pub const RELAY_CYCLE: Duration = Duration::from_millis(300);
 
-/// How long a shutdown waits for envelopes that are being archived.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long the end of a link waits for envelopes it brought that are still
+/// being archived.
+pub const ARCHIVING_GRACE: Duration = Duration::from_secs(5);
 
 /// How a node is set up.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::time::UnixSeconds;
 use crate::whisper::admission::DEFAULT_MAX_MESSAGE_SIZE;
 use crate::whisper::bloom::Bloom;
-use crate::whisper::confirm::{BatchHash, EnvelopeFault, MessageResponse};
+use crate::whisper::confirm::{BatchHash, EnvelopeFault, MAX_FAULTS, MessageResponse};
 use crate::whisper::dialect::{Dialect, Evidence};
 use crate::whisper::known::KnownSet;
 use crate::whisper::packet::{Packet, PacketError, batch_hash, code, list_packet_len};
@@ -42,6 +42,10 @@ pub const PACKET_TARGET: usize = PACKET_LIMIT - (16 << 10);
 /// Bytes passed on to one peer in one turn, so that a newcomer draining a full
 /// pool does not starve the others.
 pub const RELAY_TURN: usize = 4 << 20;
+
+/// Envelopes of the pool looked at for one peer in one turn: a peer that changes
+/// its mind all the time would otherwise have the whole pool searched each time.
+pub const RELAY_SEARCH: usize = 1 << 14;
 
 /// A batch offered for storage, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -276,11 +280,16 @@ impl Session {
     }
 
     /// What to send once every admitted envelope of `batch` is durable: the
-    /// faults found, then the acknowledgement.
+    /// faults found, then the acknowledgement. Where the faults are more than
+    /// [`MAX_FAULTS`], nothing: an answer that left some out would say that
+    /// they were taken.
     pub fn batch_stored(&mut self, batch: BatchId, faults: Vec<EnvelopeFault>) -> Vec<Packet> {
         let Some(batch) = self.offered.remove(&batch) else {
             return Vec::new();
         };
+        if faults.len() > MAX_FAULTS {
+            return Vec::new();
+        }
         vec![
             Packet::MessageResponse(MessageResponse::Batch { batch, faults }),
             Packet::BatchAcknowledged(batch),
@@ -299,7 +308,8 @@ impl Session {
     }
 
     /// What of the pool the peer should have and has not, as packets to send
-    /// now. At most [`RELAY_TURN`] bytes; the next call continues.
+    /// now. At most [`RELAY_TURN`] bytes out of [`RELAY_SEARCH`] envelopes; the
+    /// next call continues.
     pub fn relay(&mut self, pool: &Pool, now: UnixSeconds) -> Vec<Vec<Envelope>> {
         if self.status.is_none() {
             return Vec::new();
@@ -307,7 +317,7 @@ impl Session {
         let mut packets = Vec::new();
         let mut gathering = Gathering::default();
         let mut turn = 0;
-        for (sequence, pooled) in pool.after(self.relayed) {
+        for (sequence, pooled) in pool.after(self.relayed).take(RELAY_SEARCH) {
             if turn >= RELAY_TURN {
                 break;
             }

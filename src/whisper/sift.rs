@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::time::UnixSeconds;
 use crate::whisper::admission::{AdmissionPolicy, Admitted, Refusal, Verdict};
-use crate::whisper::confirm::EnvelopeFault;
+use crate::whisper::confirm::{EnvelopeFault, MAX_FAULTS};
 use crate::whisper::{Envelope, EnvelopeHash};
 
 /// How many envelopes were refused, by reason.
@@ -61,7 +61,8 @@ pub struct Sifted {
     pub known: u64,
     /// Died moments ago.
     pub stale: u64,
-    /// What to tell the sender.
+    /// What to tell the sender. Beyond [`MAX_FAULTS`] one more is kept, to show
+    /// that there are too many to tell.
     pub faults: Vec<EnvelopeFault>,
     /// The same, counted.
     pub refusals: Refusals,
@@ -88,11 +89,31 @@ pub fn sift(
             Verdict::Stale => sifted.stale += 1,
             Verdict::Refused(refusal) => {
                 sifted.refusals.count(&refusal);
-                sifted
-                    .faults
-                    .push(EnvelopeFault::of_refusal(hash, &refusal));
+                if sifted.faults.len() <= MAX_FAULTS {
+                    sifted
+                        .faults
+                        .push(EnvelopeFault::of_refusal(hash, &refusal));
+                }
             }
         }
     }
     sifted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{Expiry, Ttl};
+    use crate::whisper::Topic;
+
+    #[test]
+    fn of_many_faults_a_bounded_number_is_kept_and_all_are_counted() {
+        let many = MAX_FAULTS + 100;
+        let dead = (0..many as u64)
+            .map(|nonce| Envelope::new(Expiry(100), Ttl(1), Topic([1; 4]), &[], nonce));
+        let policy = AdmissionPolicy::default();
+        let sifted = sift(dead, &policy, UnixSeconds(1_000), |_| false);
+        assert_eq!(sifted.faults.len(), MAX_FAULTS + 1);
+        assert_eq!(sifted.refusals.very_old, many as u64);
+    }
 }

@@ -12,9 +12,13 @@ use crate::whisper::node::Shared;
 use crate::whisper::sift::{Sifted, sift};
 use crate::whisper::{Envelope, EnvelopeHash, Work};
 
-/// From so many bytes on, judging a batch gets a thread of its own: about ten
+/// From this weight on, judging a batch gets a thread of its own: about ten
 /// milliseconds of hashing, which would hold up every peer on this thread.
 const HEAVY_BATCH: usize = 1 << 20;
+
+/// What an envelope weighs beside its bytes: about what it takes in memory, and
+/// as many bytes as could be hashed while it is looked up and judged.
+const ENVELOPE_WEIGHT: usize = 256;
 
 /// What became of a batch, once all of it that is worth keeping is durable.
 #[derive(Debug, Default)]
@@ -23,6 +27,13 @@ pub(super) struct TakenIn {
     pub(super) faults: Vec<EnvelopeFault>,
     /// The work that new envelopes showed.
     pub(super) works: Vec<Work>,
+}
+
+/// How much a batch weighs, in memory and work: its bytes and a charge for each
+/// envelope, so that a packet of tiny ones is not taken for a light one.
+pub(super) fn weight(envelopes: &[Envelope]) -> usize {
+    let bytes: usize = envelopes.iter().map(|envelope| envelope.rlp().len()).sum();
+    bytes + envelopes.len() * ENVELOPE_WEIGHT
 }
 
 /// Takes in a batch of envelopes.
@@ -34,8 +45,7 @@ pub(super) async fn take_in(
     shared
         .counters
         .update(|counters| counters.received += received);
-    let bytes: usize = envelopes.iter().map(|envelope| envelope.rlp().len()).sum();
-    let sifted = if bytes < HEAVY_BATCH {
+    let sifted = if weight(&envelopes) < HEAVY_BATCH {
         judge(&shared, envelopes)
     } else {
         let judging = Arc::clone(&shared);

@@ -18,7 +18,7 @@ use crate::whisper::node::ingest::TakenIn;
 use crate::whisper::node::mail::{HandedIn, MailDesk};
 use crate::whisper::node::registry::{PeerInfo, Seat};
 use crate::whisper::node::send::{Outbox, PacketWriter};
-use crate::whisper::node::{RELAY_CYCLE, SHUTDOWN_GRACE, Shared, ingest};
+use crate::whisper::node::{ARCHIVING_GRACE, RELAY_CYCLE, Shared, ingest};
 use crate::whisper::packet::{CAPABILITY, Packet};
 use crate::whisper::peer::{Action, BatchId, Session};
 
@@ -26,9 +26,9 @@ use crate::whisper::peer::{Action, BatchId, Session};
 /// until one is durable.
 const MAX_BATCHES_IN_FLIGHT: usize = 8;
 
-/// Bytes of one peer that may wait for the archive, not counting the batch
-/// that exceeds it.
-const MAX_BYTES_IN_FLIGHT: usize = 4 << 20;
+/// What batches of one peer may weigh that wait for the archive, not counting
+/// the one that exceeds it: 8 MiB, some 16,000 messages of usual size.
+const MAX_WEIGHT_IN_FLIGHT: usize = 8 << 20;
 
 /// Which side opened a connection, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +96,10 @@ impl Ended {
     }
 }
 
-/// A batch that was being archived, its bytes, and what came of it.
+/// A batch that was being archived, its weight, and what came of it.
 struct Finished {
     batch: BatchId,
-    bytes: usize,
+    weight: usize,
     outcome: Result<TakenIn, ArchiveError>,
 }
 
@@ -114,7 +114,7 @@ struct Connection {
     sender: JoinSet<()>,
     _clerk: JoinSet<()>,
     in_flight: JoinSet<Finished>,
-    bytes_in_flight: usize,
+    weight_in_flight: usize,
 }
 
 impl Connection {
@@ -140,7 +140,7 @@ impl Connection {
             sender,
             _clerk: clerk,
             in_flight: JoinSet::new(),
-            bytes_in_flight: 0,
+            weight_in_flight: 0,
         }
     }
 
@@ -167,7 +167,7 @@ impl Connection {
         relay.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let may_read = self.in_flight.len() < MAX_BATCHES_IN_FLIGHT
-                && self.bytes_in_flight < MAX_BYTES_IN_FLIGHT
+                && self.weight_in_flight < MAX_WEIGHT_IN_FLIGHT
                 && !self.outbox.is_clogged();
             tokio::select! {
                 () = stopping.cancelled() => return Ended::Stopping,
@@ -190,22 +190,22 @@ impl Connection {
             .checked_sub(self.offset)
             .and_then(|code| u8::try_from(code).ok())
             .ok_or(Ended::ForeignCode(message.code))?;
-        let bytes = message.payload.len();
         for action in self.session.receive(code, &message.payload)? {
-            self.act(action, bytes)?;
+            self.act(action)?;
         }
         Ok(())
     }
 
-    fn act(&mut self, action: Action, bytes: usize) -> Result<(), Ended> {
+    fn act(&mut self, action: Action) -> Result<(), Ended> {
         match action {
             Action::Offer { batch, envelopes } => {
-                self.bytes_in_flight += bytes;
+                let weight = ingest::weight(&envelopes);
+                self.weight_in_flight += weight;
                 let taking_in = ingest::take_in(Arc::clone(&self.shared), envelopes);
                 self.in_flight.spawn(async move {
                     Finished {
                         batch,
-                        bytes,
+                        weight,
                         outcome: taking_in.await,
                     }
                 });
@@ -232,7 +232,7 @@ impl Connection {
             }
             Action::Faults { batch, faults } => {
                 for fault in faults {
-                    tracing::debug!(%batch, hash = %fault.hash, why = %fault.description,
+                    tracing::debug!(%batch, hash = %fault.hash, why = ?fault.description,
                         "a peer did not take an envelope");
                 }
             }
@@ -251,11 +251,14 @@ impl Connection {
                 return;
             }
         };
-        self.bytes_in_flight -= finished.bytes;
+        self.weight_in_flight -= finished.weight;
         match finished.outcome {
             Ok(taken) => {
                 self.session.learn(&taken.works);
                 let answers = self.session.batch_stored(finished.batch, taken.faults);
+                if answers.is_empty() {
+                    return;
+                }
                 self.outbox.answer(answers);
                 self.shared.counters.update(|counters| counters.acked += 1);
             }
@@ -287,8 +290,8 @@ impl Connection {
                 self.settle(finished);
             }
         };
-        if timeout(SHUTDOWN_GRACE, waiting).await.is_err() {
-            tracing::warn!("shutting down without acknowledging what is not durable yet");
+        if timeout(ARCHIVING_GRACE, waiting).await.is_err() {
+            tracing::warn!("a link ends before what it brought is durable");
         }
     }
 

@@ -6,15 +6,22 @@
 //! - Nobody waits here while reading: answers are queued at once, and
 //!   [`Outbox::is_clogged`] says when a peer reads none of them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::rlpx::socket::{PeerWriter, SendError};
 use crate::whisper::packet::Packet;
 
-/// Answers that may wait for one peer. Each is some hundred bytes; a peer that
-/// leaves so many unread gets no more of our attention.
+/// Answers that may wait for one peer. A peer that leaves half of them unread
+/// gets no more of our attention.
 const MAX_ANSWERS: usize = 4_096;
+
+/// Bytes of answers that a peer may leave unread before the same happens. An
+/// answer that blames thousands of envelopes is larger than what it answers.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// The sending end of a link, speaking Whisper.
 #[derive(Clone, Debug)]
@@ -44,10 +51,18 @@ impl PacketWriter {
     }
 }
 
+/// An answer, encoded: what it costs to keep is known then.
+#[derive(Debug)]
+struct Answer {
+    code: u8,
+    payload: Bytes,
+}
+
 /// The queue in front of a peer.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    answers: mpsc::Sender<Packet>,
+    answers: mpsc::Sender<Answer>,
+    answer_bytes: Arc<AtomicUsize>,
     turns: mpsc::Sender<Vec<Packet>>,
 }
 
@@ -57,14 +72,33 @@ impl Outbox {
     pub(super) fn new(writer: PacketWriter) -> (Self, impl Future<Output = ()> + Send) {
         let (answers, waiting_answers) = mpsc::channel(MAX_ANSWERS);
         let (turns, waiting_turns) = mpsc::channel(1);
-        let sending = deliver(writer, waiting_answers, waiting_turns);
-        (Self { answers, turns }, sending)
+        let answer_bytes = Arc::default();
+        let sending = deliver(
+            writer,
+            waiting_answers,
+            Arc::clone(&answer_bytes),
+            waiting_turns,
+        );
+        let outbox = Self {
+            answers,
+            answer_bytes,
+            turns,
+        };
+        (outbox, sending)
     }
 
     /// Queues answers. Beyond the bound they are dropped: the peer reads none.
     pub(super) fn answer(&self, packets: impl IntoIterator<Item = Packet>) {
         for packet in packets {
-            if self.answers.try_send(packet).is_err() {
+            let answer = Answer {
+                code: packet.code(),
+                payload: packet.encode(),
+            };
+            let len = answer.payload.len();
+            // Counted before it can be sent, and its bytes taken off again.
+            self.answer_bytes.fetch_add(len, Ordering::Relaxed);
+            if self.answers.try_send(answer).is_err() {
+                self.answer_bytes.fetch_sub(len, Ordering::Relaxed);
                 tracing::debug!("an answer is dropped: the peer does not read");
             }
         }
@@ -73,6 +107,7 @@ impl Outbox {
     /// Whether so many answers wait that no more should be earned.
     pub(super) fn is_clogged(&self) -> bool {
         self.answers.capacity() < MAX_ANSWERS / 2
+            || self.answer_bytes.load(Ordering::Relaxed) >= MAX_ANSWER_BYTES
     }
 
     /// Room for one turn of passing on, if the last one is sent.
@@ -83,19 +118,24 @@ impl Outbox {
 
 async fn deliver(
     writer: PacketWriter,
-    mut answers: mpsc::Receiver<Packet>,
+    mut answers: mpsc::Receiver<Answer>,
+    answer_bytes: Arc<AtomicUsize>,
     mut turns: mpsc::Receiver<Vec<Packet>>,
 ) {
+    enum Next {
+        Answer(Answer),
+        Relay(Packet),
+    }
     let mut turn = Vec::new().into_iter();
     loop {
-        let packet = match answers.try_recv() {
-            Ok(answer) => answer,
+        let next = match answers.try_recv() {
+            Ok(answer) => Next::Answer(answer),
             Err(_) => match turn.next() {
-                Some(packet) => packet,
+                Some(packet) => Next::Relay(packet),
                 None => tokio::select! {
                     biased;
                     answer = answers.recv() => match answer {
-                        Some(answer) => answer,
+                        Some(answer) => Next::Answer(answer),
                         None => return,
                     },
                     Some(next) = turns.recv() => {
@@ -105,7 +145,16 @@ async fn deliver(
                 },
             },
         };
-        if writer.send(&packet).await.is_err() {
+        let sent = match next {
+            Next::Relay(packet) => writer.send(&packet).await,
+            Next::Answer(Answer { code, payload }) => {
+                let len = payload.len();
+                let sent = writer.send_encoded(code, payload).await;
+                answer_bytes.fetch_sub(len, Ordering::Relaxed);
+                sent
+            }
+        };
+        if sent.is_err() {
             return;
         }
     }

@@ -285,6 +285,37 @@ fn packets_stay_below_a_mebibyte_and_turns_are_bounded() {
 }
 
 #[test]
+fn a_turn_searches_a_bounded_part_of_the_pool() {
+    let unwanted = (0..RELAY_SEARCH as u64).map(|seed| envelope([200, 9, 9, 0], seed, 1));
+    let wanted = envelope([1, 2, 3, 0], 0, 1);
+    let pool = pool_of(unwanted.chain([wanted.clone()]));
+    let mut session = ready(Status {
+        bloom: Some(Bloom::of_topic(wanted.topic())),
+        ..Status::default()
+    });
+    assert!(session.relay(&pool, NOW).is_empty());
+    assert_eq!(session.relay(&pool, NOW), [vec![wanted]]);
+}
+
+#[test]
+fn a_batch_with_more_faults_than_are_told_is_not_acknowledged() {
+    let mut session = ready(Status::default());
+    let one = envelope([1, 2, 3, 4], 1, 30);
+    let fault = EnvelopeFault {
+        hash: one.hash(),
+        code: crate::whisper::confirm::FaultCode::OTHER,
+        description: String::new(),
+    };
+    let packet = Packet::Messages(vec![one]);
+    for (faults, answers) in [(MAX_FAULTS, 2), (MAX_FAULTS + 1, 0)] {
+        let (batch, _) = offer(&mut session, &packet);
+        let said = session.batch_stored(batch, vec![fault.clone(); faults]);
+        assert_eq!(said.len(), answers);
+        assert_eq!(session.in_flight(), 0);
+    }
+}
+
+#[test]
 fn an_envelope_no_packet_can_carry_is_not_passed_on() {
     let mut session = ready(Status::default());
     let large = envelope([1, 2, 3, 4], 1, PACKET_LIMIT - 40);

@@ -61,6 +61,48 @@ async fn what_is_merely_odd_is_ignored() {
 }
 
 #[tokio::test]
+async fn more_faults_than_a_packet_tells_of_are_answered_by_silence() {
+    let rig = Rig::start().await;
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    let dead = |count: u64| {
+        let one = |nonce| Envelope::new(Expiry(100), Ttl(1), Topic([1; 4]), &[], nonce);
+        Packet::Messages((0..count).map(one).collect())
+    };
+    peer.send(&dead(60_000)).await;
+    let last = dead(1);
+    peer.send(&last).await;
+    // Batches are judged side by side: the answer to the second may come first.
+    eventually("all are refused", || {
+        rig.node.counters().refused.very_old == 60_001
+    })
+    .await;
+    assert!(matches!(peer.recv().await, Ok(Packet::MessageResponse(_))));
+    assert_eq!(
+        peer.recv().await.unwrap(),
+        Packet::BatchAcknowledged(batch_hash(&last.encode()))
+    );
+    assert_eq!(peer.until_answered().await.unwrap(), []);
+    assert_eq!(rig.node.counters().acked, 1);
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_its_answers_unread_is_not_listened_to() {
+    let rig = Rig::start().await;
+    let link = soon(connect(&rig.enode(), &stranger())).await.unwrap();
+    let (_reader, writer) = link.split();
+    let (outbox, sending) = send::Outbox::new(send::PacketWriter::new(writer, Raw::OFFSET));
+    outbox.answer([Packet::Status(Status::default())]);
+    assert!(!outbox.is_clogged());
+    outbox.answer([Packet::RequestComplete(vec![7; PACKET_LIMIT - 8].into())]);
+    outbox.answer([Packet::RequestComplete(vec![7; 100].into())]);
+    assert!(outbox.is_clogged());
+    let sending = tokio::spawn(sending);
+    eventually("it is sent", || !outbox.is_clogged()).await;
+    drop(outbox);
+    soon(sending).await.unwrap();
+}
+
+#[tokio::test]
 async fn one_peer_too_many_is_turned_away() {
     let rig = Rig::with(|config| config.max_peers = 1).await;
     let mut first = Raw::ready(&rig, Status::default()).await;
