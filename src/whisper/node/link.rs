@@ -148,9 +148,8 @@ impl Connection {
     async fn run(mut self, seat: Seat) -> Ended {
         self.outbox.answer([self.session.open()]);
         let ended = self.converse().await;
-        if matches!(ended, Ended::Stopping) {
-            self.finish_in_flight().await;
-        }
+        // What a peer sent before it left was received: it is stored, too.
+        self.finish_in_flight().await;
         if matches!(ended.reason(), Some(DisconnectReason::Subprotocol)) {
             self.shared
                 .counters

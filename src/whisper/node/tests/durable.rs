@@ -47,6 +47,21 @@ async fn what_could_not_be_stored_is_not_acknowledged_and_may_come_again() {
 }
 
 #[tokio::test]
+async fn what_a_peer_sent_before_it_left_is_archived_and_passed_on() {
+    let rig = Rig::start().await;
+    let held_up = rig.mail.gate.acquire().await.unwrap();
+    let peer = Raw::ready(&rig, Status::default()).await;
+    peer.send(&Packet::Messages(vec![envelope([1, 2, 3, 4], 1)]))
+        .await;
+    let _asked = soon(rig.mail.asked.acquire()).await.unwrap();
+    soon(peer.0.close(DisconnectReason::Requested)).await;
+    drop(held_up);
+    eventually("it is passed on", || rig.node.pooled().0 == 1).await;
+    assert_eq!(rig.archived().len(), 1);
+    assert_eq!(rig.node.counters().stored, 1);
+}
+
+#[tokio::test]
 async fn a_post_that_could_not_be_stored_fails() {
     let rig = Rig::start().await;
     rig.mail.fails.store(true, Ordering::SeqCst);
