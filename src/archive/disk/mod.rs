@@ -337,6 +337,7 @@ impl Archive {
         progress: &dyn Progress,
     ) -> Result<SealReport, DiskError> {
         let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.adopt_stored_head()?;
         let (base, before, pending, rotated) = {
             let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
             let state = self.read_state();
@@ -368,23 +369,43 @@ impl Archive {
         let head = if changed {
             let head = self.sign(&outcome, sequence, before.as_ref(), now)?;
             self.blocks.heads.store(&head)?;
-            self.blocks.heads.point_to(&head)?;
             Some(head)
         } else {
             before
         };
+        // From here on the head is sealed, whatever fails: the pointer and the
+        // journal are put right by the next seal or opening.
         {
             let mut state = self.write_state();
             state.head.clone_from(&head);
             keys.iter().for_each(|key| state.waiting.remove(key));
         }
-        self.trim(rotated)?;
+        let tidied = match &head {
+            Some(head) => self.blocks.heads.point_to(head),
+            None => Ok(()),
+        };
+        if let Err(error) = tidied.and_then(|()| self.trim(rotated)) {
+            tracing::warn!("sealed, but could not tidy up behind it: {error}");
+        }
         Ok(SealReport {
             head,
             changed,
             added: outcome.added_sums,
             written: outcome.written,
         })
+    }
+
+    /// Takes over a head that was stored when what came after failed, so that no
+    /// second one gets its number.
+    fn adopt_stored_head(&self) -> Result<(), DiskError> {
+        if let Some(stored) = self.blocks.heads.current()? {
+            let mut state = self.write_state();
+            let known = state.head.as_ref().map(|head| head.body().sequence);
+            if known < Some(stored.body().sequence) {
+                state.head = Some(stored);
+            }
+        }
+        Ok(())
     }
 
     fn sign(

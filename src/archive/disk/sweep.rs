@@ -1,11 +1,13 @@
 //! Deletes files of blocks that the current head has left behind.
 //!
 //! Always true: no file goes that holds a block the current head reaches and no
-//! other file holds. Followers have the grace to fetch what they are reading.
+//! other file holds. Segments and deltas that followers may be reading stay for
+//! the grace.
 //!
 //! - An hour's file goes when its day has closed: the day's file stands alone.
 //! - A delta's file goes when the head names none of its roots.
-//! - Calendar files are rewritten as one when there are many.
+//! - Calendar files are rewritten as one when there are many; a head before the
+//!   current one may then lack nodes that only the old files held.
 
 use std::collections::HashSet;
 

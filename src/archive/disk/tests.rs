@@ -352,3 +352,108 @@ fn an_envelope_too_large_for_a_block_is_refused_and_counted() {
         }
     );
 }
+
+#[test]
+fn a_seal_whose_pointer_cannot_be_swapped_is_a_seal_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::init(dir.path(), "").unwrap();
+    let sent = envelopes(10, 60);
+    archive.append(&sent[..20]).unwrap();
+    archive.seal(watermark(DAY), now(DAY), &Quiet).unwrap();
+    // A folder cannot be replaced by a file.
+    let pointer = dir.path().join("HEAD");
+    std::fs::remove_file(&pointer).unwrap();
+    std::fs::create_dir_all(pointer.join("in the way")).unwrap();
+    archive.append(&sent[20..40]).unwrap();
+    let second = archive
+        .seal(watermark(2 * DAY), now(2 * DAY), &Quiet)
+        .unwrap();
+    assert_eq!(second.head.unwrap().body().sequence, Sequence(2));
+    std::fs::remove_dir_all(&pointer).unwrap();
+    archive.append(&sent[40..]).unwrap();
+    let third = archive
+        .seal(watermark(2 * DAY + 300), now(2 * DAY), &Quiet)
+        .unwrap();
+    assert_eq!(third.head.unwrap().body().sequence, Sequence(3));
+    assert_eq!(
+        sealed_hashes(&archive),
+        hashes(sent.iter().map(Envelope::hash))
+    );
+}
+
+#[test]
+fn a_head_that_was_stored_although_storing_it_failed_keeps_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let sent = envelopes(12, 60);
+    let archive = Archive::init(dir.path(), "").unwrap();
+    archive.append(&sent[..30]).unwrap();
+    archive.seal(watermark(DAY), now(DAY), &Quiet).unwrap();
+    let first = archive.head();
+    archive.append(&sent[30..]).unwrap();
+    archive
+        .seal(watermark(2 * DAY), now(2 * DAY), &Quiet)
+        .unwrap();
+    // As if syncing the folder had failed after the head's file got its name:
+    // the file is there, the archive knows of the head before.
+    archive.write_state().head = first;
+    let late = envelope(3, FROM + 7, 10);
+    archive.append(std::slice::from_ref(&late)).unwrap();
+    let third = archive
+        .seal(watermark(2 * DAY), now(2 * DAY), &Quiet)
+        .unwrap();
+    assert_eq!(third.head.unwrap().body().sequence, Sequence(3));
+    let all = sent.iter().chain([&late]).map(Envelope::hash);
+    assert_eq!(sealed_hashes(&archive), hashes(all));
+}
+
+#[test]
+fn appends_pages_seals_and_sweeps_at_once_lose_and_double_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::init(dir.path(), "").unwrap();
+    let sent = envelopes(13, 1_200);
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for part in sent.chunks(300) {
+            let (archive, done) = (&archive, &done);
+            scope.spawn(move || {
+                let mut stored = 0;
+                for some in part.chunks(7) {
+                    stored += archive.append(some).unwrap().stored;
+                    // What was acknowledged is there at once, wherever it lies.
+                    let key = Key::from(&some[0]);
+                    let range = TimeRange::new(key.sent, key.sent).unwrap();
+                    let filter = Filter {
+                        topics: TopicFilter::All,
+                        range,
+                    };
+                    let request = PageRequest {
+                        filter,
+                        after: None,
+                        limit: 100,
+                    };
+                    let page = archive.page(&request).unwrap();
+                    let found = page.records.iter().filter(|r| r.key == key).count();
+                    assert_eq!(found, 1);
+                }
+                assert_eq!(stored, 300);
+                done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        let mut at = 0;
+        while done.load(std::sync::atomic::Ordering::SeqCst) < 4 {
+            at = (at + 1_200).min(2 * DAY);
+            archive.seal(watermark(at), now(at), &Quiet).unwrap();
+            archive.sweep(UnixSeconds::MAX).unwrap();
+        }
+    });
+    archive
+        .seal(watermark(2 * DAY), now(2 * DAY), &Quiet)
+        .unwrap();
+    assert_eq!(archive.head().unwrap().body().totals.count, 1_200);
+    assert_eq!(
+        sealed_hashes(&archive),
+        hashes(sent.iter().map(Envelope::hash))
+    );
+    let paged = paged(&archive, 100);
+    assert_eq!(paged.len(), 1_200);
+}
