@@ -4,18 +4,22 @@
 //! holds every envelope up to its last one that was held when it was asked for.
 //! A seal in between moves envelopes, never hides or repeats them.
 
-use bytes::Bytes;
-
 use super::{Archive, DiskError, sealed_by};
 use crate::archive::ArchiveError;
 use crate::archive::filter::Filter;
+use crate::archive::fresh::Pending;
 use crate::archive::leaf::Record;
 use crate::archive::query::Query;
+use crate::journal::Location;
 use crate::time::{TimeRange, UnixSeconds};
 use crate::whisper::EnvelopeHash;
 
 /// How often a page is begun again because a seal moved what it was reading.
 const TRIES: usize = 3;
+
+/// Bytes of the records of one page, unless its first alone is larger: a
+/// thousand of the largest envelopes would fill the memory.
+pub const MAX_PAGE_BYTES: usize = 16 << 20;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,33 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Whether more follow.
     pub more: bool,
+}
+
+/// A page that is being filled.
+struct Filling {
+    page: Page,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Filling {
+    /// Takes the next record, or notes that it does not fit any more.
+    fn push(&mut self, record: Record) {
+        let bytes = self.bytes.saturating_add(record.bytes.len());
+        let is_full = self.page.records.len() >= self.limit
+            || (bytes > MAX_PAGE_BYTES && !self.page.records.is_empty());
+        if is_full {
+            self.page.more = true;
+        } else {
+            self.bytes = bytes;
+            self.page.records.push(record);
+        }
+    }
+
+    /// Whether nothing that follows can be in it.
+    fn is_done(&self) -> bool {
+        self.page.more
+    }
 }
 
 pub(super) fn page(archive: &Archive, request: &PageRequest) -> Result<Page, DiskError> {
@@ -68,7 +99,17 @@ fn try_page(archive: &Archive, request: &PageRequest) -> Result<Page, ArchiveErr
         )
     };
     let mut waiting = waiting.into_iter().peekable();
-    let mut records: Vec<Record> = Vec::new();
+    let mut filling = Filling {
+        page: Page::default(),
+        bytes: 0,
+        limit: request.limit,
+    };
+    let read = |pending: Pending<Location>| -> Result<Record, ArchiveError> {
+        Ok(Record {
+            key: pending.key,
+            bytes: archive.read_waiting(pending.at)?,
+        })
+    };
     let place = |record: &Record| (record.key.sent, record.key.hash);
     for record in Query::new(&archive.blocks, &sealed, filter)? {
         let record = record?;
@@ -77,31 +118,22 @@ fn try_page(archive: &Archive, request: &PageRequest) -> Result<Page, ArchiveErr
         }
         while let Some(earlier) = waiting.next_if(|p| (p.key.sent, p.key.hash) <= place(&record)) {
             // An envelope appended again just as it was sealed is in both.
-            if earlier.key != record.key {
-                let bytes: Bytes = archive.read_waiting(earlier.at)?;
-                records.push(Record {
-                    key: earlier.key,
-                    bytes,
-                });
+            if earlier.key != record.key && !filling.is_done() {
+                filling.push(read(earlier)?);
             }
         }
-        records.push(record);
-        if records.len() >= wanted {
-            break;
+        if filling.is_done() {
+            return Ok(filling.page);
         }
+        filling.push(record);
     }
     for later in waiting {
-        if records.len() >= wanted {
+        if filling.is_done() {
             break;
         }
-        records.push(Record {
-            key: later.key,
-            bytes: archive.read_waiting(later.at)?,
-        });
+        filling.push(read(later)?);
     }
-    let more = records.len() > request.limit;
-    records.truncate(request.limit);
-    Ok(Page { records, more })
+    Ok(filling.page)
 }
 
 /// The filter from the cursor on; `None` where nothing can follow it.

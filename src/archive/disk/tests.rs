@@ -159,6 +159,28 @@ fn pages_of_any_size_give_each_envelope_once_in_order() {
 }
 
 #[test]
+fn a_page_of_large_envelopes_ends_before_its_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::init(dir.path(), "").unwrap();
+    let sent: Vec<_> = (0..20u32)
+        .map(|n| envelope(1, FROM + n, 1_000_000))
+        .collect();
+    archive.append(&sent[..10]).unwrap();
+    archive.seal(watermark(DAY), now(DAY), &Quiet).unwrap();
+    archive.append(&sent[10..]).unwrap();
+    let page = archive
+        .page(&PageRequest {
+            filter: all(),
+            after: None,
+            limit: 1_000,
+        })
+        .unwrap();
+    assert_eq!((page.records.len(), page.more), (16, true));
+    let expected: Vec<_> = sent.iter().map(Envelope::hash).collect();
+    assert_eq!(paged(&archive, 1_000), expected);
+}
+
+#[test]
 fn a_head_stored_before_a_crash_swapped_the_pointer_is_current() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::init(dir.path(), "").unwrap();
