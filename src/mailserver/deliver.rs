@@ -6,14 +6,20 @@
 //! - A cursor is given exactly if more follows.
 //! - At most [`PAGE_ENVELOPES`] envelopes of an answer are held at a time, and
 //!   the next page is fetched only when the peer has taken the last.
+//! - Envelopes, bytes and time of an answer are bounded, and so is how many
+//!   answers read the archive at a time.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::mailserver::request::{MailQuery, RequestError, RequestId};
 use crate::mailserver::response::Completion;
 use crate::mailserver::{
-    ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest, MailServer,
+    ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest, MailServer, Page,
     PageQuery, PeerGone, Vault,
 };
 use crate::rlpx::NodeKey;
@@ -21,8 +27,8 @@ use crate::time::{Clock, UnixSeconds};
 use crate::whisper::Envelope;
 use crate::whisper::keys::SymKey;
 use crate::whisper::message::{MessageError, Opened};
-use crate::whisper::packet::{Packet, list_packet_len};
-use crate::whisper::peer::{Gathering, PACKET_LIMIT, PACKET_TARGET};
+use crate::whisper::packet::Packet;
+use crate::whisper::peer::{Gathering, PACKET_TARGET};
 use crate::whisper::pow::{Pow, Work};
 
 /// Envelopes fetched from the vault at a time.
@@ -30,6 +36,14 @@ pub const PAGE_ENVELOPES: usize = 1_000;
 
 /// Bytes of envelopes sent for one request; the cursor leads on.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// How long an answer may take; the cursor leads on. A slow reader would
+/// otherwise keep a page in memory for as long as it likes.
+pub const MAX_ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// Pages read from the vault at a time, for all peers together. A page may read
+/// a whole day of traffic, and more of them at once would only share the disk.
+pub const PAGES_AT_A_TIME: usize = 4;
 
 /// How requests are opened and what they must show.
 pub struct MailserverConfig {
@@ -60,6 +74,7 @@ pub struct Mailserver<V> {
     vault: Arc<V>,
     config: MailserverConfig,
     clock: Arc<dyn Clock>,
+    reading: Semaphore,
 }
 
 impl<V> fmt::Debug for Mailserver<V> {
@@ -80,6 +95,7 @@ impl<V: Vault> Mailserver<V> {
             vault,
             config,
             clock,
+            reading: Semaphore::new(PAGES_AT_A_TIME),
         }
     }
 
@@ -163,6 +179,7 @@ impl<V: Vault> Mailserver<V> {
         request: RequestId,
         query: &MailQuery,
     ) -> Result<(Completion, u64), Broken> {
+        let until = Instant::now() + MAX_ANSWER_TIME;
         let mut left = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut bytes_left = MAX_ANSWER_BYTES;
         let mut sent = 0;
@@ -170,7 +187,6 @@ impl<V: Vault> Mailserver<V> {
         let mut more = true;
         while more && left > 0 && bytes_left > 0 {
             let page = self
-                .vault
                 .page(PageQuery {
                     range: query.range,
                     topics: query.topics,
@@ -184,9 +200,17 @@ impl<V: Vault> Mailserver<V> {
                 break;
             }
             left -= taken.len().min(left);
-            sent += u64::try_from(taken.len()).unwrap_or(u64::MAX);
-            last = taken.last().map(Cursor::of);
-            send_page(peer, taken, query.batch).await?;
+            for packet in packets(taken, query.batch) {
+                // One packet at least, so that whoever follows the cursor gets on.
+                if last.is_some() && Instant::now() >= until {
+                    more = true;
+                    left = 0;
+                    break;
+                }
+                sent += u64::try_from(packet.len()).unwrap_or(u64::MAX);
+                last = packet.last().map(Cursor::of).or(last);
+                peer.send(Packet::P2pMessage(packet)).await?;
+            }
         }
         let completion = Completion::Done {
             request,
@@ -194,6 +218,12 @@ impl<V: Vault> Mailserver<V> {
             next: last.filter(|_| more),
         };
         Ok((completion, sent))
+    }
+
+    async fn page(&self, query: PageQuery) -> Result<Page, ArchiveError> {
+        // Never closed, so there is always a permit in the end.
+        let _reading = self.reading.acquire().await;
+        self.vault.page(query).await
     }
 }
 
@@ -213,27 +243,18 @@ fn within(mut envelopes: Vec<Envelope>, bytes_left: &mut usize) -> (Vec<Envelope
     (envelopes, cut)
 }
 
-async fn send_page(
-    peer: &dyn MailPeer,
-    envelopes: Vec<Envelope>,
-    batch: bool,
-) -> Result<(), PeerGone> {
+/// The packets that envelopes travel in. One that nearly fills a packet travels
+/// alone, and therefore bare.
+fn packets(envelopes: Vec<Envelope>, batch: bool) -> Vec<Vec<Envelope>> {
     // Without batches, each envelope is over the target by itself.
     let target = if batch { PACKET_TARGET } else { 0 };
     let mut gathering = Gathering::default();
+    let mut packets = Vec::new();
     for envelope in envelopes {
-        if list_packet_len(envelope.rlp().len()) > PACKET_LIMIT {
-            tracing::warn!(hash = %envelope.hash(), "too large for any packet: not delivered");
-            continue;
-        }
-        if let Some(packet) = gathering.push(envelope, target) {
-            peer.send(Packet::P2pMessage(packet)).await?;
-        }
+        packets.extend(gathering.push(envelope, target));
     }
-    if let Some(packet) = gathering.finish() {
-        peer.send(Packet::P2pMessage(packet)).await?;
-    }
-    Ok(())
+    packets.extend(gathering.finish());
+    packets
 }
 
 /// Why an answer did not end well.

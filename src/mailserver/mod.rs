@@ -114,12 +114,15 @@ pub trait MailPeer: Send + Sync {
 #[error("the peer is gone")]
 pub struct PeerGone;
 
-/// What a mailserver needs of an archive.
+/// What a mailserver needs of an archive. No envelope in it is larger than a
+/// packet may be (`whisper::peer::PACKET_LIMIT`).
 pub trait Vault: Send + Sync + 'static {
     /// Stores envelopes; durable on return.
     fn append(&self, envelopes: Vec<Envelope>) -> BoxFuture<'_, Result<Archived, ArchiveError>>;
 
-    /// The next envelopes of a query, ascending by (sent, hash).
+    /// The next envelopes of a query, ascending by (sent, hash): at least one
+    /// where there is one, and fewer than the limit where they would be too
+    /// large to be held together.
     fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, ArchiveError>>;
 }
 

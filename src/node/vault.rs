@@ -8,8 +8,13 @@ use std::sync::Arc;
 
 use crate::archive::disk::{Archive, PageRequest};
 use crate::archive::filter::{Filter, TopicFilter};
+use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::mailserver::{ArchiveError, Archived, BoxFuture, Page, PageQuery, Vault};
+use crate::whisper::peer::PACKET_LIMIT;
 use crate::whisper::{Envelope, EnvelopeError};
+
+// What is archived can be delivered.
+const _: () = assert!(MAX_ENVELOPE_RLP <= PACKET_LIMIT);
 
 /// An archive that a mailserver stores into and answers from.
 pub struct ArchiveVault {

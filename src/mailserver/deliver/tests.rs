@@ -5,6 +5,7 @@ use crate::mailserver::request::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::mailserver::{MemoryVault, Page};
 use crate::rlpx::NodeId;
 use crate::time::{Expiry, TimeRange, Ttl};
+use crate::whisper::peer::PACKET_LIMIT;
 use crate::whisper::{Bloom, Topic};
 
 const NOW: UnixSeconds = UnixSeconds(1_600_000_000);
@@ -17,15 +18,22 @@ impl Clock for Stopped {
     }
 }
 
-/// A client that takes a number of packets and then is gone.
+/// A client that takes a number of packets, each after a while, and then is
+/// gone.
 struct Client {
+    pace: Duration,
     patience: Mutex<usize>,
     received: Mutex<Vec<Packet>>,
 }
 
 impl Client {
     fn taking(packets: usize) -> Arc<Self> {
+        Self::slow(packets, Duration::ZERO)
+    }
+
+    fn slow(packets: usize, pace: Duration) -> Arc<Self> {
         Arc::new(Self {
+            pace,
             patience: Mutex::new(packets),
             received: Mutex::default(),
         })
@@ -39,6 +47,7 @@ impl MailPeer for Client {
 
     fn send(&self, packet: Packet) -> BoxFuture<'_, Result<(), PeerGone>> {
         Box::pin(async move {
+            tokio::time::sleep(self.pace).await;
             let mut patience = self.patience.lock().unwrap();
             *patience = patience.checked_sub(1).ok_or(PeerGone)?;
             self.received.lock().unwrap().push(packet);
@@ -269,4 +278,77 @@ async fn a_server_may_keep_to_sealed_requests() {
     let client = Client::taking(usize::MAX);
     let ended = server.deliver_mail(client, open_request(10)).await;
     assert_eq!(ended, Delivered::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_what_a_minute_allows_and_a_cursor() {
+    let server = server(holding(envelopes(100, 30)).await);
+    let all = server.vault().envelopes();
+    let mut query = MailQuery {
+        batch: false,
+        ..everything(1_000)
+    };
+    // At 7 s for an envelope nine are begun within a minute.
+    let client = Client::slow(usize::MAX, Duration::from_secs(7));
+    let (next, sent) = stream(&server, &client, &query).await;
+    assert_eq!(sent, 9);
+    let mut collected = delivered(&client);
+
+    // However slow, it gets on.
+    query.cursor = next;
+    let client = Client::slow(usize::MAX, 2 * MAX_ANSWER_TIME);
+    let (next, sent) = stream(&server, &client, &query).await;
+    assert_eq!(sent, 1);
+    collected.extend(delivered(&client));
+
+    query.cursor = next;
+    let client = Client::taking(usize::MAX);
+    assert_eq!(stream(&server, &client, &query).await, (None, 90));
+    collected.extend(delivered(&client));
+    assert_eq!(collected, all);
+}
+
+/// A vault that counts who reads it at a time.
+#[derive(Default)]
+struct Crowded {
+    readers: Mutex<usize>,
+    most: Mutex<usize>,
+}
+
+impl Vault for Crowded {
+    fn append(&self, _: Vec<Envelope>) -> BoxFuture<'_, Result<Archived, ArchiveError>> {
+        Box::pin(async { Ok(Archived::default()) })
+    }
+
+    fn page(&self, _: PageQuery) -> BoxFuture<'_, Result<Page, ArchiveError>> {
+        Box::pin(async {
+            let now = {
+                let mut readers = self.readers.lock().unwrap();
+                *readers += 1;
+                *readers
+            };
+            let most = (*self.most.lock().unwrap()).max(now);
+            *self.most.lock().unwrap() = most;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            *self.readers.lock().unwrap() -= 1;
+            Ok(Page::default())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_answers_read_the_archive_at_a_time_and_all_are_given() {
+    let server = Arc::new(server(Crowded::default()));
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let server = Arc::clone(&server);
+        answers.spawn(async move {
+            let client = Client::taking(usize::MAX);
+            server.deliver_mail(client, open_request(10)).await
+        });
+    }
+    for ended in answers.join_all().await {
+        assert_eq!(ended, Delivered::Served { envelopes: 0 });
+    }
+    assert_eq!(*server.vault().most.lock().unwrap(), PAGES_AT_A_TIME);
 }
