@@ -5,9 +5,11 @@
 //!   else makes one.
 //! - The verdict depends on the envelope, the policy and `now` alone.
 //!
-//! The checks and their order are those of geth and status-go, with one
-//! difference: work is enough if either definition says so, because the sender
-//! knew only one of them.
+//! The checks and their order are those of geth and status-go, with two
+//! differences: work is enough if either definition says so, because the sender
+//! knew only one of them; and a lifetime of 0 is charged as one of a second. By
+//! the letter it divides by zero and shows infinite work, so that anybody could
+//! fill an archive for nothing.
 
 use crate::time::UnixSeconds;
 use crate::whisper::bloom::Bloom;
@@ -67,7 +69,7 @@ impl Admitted {
         self.envelope
     }
 
-    /// Its work, already charged for a sender ahead of our clock.
+    /// Its work, already charged for a sender ahead of our clock. Finite.
     pub fn work(&self) -> Work {
         self.work
     }
@@ -160,7 +162,11 @@ impl AdmissionPolicy {
             });
         }
         // Sent ahead of our clock: it must have worked for that time too.
-        let extra = if ahead > 0 { ahead + 1 } else { 0 };
+        let extra = match (ahead, envelope.ttl().0) {
+            (0, 0) => 1,
+            (0, _) => 0,
+            (ahead, _) => ahead + 1,
+        };
         let work = Work::with_extra_lifetime(&envelope, extra);
         if work.most() < self.min_pow {
             return Verdict::Refused(Refusal::LowPow {
@@ -253,6 +259,22 @@ mod tests {
             asking(more).judge(envelope, NOW),
             Verdict::Refused(Refusal::LowPow { .. })
         ));
+    }
+
+    #[test]
+    fn an_envelope_without_lifetime_is_not_free() {
+        let policy = AdmissionPolicy {
+            min_pow: Pow::new(100.0).unwrap(),
+            ..AdmissionPolicy::default()
+        };
+        assert!(matches!(
+            policy.judge(sent_at(NOW.0, 0), NOW),
+            Verdict::Refused(Refusal::LowPow { .. })
+        ));
+        match anything().judge(sent_at(NOW.0, 0), NOW) {
+            Verdict::Admitted(admitted) => assert!(admitted.work().most() < Pow::INFINITE),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

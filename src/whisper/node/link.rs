@@ -4,9 +4,10 @@
 //! batches being archived. All of them end with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::mailserver::ArchiveError;
 use crate::mailserver::response::Completion;
@@ -29,6 +30,10 @@ const MAX_BATCHES_IN_FLIGHT: usize = 8;
 /// What batches of one peer may weigh that wait for the archive, not counting
 /// the one that exceeds it: 8 MiB, some 16,000 messages of usual size.
 const MAX_WEIGHT_IN_FLIGHT: usize = 8 << 20;
+
+/// How long a peer may take to introduce itself. Without a status nothing can be
+/// sent to it and nothing taken from it, and it keeps a seat from others.
+pub(super) const STATUS_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Which side opened a connection, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +82,8 @@ enum Ended {
     Link(#[from] LinkError),
     #[error(transparent)]
     Violation(#[from] crate::whisper::peer::Violation),
+    #[error("no status within {} s", STATUS_DEADLINE.as_secs())]
+    NoStatus,
     #[error("message {0} is not of Whisper")]
     ForeignCode(u64),
     #[error(transparent)]
@@ -89,6 +96,8 @@ impl Ended {
         match self {
             Self::Stopping => Some(DisconnectReason::Quitting),
             Self::Link(_) => None,
+            // The network may be slow: it is no violation.
+            Self::NoStatus => Some(DisconnectReason::UselessPeer),
             Self::Violation(_) | Self::ForeignCode(_) | Self::NotARequest(_) => {
                 Some(DisconnectReason::Subprotocol)
             }
@@ -162,6 +171,8 @@ impl Connection {
 
     async fn converse(&mut self) -> Ended {
         let stopping = self.shared.stopping.clone();
+        let status_due = sleep(STATUS_DEADLINE);
+        tokio::pin!(status_due);
         let mut relay = interval(RELAY_CYCLE);
         relay.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -170,6 +181,9 @@ impl Connection {
                 && !self.outbox.is_clogged();
             tokio::select! {
                 () = stopping.cancelled() => return Ended::Stopping,
+                () = &mut status_due, if self.session.status().is_none() => {
+                    return Ended::NoStatus;
+                }
                 Some(finished) = self.in_flight.join_next() => self.settle(finished),
                 _ = relay.tick() => self.relay(),
                 message = self.reader.recv(), if may_read => {

@@ -118,6 +118,20 @@ async fn one_peer_too_many_is_turned_away() {
 }
 
 #[tokio::test]
+async fn a_peer_that_never_introduces_itself_loses_its_seat() {
+    let rig = Rig::start().await;
+    let mut silent = Raw::connect(&rig).await;
+    let mut polite = Raw::ready(&rig, Status::default()).await;
+    assert!(matches!(silent.recv().await, Ok(Packet::Status(_))));
+    tokio::time::pause();
+    tokio::time::advance(link::STATUS_DEADLINE).await;
+    tokio::time::resume();
+    assert_eq!(silent.farewell().await, told(DisconnectReason::UselessPeer));
+    polite.until_answered().await.unwrap();
+    assert_eq!(rig.node.counters().violations, 0);
+}
+
+#[tokio::test]
 async fn silent_connections_do_not_keep_an_honest_peer_out() {
     let rig = Rig::start().await;
     let address = rig.node.local_addr().unwrap();
