@@ -7,8 +7,12 @@ use serde::Serialize;
 
 use crate::archive::ArchiveError;
 use crate::archive::calendar::CalendarReader;
+use crate::archive::disk::sealed_by;
+use crate::archive::fresh::Sealed;
+use crate::archive::merge::{SegmentRun, SortedRecords};
 use crate::archive::walk::LeafWalk;
 use crate::archive::watermark::Day;
+use crate::blocks::{BlockSource, Cid};
 use crate::cli::context::{Context, unreadable};
 use crate::cli::error::CliError;
 use crate::cli::heads;
@@ -48,8 +52,8 @@ struct TopicRow {
     count: u64,
 }
 
-/// Totals by day and by topic; no leaf is fetched for them, because packs tell
-/// the topics of theirs.
+/// Totals by day and by topic. No leaf of a closed bucket is fetched for them,
+/// because packs tell the topics of theirs.
 #[derive(Default)]
 struct Totals {
     days: BTreeMap<Day, Total>,
@@ -60,12 +64,8 @@ struct Totals {
 pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
     let opened = context.head(&args.reference.clone().unwrap_or_default())?;
     let body = opened.head.body();
-    let mut totals = Totals::default();
-    for tree in body.state.iter().chain(&body.open) {
-        totals
-            .add(&*opened.source, tree)
-            .map_err(|error| unreadable("cannot sum up the archive", &error))?;
-    }
+    let totals = Totals::of(&*opened.source, &sealed_by(&opened.head))
+        .map_err(|error| unreadable("cannot sum up the archive", &error))?;
 
     let row = heads::Row::from(&opened.head);
     let line = format!(
@@ -100,14 +100,20 @@ pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
 }
 
 impl Totals {
-    /// Adds one calendar tree, a state or a delta.
-    fn add(
+    /// What a head seals.
+    fn of(source: &dyn BlockSource, sealed: &Sealed) -> Result<Self, ArchiveError> {
+        let mut totals = Self::default();
+        totals.add_state(source, sealed.state.as_ref())?;
+        totals.add_open_hour(source, sealed)?;
+        Ok(totals)
+    }
+
+    fn add_state(
         &mut self,
-        source: &dyn crate::blocks::BlockSource,
-        tree: &crate::blocks::Cid,
+        source: &dyn BlockSource,
+        state: Option<&Cid>,
     ) -> Result<(), ArchiveError> {
-        let mut reader = CalendarReader::new(source, Some(tree))?;
-        reader.for_each_day(|day, bucket| {
+        CalendarReader::new(source, state)?.for_each_day(|day, bucket| {
             for segment in bucket.segments() {
                 let total = self.days.entry(day).or_default();
                 total.count += segment.sums.count;
@@ -120,5 +126,54 @@ impl Totals {
             }
             Ok(())
         })
+    }
+
+    /// Adds what the open deltas hold of the open hour; what else they hold is in
+    /// the state.
+    fn add_open_hour(
+        &mut self,
+        source: &dyn BlockSource,
+        sealed: &Sealed,
+    ) -> Result<(), ArchiveError> {
+        let hour = sealed.watermark.open_hour();
+        for segment in sealed.open_segments(source, hour.day())? {
+            let mut run = SegmentRun::new(source, segment).sent_in(hour.range());
+            while let Some(record) = run.take()? {
+                let total = self.days.entry(hour.day()).or_default();
+                total.count += 1;
+                total.bytes += record.bytes.len() as u64;
+                *self.topics.entry(record.key.topic).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::disk::Archive;
+    use crate::archive::testing::envelope;
+    use crate::archive::watermark::Watermark;
+    use crate::progress::Quiet;
+    use crate::time::{HOUR, UnixSeconds};
+
+    #[test]
+    fn an_envelope_in_a_closed_hour_and_an_open_delta_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::init(dir.path(), "").unwrap();
+        let midnight = 17_805 * 24 * HOUR;
+        // One delta for the hour that closes and for the one that is open.
+        let sent = [10, HOUR - 10, HOUR + 10, HOUR + 20];
+        let sent = sent.map(|after| envelope(1, midnight + after, 40));
+        archive.append(&sent).unwrap();
+        let at = UnixSeconds(midnight + HOUR + 300);
+        let until = Watermark::new(at).unwrap();
+        let head = archive.seal(until, at, &Quiet).unwrap().head.unwrap();
+        assert_eq!((head.body().open.len(), head.body().totals.count), (1, 4));
+        let totals = Totals::of(archive.blocks(), &sealed_by(&head)).unwrap();
+        let days: Vec<_> = totals.days.values().map(|t| (t.count, t.bytes)).collect();
+        assert_eq!(days, [(4, head.body().totals.bytes)]);
+        assert_eq!(totals.topics.values().sum::<u64>(), 4);
     }
 }
