@@ -60,19 +60,24 @@ pub(super) fn sweep(
     if calendars.len() >= CALENDAR_FILES
         && let Some(state) = body.state
     {
-        let written = rewrite_calendar(store, &state)?;
+        let rewritten = rewrite_calendar(store, &state)?;
+        // A sweep that was interrupted has left a file that is this one.
+        calendars.retain(|file| Some(&file.name) != rewritten.as_ref().map(|file| &file.name));
         for file in calendars {
             store.remove(&file.name)?;
             freed += file.bytes;
         }
-        freed = freed.saturating_sub(written);
+        freed = freed.saturating_sub(rewritten.map_or(0, |file| file.bytes));
     }
     Ok(freed)
 }
 
 /// Writes every node of the calendar below `state`, topic indexes included, as
 /// one file that stands alone.
-fn rewrite_calendar(store: &dyn BlockStore, state: &Cid) -> Result<u64, ArchiveError> {
+fn rewrite_calendar(
+    store: &dyn BlockStore,
+    state: &Cid,
+) -> Result<Option<BlockFile>, ArchiveError> {
     let mut file = store.begin(Group::Calendar, Reuse::Nothing)?;
     let calendar = CalendarReader::new(store, Some(state))?;
     for child in calendar
@@ -99,5 +104,57 @@ fn rewrite_calendar(store: &dyn BlockStore, state: &Cid) -> Result<u64, ArchiveE
         file.put(&block)?;
     }
     file.put(&store.get(state)?)?;
-    Ok(file.commit(state)?.map_or(0, |file| file.bytes))
+    Ok(file.commit(state)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::disk::{Archive, sealed_by};
+    use crate::archive::testing::envelope;
+    use crate::archive::verify::{Sample, verify};
+    use crate::archive::watermark::Watermark;
+    use crate::blocks::{BlockSource, Codec, MemoryStore};
+    use crate::progress::Quiet;
+    use crate::time::{Clock, SystemClock};
+
+    fn store(store: &MemoryStore, group: Group, blocks: &[Block]) {
+        let mut file = store.begin(group, Reuse::Nothing).unwrap();
+        for block in blocks {
+            file.put(block).unwrap();
+        }
+        file.commit(blocks[0].cid()).unwrap();
+    }
+
+    #[test]
+    fn the_calendar_that_an_interrupted_sweep_rewrote_is_kept_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::init(dir.path(), "").unwrap();
+        archive.append(&[envelope(1, 100, 40)]).unwrap();
+        let until = Watermark::new(UnixSeconds(2 * DAY)).unwrap();
+        let head = archive.seal(until, until.at(), &Quiet).unwrap().head;
+        let head = head.unwrap();
+        let memory = MemoryStore::new();
+        let folder = archive.blocks().folder();
+        for file in folder.files().unwrap() {
+            let cids = folder.cids(&file.name).unwrap();
+            let blocks: Vec<_> = cids.iter().map(|cid| folder.get(cid).unwrap()).collect();
+            store(&memory, file.group, &blocks);
+        }
+
+        rewrite_calendar(&memory, &head.body().state.unwrap()).unwrap();
+        for n in 0..CALENDAR_FILES {
+            let block = Block::new(Codec::Raw, n.to_be_bytes().to_vec());
+            store(&memory, Group::Calendar, &[block]);
+        }
+        let later = SystemClock.now().saturating_add(2 * DAY);
+        assert!(sweep(&memory, &head, later).unwrap() > 0);
+        let is_calendar = |file: &BlockFile| file.group == Group::Calendar;
+        let left = memory.files().unwrap();
+        assert_eq!(left.into_iter().filter(is_calendar).count(), 1);
+        let sealed = sealed_by(&head);
+        let verified = verify(&memory, &sealed, *head.cid(), Sample::EVERYTHING, &Quiet);
+        assert!(verified.faults.is_empty(), "{:?}", verified.faults);
+        assert_eq!(verified.envelopes, 1);
+    }
 }
