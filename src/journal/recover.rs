@@ -111,6 +111,10 @@ pub(super) fn recover(
         let path = file::path(dir, FileNumber(gap[0].0 + 1));
         return Err(JournalError::MissingFile { path });
     }
+    // Whoever made the newest file may have been killed before its name was
+    // durable, and what is appended to it from now on is acknowledged.
+    let synced = disk.sync_folder(dir);
+    synced.map_err(|error| JournalError::io(dir, error))?;
     let mut recovery = Recovery {
         torn: drop_unborn(disk, dir, &numbers)?,
         ..Recovery::default()

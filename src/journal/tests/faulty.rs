@@ -14,6 +14,8 @@ struct Faulty {
     sync_fails: AtomicBool,
     cut_fails: AtomicBool,
     create_fails: AtomicBool,
+    /// How often a folder was synced.
+    names_synced: AtomicU64,
     /// While held, syncs wait.
     gate: Mutex<()>,
 }
@@ -68,6 +70,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.0.names_synced.fetch_add(1, Ordering::SeqCst);
         RealDisk.sync_folder(folder)
     }
 }
@@ -220,4 +223,16 @@ fn while_the_disk_waits_appends_share_the_next_group_and_the_queue_has_an_end() 
     let bytes: usize = found.iter().map(|record| 8 + record.len()).sum();
     // A header, and fewer than ten groups for thousands of appends.
     assert!(seams - bytes as u64 <= 16 * 10);
+}
+
+#[test]
+fn a_file_that_a_killed_process_made_is_durably_named_before_it_is_built_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    drop(disk.open(dir.path()));
+    let before = disk.0.names_synced.load(Ordering::SeqCst);
+    // Nothing tells an opening whether the file it finds was synced by name.
+    let (journal, _) = disk.open(dir.path());
+    assert!(disk.0.names_synced.load(Ordering::SeqCst) > before);
+    journal.append(records(0..1)).unwrap();
 }
