@@ -27,7 +27,10 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
         other => other?,
     }
-    sync_folder(parent)
+    sync_folder(parent).inspect_err(|_| {
+        // Whoever finds it takes it for durably named.
+        let _ = fs::remove_dir(folder);
+    })
 }
 
 /// Makes `bytes` the whole contents of `path`. Meant for small files: head

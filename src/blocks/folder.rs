@@ -78,6 +78,7 @@ impl CarFolder {
         durable::create_folder(dir).map_err(io_error(dir))?;
         let lock = lock(dir)?;
         temp::clear(&dir.join(TEMP))?;
+        listing::sync_names(dir)?;
         let folder = Self::new(dir, index, clock, Some(lock));
         folder.amend(&folder.changing())?;
         Ok(folder)

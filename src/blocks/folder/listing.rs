@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{BlockError, io_error, names};
+use crate::durable;
 use crate::index::FileMark;
 
 /// Folders that hold files, and the one that holds folders of them.
@@ -81,6 +82,20 @@ fn folders(dir: &Path) -> Result<Vec<String>, BlockError> {
         }
     }
     Ok(folders)
+}
+
+/// Makes the name of every file durable: who gave it may have been killed before
+/// the folder was synced, and what is written next may build on it.
+pub(super) fn sync_names(dir: &Path) -> Result<(), BlockError> {
+    let mut folders: Vec<PathBuf> = folders(dir)?.iter().map(|name| dir.join(name)).collect();
+    folders.extend([dir.join(BY_YEAR), dir.to_owned()]);
+    for folder in folders {
+        match durable::sync_folder(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(io_error(&folder))?,
+        }
+    }
+    Ok(())
 }
 
 /// The entries of a folder, none where it is missing.

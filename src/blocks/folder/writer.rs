@@ -15,6 +15,7 @@ use crate::blocks::{
     Block, BlockError, BlockFile, BlockSource, BlockWriter, Cid, Group, Reuse, check_cid,
     check_writable, names,
 };
+use crate::durable;
 use crate::index::BlockAt;
 
 /// A file being written. Memory: a row for each block put, and one buffer.
@@ -99,14 +100,15 @@ impl BlockSource for Writer<'_> {
 impl BlockWriter for Writer<'_> {
     fn put(&mut self, block: &Block) -> Result<bool, BlockError> {
         check_writable(block)?;
+        self.intact()?;
         let cid = *block.cid();
         if self.added.contains_key(&cid) || self.group_holds(&cid)? {
             return Ok(false);
         }
-        let offset = self
-            .car
-            .put(block)
-            .map_err(io_error(self.car.output().path()))?;
+        let offset = self.car.put(block).map_err(|error| {
+            self.torn = true;
+            io_error(self.car.output().path())(error)
+        })?;
         let len = u32::try_from(block.bytes().len()).expect("check_writable allows 2 MiB");
         self.added.insert(cid, self.order.len());
         self.order.push(BlockAt { cid, offset, len });
@@ -143,6 +145,8 @@ impl BlockWriter for Writer<'_> {
             let path = folder.path(&name);
             match File::open(&path) {
                 Ok(same) if holds_the_same(&same, temp.file()).map_err(io_error(&path))? => {
+                    // Whoever renamed it may not have come to sync its name.
+                    durable::sync_folder(durable::parent_of(&path)).map_err(io_error(&path))?;
                     if folder.index().file(&name).is_none() {
                         folder.reindex(&changing, &name)?;
                     }
