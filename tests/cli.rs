@@ -248,6 +248,14 @@ fn a_name_that_no_head_could_carry_makes_no_archive() {
 }
 
 #[test]
+fn a_seal_far_ahead_of_time_is_refused_before_it_is_too_late() {
+    let house = House::new();
+    house.ok(&["init"]);
+    let ended = house.fails(2, &["seal", "--until", "2091-01-01T00:00:00Z"]);
+    assert!(ended.err.contains("watermark never falls"));
+}
+
+#[test]
 fn a_misspelt_setting_is_answered_with_the_nearest() {
     let house = House::new();
     house.ok(&["init"]);

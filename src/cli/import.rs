@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use crate::archive::disk::{Archive, seal_due};
+use crate::archive::disk::{Archive, MAX_WAITING, seal_due};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::import::ImportError;
@@ -23,6 +23,10 @@ const BATCH: usize = 1_000;
 
 /// Most bytes held back for a batch; with [`BATCH`] it bounds the memory.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// Most envelopes that may wait because they are dated ahead of their time: at
+/// about 150 bytes each in memory, 600 MB. No seal can take them yet.
+const MAX_AHEAD: u64 = 4 * MAX_WAITING;
 
 /// Most refusals told one by one; the rest is counted.
 const TOLD: u64 = 10;
@@ -187,6 +191,30 @@ impl Batch {
         if archive.seal_is_due(now) {
             seal_due(archive, now).map_err(|error| archive_failed("cannot seal", &error))?;
         }
-        Ok(())
+        room_for_more(archive.waiting())
+    }
+}
+
+/// Ends an import of what can only wait.
+fn room_for_more(waiting: u64) -> Result<(), CliError> {
+    if waiting <= MAX_AHEAD {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Kind::Partial,
+        format!("{waiting} envelopes wait to be sealed, above the limit of {MAX_AHEAD}"),
+    )
+    .hint("they are dated ahead; run `gwa import` again with the rest once their time has come"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_stops_where_too_much_can_only_wait() {
+        assert!(room_for_more(MAX_AHEAD).is_ok());
+        let error = room_for_more(MAX_AHEAD + 1).unwrap_err();
+        assert_eq!(error.kind(), Kind::Partial);
     }
 }

@@ -5,9 +5,13 @@ use clap::Args;
 use crate::archive::disk::Archive;
 use crate::archive::watermark::Watermark;
 use crate::cli::context::{Context, archive_failed, no_head};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Kind};
 use crate::cli::heads::Row;
-use crate::time::{Clock, SystemClock, UnixSeconds};
+use crate::time::{Clock, DAY, SystemClock, UnixSeconds};
+
+/// How far ahead of now a seal may reach. A watermark never falls: after a
+/// mistyped year every envelope would be late, until that year.
+const MAX_AHEAD: u32 = DAY;
 
 /// Arguments of `gwa seal`.
 #[derive(Debug, Args)]
@@ -20,9 +24,16 @@ pub struct SealArgs {
 
 /// Seals; prints the head CID.
 pub fn run(args: &SealArgs, context: &mut Context) -> Result<(), CliError> {
+    let now = SystemClock.now();
+    if let Some(until) = args.until.filter(|until| until.since(now) > MAX_AHEAD) {
+        return Err(CliError::new(
+            Kind::Usage,
+            format!("cannot seal up to {until}, which is more than a day ahead"),
+        )
+        .hint("a watermark never falls: what is sent before it later is late"));
+    }
     let archive = Archive::open(&context.data)
         .map_err(|error| archive_failed("cannot open the archive", &error))?;
-    let now = SystemClock.now();
     let base = archive.head().map(|head| head.body().watermark);
     let until = match args.until {
         Some(until) => Watermark::at_or_before(until),
