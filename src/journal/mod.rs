@@ -228,6 +228,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Bytes of the files up to `last` and with it, framing included.
+    pub fn len_through(&self, last: FileNumber) -> u64 {
+        self.shared.len_through(last)
+    }
+
     /// Bytes of all files, framing included.
     pub fn len_bytes(&self) -> u64 {
         self.shared.len_bytes()

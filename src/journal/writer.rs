@@ -90,6 +90,11 @@ impl Shared {
         known.older.remove(&number);
     }
 
+    pub(super) fn len_through(&self, last: FileNumber) -> u64 {
+        let known = self.lock();
+        known.files.range(..=last).map(|(_, bytes)| bytes).sum()
+    }
+
     pub(super) fn len_bytes(&self) -> u64 {
         self.lock().files.values().sum()
     }

@@ -6,17 +6,21 @@
 //!   and only the holder of the archive's lock writes.
 //! - The current head is the one with the highest number. A crash between
 //!   storing a head and swapping the pointer is finished by opening again.
+//! - Looking for a head by its CID lists the folder only where the head was not
+//!   there at the last look: a walk along a lineage lists it once.
 //!
 //! Files: `heads/0000000042.<cid>.head`, the head's block; `HEAD`, the current
 //! head's number and CID as text.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::DiskError;
 use crate::archive::ArchiveError;
 use crate::archive::head::{Head, Sequence};
-use crate::blocks::{Block, BlockError, BlockSource, Cid};
+use crate::blocks::{Block, BlockError, BlockSource, Cid, digest_of};
 use crate::durable;
 
 /// Name of the pointer.
@@ -25,9 +29,12 @@ const POINTER: &str = "HEAD";
 const FOLDER: &str = "heads";
 
 /// The heads in an archive's folder.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Heads {
     dir: PathBuf,
+    /// Numbers of the heads there were at the last look, by the digest of their
+    /// CID: 40 bytes for each of the 100,000 heads of a year.
+    seen: Mutex<HashMap<[u8; 32], Sequence>>,
 }
 
 impl Heads {
@@ -35,6 +42,17 @@ impl Heads {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Makes the names of all heads durable: who stored the last one may have
+    /// been stopped before its name was.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        let folder = self.dir.join(FOLDER);
+        match durable::sync_folder(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(DiskError::io(&folder)),
         }
     }
 
@@ -65,7 +83,7 @@ impl Heads {
             !taken,
             "BUG: head {sequence} would not be above every head before"
         );
-        let path = folder.join(format!("{:010}.{}.head", sequence.0, head.cid()));
+        let path = folder.join(HeadName::spell(sequence, head.cid()));
         durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))
     }
 
@@ -99,6 +117,21 @@ impl Heads {
         })
     }
 
+    /// The file of the head `cid`, if there is one.
+    fn find(&self, cid: &Cid) -> Option<PathBuf> {
+        let digest = digest_of(cid).ok()?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.contains_key(&digest) {
+            let names = self.names().ok()?;
+            let numbers = names
+                .iter()
+                .filter_map(|name| Some((digest_of(&name.cid).ok()?, name.sequence)));
+            *seen = numbers.collect();
+        }
+        let file = HeadName::spell(*seen.get(&digest)?, cid);
+        Some(self.dir.join(FOLDER).join(file))
+    }
+
     fn names(&self) -> Result<Vec<HeadName>, DiskError> {
         let folder = self.dir.join(FOLDER);
         let entries = match fs::read_dir(&folder) {
@@ -127,32 +160,27 @@ impl HeadName {
     /// `None` for whatever is not ours: what a crash left half written, say.
     fn parse(file: &str) -> Option<Self> {
         let (sequence, cid) = file.strip_suffix(".head")?.split_once('.')?;
-        Some(Self {
+        let (sequence, cid) = (Sequence(sequence.parse().ok()?), cid.parse().ok()?);
+        (Self::spell(sequence, &cid) == file).then(|| Self {
             file: file.to_owned(),
-            sequence: Sequence(sequence.parse().ok()?),
-            cid: cid.parse().ok()?,
+            sequence,
+            cid,
         })
+    }
+
+    fn spell(sequence: Sequence, cid: &Cid) -> String {
+        format!("{:010}.{cid}.head", sequence.0)
     }
 }
 
 impl BlockSource for Heads {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        let missing = BlockError::Missing { cid: *cid };
-        let folder = self.dir.join(FOLDER);
-        let Ok(names) = self.names() else {
-            return Err(missing);
-        };
-        let Some(name) = names.into_iter().find(|name| name.cid == *cid) else {
-            return Err(missing);
-        };
-        let path = folder.join(&name.file);
+        let path = self.find(cid).ok_or(BlockError::Missing { cid: *cid })?;
         let bytes = fs::read(&path).map_err(|source| BlockError::Io { path, source })?;
         Block::verify(cid, bytes)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        Ok(self
-            .names()
-            .is_ok_and(|names| names.iter().any(|name| name.cid == *cid)))
+        Ok(self.find(cid).is_some())
     }
 }

@@ -184,6 +184,9 @@ impl Archive {
             folder,
             heads: Heads::new(dir),
         };
+        // Names given by a process that was killed may not be durable yet.
+        durable::sync_folder(dir).map_err(DiskError::io(dir))?;
+        blocks.heads.sync()?;
         let head = blocks.heads.current()?;
         if let Some(head) = &head {
             blocks.heads.point_to(head)?;
@@ -402,6 +405,7 @@ impl Archive {
             let mut state = self.write_state();
             let known = state.head.as_ref().map(|head| head.body().sequence);
             if known < Some(stored.body().sequence) {
+                self.blocks.heads.sync()?;
                 state.head = Some(stored);
             }
         }
@@ -438,7 +442,8 @@ impl Archive {
     }
 
     /// Deletes the journal's files up to `rotated`; what still waits in them is
-    /// first written again.
+    /// first written again. Where that is most of them they stay for now: what is
+    /// dated ahead of its time is not written again by every seal.
     fn trim(&self, rotated: FileNumber) -> Result<(), DiskError> {
         let left: Vec<_> = self
             .read_state()
@@ -446,6 +451,10 @@ impl Archive {
             .all()
             .filter(|p| p.at.file <= rotated)
             .collect();
+        let bytes: u64 = left.iter().map(|p| p.len as u64).sum();
+        if 2 * bytes > self.journal.len_through(rotated) {
+            return Ok(());
+        }
         for some in left.chunks(1_024) {
             let records = some
                 .iter()

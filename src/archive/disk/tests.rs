@@ -9,6 +9,8 @@ use crate::archive::verify::{Sample, verify};
 use crate::time::{DAY, TimeRange};
 use crate::whisper::EnvelopeHash;
 
+mod faults;
+
 /// 2018-09-30 00:00, a day before a month's end.
 const FROM: u32 = 1_538_265_600;
 
