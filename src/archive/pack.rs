@@ -18,7 +18,7 @@ use super::leaf::MAX_ENVELOPE_RLP;
 use super::sums::{Fingerprint, Sums};
 use crate::blocks::{Block, Cid, Codec, check_cid};
 use crate::time::UnixSeconds;
-use crate::whisper::{EnvelopeHash, Topic};
+use crate::whisper::Topic;
 
 /// Weight of one unit of the pack splitter: 4 children. Packs aim at 124
 /// children and have 512 at most.
@@ -347,15 +347,6 @@ fn leaf_from_cbor(
         },
         runs: runs.collect(),
     })
-}
-
-/// The smallest key of a topic, to find where it would start.
-pub fn topic_start(topic: Topic) -> Key {
-    Key {
-        topic,
-        sent: UnixSeconds::MIN,
-        hash: EnvelopeHash([0; 32]),
-    }
 }
 
 #[cfg(test)]
