@@ -492,7 +492,7 @@ impl Archive {
         page::page(self, request)
     }
 
-    /// The CIDs of the current head and of what it links to, for `gwa head`.
+    /// The CID of the current head; `None` before the first seal.
     pub fn head_cid(&self) -> Option<Cid> {
         self.read_state().head.as_ref().map(|head| *head.cid())
     }
