@@ -145,6 +145,8 @@ pub struct Partial {
     pub min_pow: Option<MinPow>,
     /// How often to seal.
     pub seal_every: Option<Span>,
+    /// How long days are kept.
+    pub retention: Option<Span>,
 }
 
 /// Settings of the daemon.
@@ -162,6 +164,8 @@ pub struct Settings {
     pub min_pow: Pow,
     /// How often to seal.
     pub seal_every: Duration,
+    /// How long days are kept; for good where it is `None`.
+    pub retention: Option<Duration>,
 }
 
 /// Why the settings are not usable.
@@ -231,18 +235,20 @@ impl Settings {
                 .seal_every
                 .or(file.seal_every)
                 .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
+            retention: flags.retention.or(file.retention).map(|span| span.0),
         }
     }
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "listen",
     "password",
     "node-key",
     "peers",
     "min-pow",
     "seal-every",
+    "retention",
 ];
 
 /// Reads `gwa.toml` in the data folder; where there is none, it says nothing.
@@ -280,6 +286,7 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         peers: file.value("peers")?,
         min_pow: file.text("min-pow")?,
         seal_every: file.text("seal-every")?,
+        retention: file.text("retention")?,
     })
 }
 
@@ -354,6 +361,7 @@ mod tests {
             peers = ["{peer}"]
             min-pow = 0.5
             seal-every = "10m"
+            retention = "30d"
             "#,
         ))
         .unwrap();
@@ -364,6 +372,7 @@ mod tests {
         assert_eq!(settings.peers, [peer]);
         assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());
         assert_eq!(settings.seal_every, Duration::from_secs(600));
+        assert_eq!(settings.retention, Some(Duration::from_secs(30 * 86_400)));
     }
 
     #[test]

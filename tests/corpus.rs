@@ -136,7 +136,8 @@ fn duplicates_are_stored_once() {
         Appended {
             stored: 19_800,
             duplicate: 200,
-            refused: 0
+            refused: 0,
+            too_old: 0,
         }
     );
     let totals = corpus()

@@ -1,14 +1,15 @@
 //! Rewrites the path from changed buckets to the root of a state.
 //!
 //! Always true: months, years and topic indexes that hold no changed bucket are
-//! kept by their links, unread.
+//! kept by their links, unread. An index brought up to date reads of the days
+//! only those that changed: the others need not be there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ArchiveError;
 use super::builder::{BlockSink, SegmentRef};
 use super::calendar::{CalendarNode, CalendarReader, Child, Level};
-use super::topics::build_index;
+use super::topics::update_index;
 use super::watermark::{Day, Hour, Month};
 use crate::blocks::{BlockStore, Cid, Group, Reuse};
 
@@ -68,11 +69,16 @@ impl CalendarEdit {
             let (of, number) = day.date();
             (of == month).then_some(u16::from(number))
         };
+        let mut indexed: Vec<u8> = match node.topics {
+            Some(_) => closed_days(&node).map(|(number, _)| number).collect(),
+            None => Vec::new(),
+        };
         let mut reindex = false;
         for (day, segment) in &self.closed {
             if let Some(number) = in_month(day) {
                 node.children.insert(number, *segment);
                 node.open = node.open.filter(|open| *open != number);
+                indexed.retain(|indexed| u16::from(*indexed) != number);
                 reindex = true;
             }
         }
@@ -88,21 +94,22 @@ impl CalendarEdit {
             }
         }
         if reindex {
-            let closed: Vec<_> = node
-                .children
-                .iter()
-                .filter(|(number, _)| node.open != Some(**number))
-                .map(|(number, child)| {
-                    (
-                        u8::try_from(*number).expect("a day of a month is 1 to 31"),
-                        *child,
-                    )
-                })
+            let changed: Vec<_> = closed_days(&node)
+                .filter(|(number, _)| !indexed.contains(number))
                 .collect();
-            node.topics = build_index(store, &closed, sink)?;
+            node.topics = update_index(store, node.topics, indexed, &changed, sink)?;
         }
         Ok(node)
     }
+}
+
+/// A month's closed days, by number.
+fn closed_days(month: &CalendarNode) -> impl Iterator<Item = (u8, Child)> + '_ {
+    let closed = |number: &u16| month.open != Some(*number);
+    month.children.iter().filter_map(move |(number, child)| {
+        let day = u8::try_from(*number).expect("a day of a month is 1 to 31");
+        closed(number).then_some((day, *child))
+    })
 }
 
 /// Writes the tree of a delta: the days' segments of new envelopes, without

@@ -7,11 +7,14 @@
 //!   that day; else it names none, and the day's packs say where to look.
 //! - The index is a function of the month's closed segments.
 
+mod carried;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
+use self::carried::Carried;
 use super::ArchiveError;
 use super::builder::{BlockSink, SegmentRef};
 use super::cbor::{self, CborError};
@@ -281,21 +284,40 @@ pub fn build_index<S: BlockSink + ?Sized>(
     closed: &[(u8, SegmentRef)],
     sink: &mut S,
 ) -> Result<Option<Cid>, ArchiveError> {
-    let mut days = closed
+    update_index(source, None, Vec::new(), closed, sink)
+}
+
+/// Builds the index over the days `unchanged`, whose lines the index `before`
+/// has, and the closed days `changed`, of which it may have other lines. Reads
+/// nothing of the unchanged days: they need not be there.
+pub fn update_index<S: BlockSink + ?Sized>(
+    source: &dyn BlockSource,
+    before: Option<Cid>,
+    unchanged: Vec<u8>,
+    changed: &[(u8, SegmentRef)],
+    sink: &mut S,
+) -> Result<Option<Cid>, ArchiveError> {
+    let mut carried = Carried::new(source, before, unchanged)?;
+    let mut days = changed
         .iter()
         .map(|(day, segment)| DayTopics::new(*day, LeafWalk::new(source, *segment)))
         .collect::<Result<Vec<_>, _>>()?;
     let mut builder = IndexBuilder::new(sink);
-    while let Some(topic) = days.iter().filter_map(DayTopics::topic).min() {
+    loop {
+        let topics = days.iter().filter_map(DayTopics::topic);
+        let Some(topic) = topics.chain(carried.topic()).min() else {
+            break;
+        };
         let mut line = TopicLine {
             topic,
-            days: Vec::new(),
+            days: carried.take(topic)?,
         };
         for day in &mut days {
             if day.topic() == Some(topic) {
                 line.days.push(day.take()?);
             }
         }
+        line.days.sort_unstable_by_key(|day| day.day);
         builder.push(line)?;
     }
     Ok(builder.finish()?)
@@ -525,6 +547,40 @@ mod tests {
             }
         }
         assert!(named > 100);
+    }
+
+    #[test]
+    fn an_index_brought_up_to_date_is_the_one_built_anew() {
+        for per_day in [3, 2_000] {
+            let blocks = MemoryStore::default();
+            let (closed, _) = month(&blocks, per_day);
+            let index = |closed: &[(u8, SegmentRef)]| {
+                let mut writer = blocks.begin(Group::Calendar, Reuse::SameGroup).unwrap();
+                let root = build_index(&blocks, closed, &mut *writer).unwrap();
+                writer.commit(&root.unwrap()).unwrap();
+                root
+            };
+            let whole = index(&closed);
+            // Day 2 was another one, and day 5 was not there.
+            let (_, other) = closed[0];
+            let before = index(&[closed[0], (2, other), closed[2], closed[3]]);
+            let nodes = MemoryStore::default();
+            for file in blocks.files().unwrap() {
+                if file.group == Group::Calendar || [2, 5].map(Group::Day).contains(&file.group) {
+                    let mut copy = nodes.begin(file.group, Reuse::Nothing).unwrap();
+                    let cids = blocks.cids(&file.name).unwrap();
+                    for cid in &cids {
+                        copy.put(&blocks.get(cid).unwrap()).unwrap();
+                    }
+                    copy.commit(&cids[0]).unwrap();
+                }
+            }
+            // Nothing of the days 1, 3 and 4 is there to be read.
+            let changed = [closed[1], closed[4]];
+            let mut sink = blocks.begin(Group::Calendar, Reuse::SameGroup).unwrap();
+            let updated = update_index(&nodes, before, vec![1, 3, 4], &changed, &mut *sink);
+            assert_eq!(updated.unwrap(), whole);
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::archive::ArchiveError;
-use crate::archive::disk::{DiskError, Reader};
+use crate::archive::disk::{DiskError, Reader, kept_from};
 use crate::archive::head::Head;
+use crate::archive::watermark::Day;
 use crate::blocks::car::CarFile;
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::cli::error::{CliError, Kind};
@@ -84,6 +85,24 @@ impl Context {
         let Opened { source, root } = self.source(reference)?;
         let head = read_head(&*source, &root)?;
         Ok(OpenedHead { source, head })
+    }
+
+    /// As [`unreadable`]; where the archive in the data folder is asked and no
+    /// longer keeps what is missing, it says since when it does.
+    pub fn unreadable(
+        &self,
+        reference: &Reference,
+        what: impl Into<String>,
+        error: &ArchiveError,
+    ) -> CliError {
+        let told = unreadable(what, error);
+        let own = !matches!(reference, Reference::CarFile(_));
+        match kept_from(&self.data) {
+            Ok(day) if own && error.is_missing() && day > Day(0) => told.hint(format!(
+                "days before {day} are no longer kept here: their retention is over"
+            )),
+            _ => told,
+        }
     }
 
     /// Who listens to the progress of long work.

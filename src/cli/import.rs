@@ -51,6 +51,9 @@ struct Tally {
     duplicate: u64,
     /// Parts of files that are no envelope the archive takes.
     refused: u64,
+    /// Of those, envelopes of days that are no longer kept.
+    #[serde(skip)]
+    too_old: u64,
 }
 
 /// Imports every file; those behind one that fails are not read.
@@ -76,11 +79,18 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         stored,
         duplicate,
         refused,
+        too_old,
     } = tally;
     context.output.result(
         &tally,
         format_args!("read {read} stored {stored} duplicate {duplicate} refused {refused}"),
     )?;
+    if too_old > 0 {
+        context.output.story(format_args!(
+            "refused: {too_old} envelopes of days before {}, which are no longer kept",
+            archive.kept_from()
+        ));
+    }
     match failure {
         Some(error) => Err(error),
         None if refused > 0 => Err(CliError::new(
@@ -185,7 +195,8 @@ impl Batch {
             .map_err(|error| archive_failed("cannot store envelopes", &error))?;
         tally.stored += appended.stored;
         tally.duplicate += appended.duplicate;
-        tally.refused += appended.refused;
+        tally.refused += appended.refused + appended.too_old;
+        tally.too_old += appended.too_old;
         progress.advance(count, bytes);
         let now = SystemClock.now();
         if archive.seal_is_due(now) {

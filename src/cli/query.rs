@@ -12,12 +12,15 @@ use crate::archive::disk::sealed_by;
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::leaf::Record;
 use crate::archive::query::Query;
-use crate::cli::context::{Context, unreadable};
+use crate::cli::context::Context;
 use crate::cli::envelopes::{Row, envelope_of};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::time::{TimeRange, UnixSeconds};
 use crate::whisper::Topic;
+
+/// What failed where a block cannot be read.
+const UNANSWERED: &str = "cannot answer the query";
 
 /// Arguments of `gwa query`.
 #[derive(Debug, Args)]
@@ -69,8 +72,8 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
     let range = TimeRange::new(args.from, args.to)
         .map_err(|error| CliError::new(Kind::Usage, "no envelope can match").because(&error))?;
     let wanted = topics(args);
-    let opened = context.head(&args.reference.clone().unwrap_or_default())?;
-    let failed = |error| unreadable("cannot answer the query", &error);
+    let reference = args.reference.clone().unwrap_or_default();
+    let opened = context.head(&reference)?;
 
     // Who fetches every topic tells no source which is wanted.
     let asked = if args.private {
@@ -83,13 +86,16 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
         topics: asked,
         range,
     };
-    let mut query = Query::new(&*opened.source, &sealed, filter).map_err(failed)?;
+    let mut query = Query::new(&*opened.source, &sealed, filter)
+        .map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
     query.charge(opened.head.block());
 
     let mut sink = Sink::new(args)?;
     let cost = match args.limit {
         Some(limit) if !args.private => {
-            let (records, cost) = query.newest(limit).map_err(failed)?;
+            let (records, cost) = query
+                .newest(limit)
+                .map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
             for record in records {
                 sink.take(&record, context)?;
             }
@@ -98,7 +104,8 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
         limit => {
             let mut last = Last::new(limit);
             for record in query.by_ref() {
-                let record = record.map_err(failed)?;
+                let record =
+                    record.map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
                 if wanted.matches(record.key.topic)
                     && let Some(record) = last.push(record)
                 {

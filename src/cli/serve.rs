@@ -52,6 +52,9 @@ pub struct ServeArgs {
     /// How often to seal [default: 5m].
     #[arg(long, env = "GWA_SEAL_EVERY", value_name = "SPAN")]
     seal_every: Option<Span>,
+    /// How long days are kept on this disk, as in 30d [default: for good].
+    #[arg(long, env = "GWA_RETENTION", value_name = "SPAN")]
+    retention: Option<Span>,
 }
 
 /// What is told of a daemon that has started.
@@ -105,6 +108,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         peers: (!args.peers.is_empty()).then(|| args.peers.clone()),
         min_pow: args.min_pow,
         seal_every: args.seal_every,
+        retention: args.retention,
     };
     Ok(Settings::resolve(&context.data, flags, file))
 }

@@ -13,7 +13,7 @@ use crate::archive::merge::{SegmentRun, SortedRecords};
 use crate::archive::walk::LeafWalk;
 use crate::archive::watermark::Day;
 use crate::blocks::{BlockSource, Cid};
-use crate::cli::context::{Context, unreadable};
+use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::heads;
 use crate::cli::reference::Reference;
@@ -62,10 +62,11 @@ struct Totals {
 
 /// Prints the totals, the days, then the topics by size.
 pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
-    let opened = context.head(&args.reference.clone().unwrap_or_default())?;
+    let reference = args.reference.clone().unwrap_or_default();
+    let opened = context.head(&reference)?;
     let body = opened.head.body();
     let totals = Totals::of(&*opened.source, &sealed_by(&opened.head))
-        .map_err(|error| unreadable("cannot sum up the archive", &error))?;
+        .map_err(|error| context.unreadable(&reference, "cannot sum up the archive", &error))?;
 
     let row = heads::Row::from(&opened.head);
     let line = format!(

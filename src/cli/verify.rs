@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::archive::disk::sealed_by;
 use crate::archive::verify::{Sample, Verified};
-use crate::cli::context::{Context, unreadable};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 
@@ -63,7 +63,8 @@ struct Row {
 
 /// Prints what was recomputed; fails where anything does not hold.
 pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
-    let opened = context.head(&args.reference.clone().unwrap_or_default())?;
+    let reference = args.reference.clone().unwrap_or_default();
+    let opened = context.head(&reference)?;
     let sample = match args.sample {
         None => Sample::EVERYTHING,
         Some(Share(share)) => {
@@ -105,7 +106,7 @@ pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
         None => Ok(()),
         // A block that is missing leaves open what it would have been.
         Some(first) if faults.iter().all(crate::archive::ArchiveError::is_missing) => {
-            Err(unreadable(format!("head {cid} is not all there"), first))
+            Err(context.unreadable(&reference, format!("head {cid} is not all there"), first))
         }
         Some(first) => Err(CliError::new(
             Kind::Verification,

@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::run_file::{RunFile, RunInfo};
 use self::vault::ArchiveVault;
-use crate::archive::disk::{Archive, DiskError, SealReport, seal_due};
+use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
 use crate::mailserver::{Mailserver, MailserverConfig};
@@ -39,7 +39,8 @@ const MAX_MESSAGE_SIZE: usize = MAX_ENVELOPE_RLP - (32 - ENVELOPE_HEADER_SIZE);
 /// How often the daemon looks whether so much waits that a seal is due early.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// How often superseded files are looked for; they are kept for a day anyway.
+/// How often superseded files and days past their retention are looked for; the
+/// former are kept for a day anyway.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Why the daemon could not start.
@@ -66,6 +67,7 @@ pub struct Daemon {
     run_file: RunFile,
     clock: Arc<dyn Clock>,
     seal_every: Duration,
+    retention: Option<Duration>,
 }
 
 impl Daemon {
@@ -120,6 +122,7 @@ impl Daemon {
             run_file,
             clock,
             seal_every: settings.seal_every,
+            retention: settings.retention,
         })
     }
 
@@ -138,6 +141,7 @@ impl Daemon {
         let mut watch = tokio::time::interval(WATCH.min(self.seal_every));
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sealed = Instant::now();
+        self.sweep().await;
         let mut swept = Instant::now();
         tokio::pin!(stop);
         loop {
@@ -188,6 +192,21 @@ impl Daemon {
             Ok(0) => {}
             Ok(bytes) => tracing::info!(bytes, "superseded files deleted"),
             Err(error) => tracing::error!(error, "deleting superseded files failed"),
+        }
+        if let Some(retention) = self.retention {
+            let kept = u32::try_from(retention.as_secs()).unwrap_or(u32::MAX);
+            let archive = Arc::clone(&self.archive);
+            match wait_for(move || archive.drop_before(now.saturating_sub(kept))).await {
+                Ok(Dropped { days: 0, .. }) => {}
+                Ok(Dropped {
+                    kept_from,
+                    days,
+                    bytes,
+                }) => {
+                    tracing::info!(%kept_from, days, bytes, "days past their retention dropped");
+                }
+                Err(error) => tracing::error!(error, "dropping days failed"),
+            }
         }
     }
 }

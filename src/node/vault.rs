@@ -52,6 +52,9 @@ impl Vault for ArchiveVault {
             if appended.refused > 0 {
                 tracing::warn!(refused = appended.refused, "too large for a block");
             }
+            if appended.too_old > 0 {
+                tracing::warn!(refused = appended.too_old, "of days no longer kept");
+            }
             Ok(Archived { stored, duplicate })
         })
     }

@@ -75,6 +75,11 @@ fn pid_text(pid: &Option<u32>) -> String {
 }
 
 impl DiskError {
+    /// Whether a block is wanted that is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Archive(error) if error.is_missing())
+    }
+
     /// An I/O error at a path.
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -18,6 +18,7 @@ mod lock;
 mod meta;
 mod page;
 mod reader;
+mod retention;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use heads::Heads;
 pub use meta::Meta;
 pub use page::{Page, PageRequest};
 pub use reader::{Blocks, Reader, fetch_head};
+pub use retention::{Dropped, kept_from};
 
 use super::ArchiveError;
 use super::filter::Filter;
@@ -45,7 +47,7 @@ use super::leaf::MAX_ENVELOPE_RLP;
 use super::query::Query;
 use super::seal::{SealOutcome, SealRequest, seal};
 use super::sums::Sums;
-use super::watermark::Watermark;
+use super::watermark::{Day, Watermark};
 use crate::blocks::{CarFolder, Cid};
 use crate::durable;
 use crate::index::Index;
@@ -82,6 +84,8 @@ pub struct Appended {
     pub duplicate: u64,
     /// Too large for a block.
     pub refused: u64,
+    /// Of days that are no longer kept: whether they are new cannot be told.
+    pub too_old: u64,
 }
 
 /// What a seal came to.
@@ -117,6 +121,8 @@ pub struct Archive {
 struct State {
     head: Option<Head>,
     waiting: Waiting,
+    /// The first day whose envelopes are kept.
+    kept_from: Day,
 }
 
 impl State {
@@ -213,10 +219,14 @@ impl Archive {
         let mut state = State {
             head,
             waiting: Waiting::default(),
+            kept_from: retention::kept_from(dir)?,
         };
         let sealed = state.sealed();
+        // When a day was dropped, nothing of it waited: what the journal still
+        // has of it is sealed.
         let (covered, later): (Vec<_>, Vec<_>) = replayed
             .into_iter()
+            .filter(|p| Day::of(p.key.sent) >= state.kept_from)
             .partition(|p| sealed.watermark.covers(p.key.sent));
         // A crash between head and trimming leaves what is sealed in the journal.
         let unsealed = keep_new(&blocks, &sealed, covered)?.into_values().flatten();
@@ -269,17 +279,22 @@ impl Archive {
     }
 
     /// Stores envelopes; when this returns, every one is durable or counted as
-    /// a duplicate or refused.
+    /// a duplicate, refused or too old.
     pub fn append(&self, envelopes: &[Envelope]) -> Result<Appended, DiskError> {
         let mut appended = Appended::default();
         let mut new = self.not_held(envelopes, &mut appended)?;
         // The journal keeps the order of arrival.
         new.sort_by_key(|pending| pending.at);
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        // Days may have been dropped since.
+        let kept_from = self.kept_from();
+        let before = new.len();
+        new.retain(|pending| Day::of(pending.key.sent) >= kept_from);
+        appended.too_old += (before - new.len()) as u64;
         let records: Vec<Bytes> = new.iter().map(|p| envelopes[p.at].rlp().clone()).collect();
         if records.is_empty() {
             return Ok(appended);
         }
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let locations = self.journal_append(records)?;
         let mut state = self.write_state();
         for (pending, location) in new.iter().zip(locations) {
@@ -292,7 +307,8 @@ impl Archive {
         Ok(appended)
     }
 
-    /// Those of `envelopes`, by position, that are neither too large nor held.
+    /// Those of `envelopes`, by position, that are neither too large, nor too old,
+    /// nor held.
     fn not_held(
         &self,
         envelopes: &[Envelope],
@@ -307,6 +323,8 @@ impl Archive {
                 let len = envelope.rlp().len();
                 if len > MAX_ENVELOPE_RLP {
                     appended.refused += 1;
+                } else if Day::of(key.sent) < state.kept_from {
+                    appended.too_old += 1;
                 } else if state.waiting.contains(&key) || !seen.insert(key.hash) {
                     appended.duplicate += 1;
                 } else {
@@ -342,7 +360,7 @@ impl Archive {
         let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
         self.adopt_stored_head()?;
         let (base, before, pending, rotated) = {
-            let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            let _gate = self.gate_alone();
             let state = self.read_state();
             let base = state.sealed();
             if until < base.watermark {
@@ -480,6 +498,18 @@ impl Archive {
         }
     }
 
+    /// Drops the days that ended before `before`, as far as they are closed and
+    /// nothing of them waits; later calls go on from there.
+    pub fn drop_before(&self, before: UnixSeconds) -> Result<Dropped, DiskError> {
+        let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        retention::drop_before(self, before)
+    }
+
+    /// The first day whose envelopes are kept.
+    pub fn kept_from(&self) -> Day {
+        self.read_state().kept_from
+    }
+
     /// Queries what a head of this archive seals.
     pub fn query(&self, head: &Head, filter: Filter) -> Result<Query<'_>, ArchiveError> {
         let mut query = Query::new(&self.blocks, &sealed_by(head), filter)?;
@@ -487,9 +517,21 @@ impl Archive {
         Ok(query)
     }
 
-    /// One page of what is held, sealed or waiting, by (sent, hash).
+    /// One page of what is kept, sealed or waiting, by (sent, hash).
     pub fn page(&self, request: &PageRequest) -> Result<Page, DiskError> {
-        page::page(self, request)
+        loop {
+            let kept_from = self.kept_from();
+            let Some(range) = retention::kept(request.filter.range, kept_from) else {
+                return Ok(Page::default());
+            };
+            let mut request = request.clone();
+            request.filter.range = range;
+            match page::page(self, &request) {
+                // It was dropped while it was read.
+                Err(error) if error.is_missing() && self.kept_from() > kept_from => {}
+                other => return other,
+            }
+        }
     }
 
     /// The CID of the current head; `None` before the first seal.
@@ -518,6 +560,11 @@ impl Archive {
         self.journal
             .read(at)
             .map_err(|error| ArchiveError::Pending(Box::new(error)))
+    }
+
+    /// Waits until no envelope is in the journal and not in the state.
+    fn gate_alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_state(&self) -> RwLockReadGuard<'_, State> {

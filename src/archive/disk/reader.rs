@@ -1,12 +1,13 @@
 //! An archive opened for reading: by anyone, also while a daemon writes to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::heads::Heads;
 use super::meta::Meta;
 use super::{BLOCKS, DiskError};
 use crate::archive::ArchiveError;
 use crate::archive::head::Head;
+use crate::archive::watermark::Day;
 use crate::blocks::{Block, BlockError, BlockSource, CarFolder, Cid};
 
 /// An archive's blocks, its heads among them.
@@ -43,6 +44,7 @@ impl BlockSource for Blocks {
 /// An archive opened for reading. It sees the files there were when it was
 /// opened, and takes no lock.
 pub struct Reader {
+    dir: PathBuf,
     meta: Meta,
     blocks: Blocks,
 }
@@ -55,6 +57,7 @@ impl Reader {
         })?;
         let folder = CarFolder::open_read_only(&dir.join(BLOCKS))?;
         Ok(Self {
+            dir: dir.to_owned(),
             meta,
             blocks: Blocks {
                 folder,
@@ -81,6 +84,11 @@ impl Reader {
     /// Its heads.
     pub fn heads(&self) -> &Heads {
         &self.blocks.heads
+    }
+
+    /// The first day whose envelopes are kept.
+    pub fn kept_from(&self) -> Result<Day, DiskError> {
+        super::kept_from(&self.dir)
     }
 
     /// The current head, `None` before the first seal.

@@ -372,7 +372,8 @@ fn an_envelope_too_large_for_a_block_is_refused_and_counted() {
         Appended {
             stored: 1,
             duplicate: 0,
-            refused: 1
+            refused: 1,
+            too_old: 0,
         }
     );
 }

@@ -31,6 +31,11 @@ impl Waiting {
         self.entries.len() as u64
     }
 
+    /// When the first of them was sent.
+    pub fn first(&self) -> Option<UnixSeconds> {
+        self.entries.keys().next().map(|(sent, _)| *sent)
+    }
+
     /// Whether an envelope waits.
     pub fn contains(&self, key: &Key) -> bool {
         self.entries.contains_key(&(key.sent, key.hash))

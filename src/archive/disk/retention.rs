@@ -1,0 +1,111 @@
+//! Which days this disk still keeps.
+//!
+//! Always true:
+//! - What is dropped is said durably before its first byte goes; a drop cut off
+//!   by a crash is finished by the next one.
+//! - Whole closed days go, never parts of one, and never a day of which anything
+//!   waits to be sealed. The first day kept never falls.
+//! - Heads, calendar and topic indexes stay: the tree still says what there was,
+//!   and whoever holds the days elsewhere can check them against it.
+//!
+//! File: `retention.json`, absent while everything is kept.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Archive, DiskError};
+use crate::archive::watermark::Day;
+use crate::blocks::{BlockStore, Group};
+use crate::durable;
+use crate::time::{TimeRange, UnixSeconds};
+
+/// Name of the file: JSON.
+const FILE: &str = "retention.json";
+
+/// What `retention.json` says.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    /// Midnight, UTC, of the first day kept.
+    kept_from: UnixSeconds,
+}
+
+/// What a drop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The first day kept now.
+    pub kept_from: Day,
+    /// Files of days that went.
+    pub days: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The first day that the archive in `dir` keeps; the first of all while nothing
+/// was dropped.
+pub fn kept_from(dir: &Path) -> Result<Day, DiskError> {
+    let path = dir.join(FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .map(|said: Said| Day::of(said.kept_from))
+            .map_err(|error| DiskError::io(&path)(io::Error::other(error))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Day(0)),
+        Err(error) => Err(DiskError::io(&path)(error)),
+    }
+}
+
+fn say(dir: &Path, day: Day) -> Result<(), DiskError> {
+    let path = dir.join(FILE);
+    let said = Said {
+        kept_from: day.range().from(),
+    };
+    let mut text = serde_json::to_string(&said).expect("a time is JSON");
+    text.push('\n');
+    durable::replace_file(&path, text.as_bytes()).map_err(DiskError::io(&path))
+}
+
+/// The part of a range that is kept; `None` where none is.
+pub(super) fn kept(range: TimeRange, from: Day) -> Option<TimeRange> {
+    let from = from.range().from().max(range.from());
+    TimeRange::new(from, range.to()).ok()
+}
+
+/// See [`Archive::drop_before`].
+pub(super) fn drop_before(archive: &Archive, before: UnixSeconds) -> Result<Dropped, DiskError> {
+    let kept_from = {
+        // No envelope is on its way into what waits while the floor rises.
+        let _gate = archive.gate_alone();
+        let mut state = archive.write_state();
+        let closed = match &state.head {
+            Some(head) => Day::of(head.body().watermark.at()),
+            None => Day(0),
+        };
+        let waits = state.waiting.first().map_or(closed, Day::of);
+        let floor = Day::of(before).min(closed).min(waits);
+        if floor > state.kept_from {
+            say(&archive.dir, floor)?;
+            state.kept_from = floor;
+        }
+        state.kept_from
+    };
+    let folder = archive.blocks.folder();
+    let mut dropped = Dropped {
+        kept_from,
+        days: 0,
+        bytes: 0,
+    };
+    for file in folder.files()? {
+        if matches!(file.group, Group::Day(day) if Day(day) < kept_from) {
+            folder.remove(&file.name)?;
+            dropped.days += 1;
+            dropped.bytes += file.bytes;
+        }
+    }
+    Ok(dropped)
+}
+
+#[cfg(test)]
+mod tests;
