@@ -263,6 +263,19 @@ impl MailQuery {
         ])
     }
 
+    /// The payload of geth's clients: range and filter, 72 bytes. Limit, cursor
+    /// and batches have no place in it.
+    pub fn encode_binary(&self) -> Bytes {
+        let mut out = Vec::with_capacity(8 + BLOOM_SIZE);
+        out.extend_from_slice(&self.range.from().0.to_be_bytes());
+        // geth's server adds one to the end, and finds nothing where that
+        // overflows.
+        let to = self.range.to().min(UnixSeconds(u32::MAX - 1));
+        out.extend_from_slice(&to.0.to_be_bytes());
+        out.extend_from_slice(&self.topics.0);
+        out.into()
+    }
+
     fn decode_rlp(payload: &[u8], now: UnixSeconds) -> Result<Self, RequestError> {
         let fields = RlpFields::decode(payload).map_err(RequestError::Malformed)?;
         let upper = match fields.upper {
@@ -391,6 +404,27 @@ mod tests {
             )
         );
         assert_eq!(MailQuery::decode(&bytes, NOW), Ok(query));
+    }
+
+    #[test]
+    fn the_binary_form_is_the_72_bytes_of_geths_clients() {
+        let query = MailQuery {
+            range: TimeRange::new(UnixSeconds(1), NOW).unwrap(),
+            topics: Bloom::of_topic(crate::whisper::Topic([0xcd, 0x42, 0x37, 0x60])),
+            limit: 7,
+            cursor: None,
+            batch: true,
+        };
+        let bytes = query.encode_binary();
+        assert_eq!(
+            hex::encode(&bytes),
+            format!("000000015f5e1000{}", hex::encode(query.topics.0))
+        );
+        let without_end = MailQuery {
+            range: TimeRange::ALL,
+            ..query
+        };
+        assert_eq!(hex::encode(&without_end.encode_binary()[4..8]), "fffffffe");
     }
 
     #[test]
