@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::limits::Limits;
 use crate::rlpx::Enode;
 use crate::whisper::Pow;
 
@@ -147,6 +148,8 @@ pub struct Partial {
     pub seal_every: Option<Span>,
     /// How long days are kept.
     pub retention: Option<Span>,
+    /// What peers and addresses may take; in the file alone.
+    pub limits: Option<Limits>,
 }
 
 /// Settings of the daemon.
@@ -166,6 +169,8 @@ pub struct Settings {
     pub seal_every: Duration,
     /// How long days are kept; for good where it is `None`.
     pub retention: Option<Duration>,
+    /// What peers and addresses may take.
+    pub limits: Limits,
 }
 
 /// Why the settings are not usable.
@@ -236,12 +241,13 @@ impl Settings {
                 .or(file.seal_every)
                 .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
             retention: flags.retention.or(file.retention).map(|span| span.0),
+            limits: flags.limits.or(file.limits).unwrap_or_default(),
         }
     }
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "listen",
     "password",
     "node-key",
@@ -249,6 +255,7 @@ const KEYS: [&str; 7] = [
     "min-pow",
     "seal-every",
     "retention",
+    "limits",
 ];
 
 /// Reads `gwa.toml` in the data folder; where there is none, it says nothing.
@@ -287,6 +294,7 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         min_pow: file.text("min-pow")?,
         seal_every: file.text("seal-every")?,
         retention: file.text("retention")?,
+        limits: file.value("limits")?,
     })
 }
 
@@ -362,6 +370,8 @@ mod tests {
             min-pow = 0.5
             seal-every = "10m"
             retention = "30d"
+            [limits]
+            max-peers = 3
             "#,
         ))
         .unwrap();
@@ -373,6 +383,7 @@ mod tests {
         assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());
         assert_eq!(settings.seal_every, Duration::from_secs(600));
         assert_eq!(settings.retention, Some(Duration::from_secs(30 * 86_400)));
+        assert_eq!(settings.limits.max_peers.get(), 3);
     }
 
     #[test]
@@ -413,6 +424,8 @@ mod tests {
             ("peers = [\"enode://\"]", "peers"),
             ("seal-every = \"0s\"", "seal-every"),
             ("password = [1]", "password"),
+            ("[limits]\nrequests = 1", "limits"),
+            ("[limits]\nmax-peers = 0", "limits"),
         ] {
             match parsed(text) {
                 Err(ConfigError::Value { key, .. }) => assert_eq!(key, named),

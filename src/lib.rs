@@ -25,6 +25,7 @@ pub mod import;
 pub mod index;
 pub mod journal;
 pub mod keccak;
+pub mod limits;
 pub mod mailserver;
 pub mod node;
 pub mod progress;

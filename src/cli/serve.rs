@@ -109,6 +109,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         min_pow: args.min_pow,
         seal_every: args.seal_every,
         retention: args.retention,
+        limits: None,
     };
     Ok(Settings::resolve(&context.data, flags, file))
 }

@@ -98,6 +98,7 @@ impl Daemon {
                 ..AdmissionPolicy::default()
             },
             static_peers: settings.peers.clone(),
+            limits: settings.limits.clone(),
             ..NodeConfig::new(key)
         };
         let node = Node::start(config, Arc::new(mailserver), Arc::clone(&clock)).await?;

@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::Limits;
 use crate::mailserver::{ArchiveError, Archived, MailServer};
 use crate::rlpx::capability::{Capability, Protocol};
 use crate::rlpx::session::LocalNode;
@@ -53,9 +54,6 @@ use registry::Registry;
 
 pub use counters::CounterValues;
 pub use registry::PeerInfo;
-
-/// Peers at a time, unless configured otherwise; geth's and statusd's number.
-pub const DEFAULT_MAX_PEERS: usize = 25;
 
 /// Connections that may be in their handshakes at a time.
 pub const MAX_PENDING_HANDSHAKES: usize = 50;
@@ -81,8 +79,8 @@ pub struct NodeConfig {
     pub name: String,
     /// What it asks of envelopes.
     pub policy: AdmissionPolicy,
-    /// Peers at a time. Static peers come on top.
-    pub max_peers: usize,
+    /// What peers and addresses may take. Static peers come on top.
+    pub limits: Limits,
     /// Peers to stay connected with.
     pub static_peers: Vec<Enode>,
     /// What is kept for passing on.
@@ -97,7 +95,7 @@ impl NodeConfig {
             key,
             name: concat!("gwa/v", env!("CARGO_PKG_VERSION")).to_owned(),
             policy: AdmissionPolicy::default(),
-            max_peers: DEFAULT_MAX_PEERS,
+            limits: Limits::default(),
             static_peers: Vec::new(),
             pool: PoolLimits::default(),
         }
@@ -184,7 +182,7 @@ impl Node {
             mail,
             clock,
             pool: Mutex::new(Pool::new(config.pool)),
-            registry: Registry::new(config.max_peers),
+            registry: Registry::new(config.limits.max_peers.get()),
             counters: Counters::default(),
             stopping: CancellationToken::new(),
         });

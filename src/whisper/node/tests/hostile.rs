@@ -104,7 +104,7 @@ async fn a_peer_that_leaves_its_answers_unread_is_not_listened_to() {
 
 #[tokio::test]
 async fn one_peer_too_many_is_turned_away() {
-    let rig = Rig::with(|config| config.max_peers = 1).await;
+    let rig = Rig::with(|config| config.limits.max_peers = std::num::NonZeroUsize::MIN).await;
     let mut first = Raw::ready(&rig, Status::default()).await;
     let mut second = Raw::connect(&rig).await;
     assert_eq!(
