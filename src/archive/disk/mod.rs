@@ -6,7 +6,7 @@
 //! - Blocks are durable before the head that names them, the head before the
 //!   pointer, and the journal is trimmed last. Opening finishes what a crash cut
 //!   off, by the same steps.
-//! - The order of locks is `sealing`, `gate`, `state`.
+//! - The order of locks is `sealing`, `gate`, `state`; `late` is held alone.
 //!
 //! Elsewhere: what a seal computes ([`super::seal`]), what the files are
 //! (`docs/architecture.md`).
@@ -17,8 +17,10 @@ mod key;
 mod lock;
 mod meta;
 mod page;
+pub mod position;
 mod reader;
 mod retention;
+mod sealing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ mod waiting;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use secp256k1::SecretKey;
@@ -35,27 +37,29 @@ pub use error::DiskError;
 pub use heads::Heads;
 pub use meta::Meta;
 pub use page::{Page, PageRequest};
+pub use position::since::{News, Since, SinceError, Start};
+pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use reader::{Blocks, Reader, fetch_head};
 pub use retention::{Dropped, kept_from};
 
 use super::ArchiveError;
 use super::filter::Filter;
 use super::fresh::{Pending, Sealed, keep_new};
-use super::head::{FORMAT_VERSION, Head, HeadBody, HeadError, MAX_NAME_LEN, MAX_OPEN, Sequence};
+use super::head::{FORMAT_VERSION, Head, HeadError, MAX_NAME_LEN};
 use super::key::Key;
 use super::leaf::MAX_ENVELOPE_RLP;
 use super::query::Query;
-use super::seal::{SealOutcome, SealRequest, seal};
 use super::sums::Sums;
 use super::watermark::{Day, Watermark};
 use crate::blocks::{CarFolder, Cid};
 use crate::durable;
 use crate::index::Index;
-use crate::journal::{FileNumber, Journal, Location, MAX_BATCH};
-use crate::progress::{Progress, Quiet};
+use crate::journal::{Journal, Location, MAX_BATCH};
+use crate::progress::Quiet;
 use crate::time::UnixSeconds;
 use crate::whisper::Envelope;
 use lock::Lock;
+use position::late::LateList;
 use waiting::Waiting;
 
 /// Folder of the files of blocks.
@@ -114,6 +118,7 @@ pub struct Archive {
     /// `state`; taken alone when a seal looks at what waits.
     gate: RwLock<()>,
     state: RwLock<State>,
+    late: Mutex<LateList>,
     /// Dropped last, so that the files are closed before another may write.
     _lock: Lock,
 }
@@ -216,6 +221,7 @@ impl Archive {
                 torn.bytes
             );
         }
+        let late = LateList::open(dir, head.as_ref());
         let mut state = State {
             head,
             waiting: Waiting::default(),
@@ -242,6 +248,7 @@ impl Archive {
             sealing: Mutex::new(()),
             gate: RwLock::new(()),
             state: RwLock::new(state),
+            late: Mutex::new(late),
             _lock: lock,
         })
     }
@@ -349,144 +356,6 @@ impl Archive {
         Ok(new)
     }
 
-    /// Seals what was sent before `until` under a new head. Where nothing is new
-    /// and no bucket closes, the head stays what it is.
-    pub fn seal(
-        &self,
-        until: Watermark,
-        now: UnixSeconds,
-        progress: &dyn Progress,
-    ) -> Result<SealReport, DiskError> {
-        let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.adopt_stored_head()?;
-        let (base, before, pending, rotated) = {
-            let _gate = self.gate_alone();
-            let state = self.read_state();
-            let base = state.sealed();
-            if until < base.watermark {
-                return Err(DiskError::Backwards {
-                    sealed: base.watermark,
-                    asked: until,
-                });
-            }
-            let rotated = self.journal.rotate()?;
-            (base, state.head.clone(), state.waiting.due(until), rotated)
-        };
-        let keys: Vec<Key> = pending.iter().map(|p| p.key).collect();
-        let sequence = Sequence(before.as_ref().map_or(1, |head| head.body().sequence.0 + 1));
-        let outcome = seal(
-            SealRequest {
-                store: &self.blocks.folder,
-                base: &base,
-                pending,
-                read: &|at| self.read_waiting(at),
-                watermark: until,
-                sequence: sequence.0,
-                max_open: MAX_OPEN,
-            },
-            progress,
-        )?;
-        let changed = outcome.added.is_some() || outcome.sealed.state != base.state;
-        let head = if changed {
-            let head = self.sign(&outcome, sequence, before.as_ref(), now)?;
-            self.blocks.heads.store(&head)?;
-            Some(head)
-        } else {
-            before
-        };
-        // From here on the head is sealed, whatever fails: the pointer and the
-        // journal are put right by the next seal or opening.
-        {
-            let mut state = self.write_state();
-            state.head.clone_from(&head);
-            keys.iter().for_each(|key| state.waiting.remove(key));
-        }
-        let tidied = match &head {
-            Some(head) => self.blocks.heads.point_to(head),
-            None => Ok(()),
-        };
-        if let Err(error) = tidied.and_then(|()| self.trim(rotated)) {
-            tracing::warn!("sealed, but could not tidy up behind it: {error}");
-        }
-        Ok(SealReport {
-            head,
-            changed,
-            added: outcome.added_sums,
-            written: outcome.written,
-        })
-    }
-
-    /// Takes over a head that was stored when what came after failed, so that no
-    /// second one gets its number.
-    fn adopt_stored_head(&self) -> Result<(), DiskError> {
-        if let Some(stored) = self.blocks.heads.current()? {
-            let mut state = self.write_state();
-            let known = state.head.as_ref().map(|head| head.body().sequence);
-            if known < Some(stored.body().sequence) {
-                self.blocks.heads.sync()?;
-                state.head = Some(stored);
-            }
-        }
-        Ok(())
-    }
-
-    fn sign(
-        &self,
-        outcome: &SealOutcome,
-        sequence: Sequence,
-        before: Option<&Head>,
-        now: UnixSeconds,
-    ) -> Result<Head, DiskError> {
-        let back = 1 << sequence.0.trailing_zeros();
-        let skip = match sequence.0.checked_sub(back) {
-            Some(earlier) if back > 1 => self.blocks.heads.by_sequence(Sequence(earlier))?,
-            _ => None,
-        };
-        let body = HeadBody {
-            network: self.meta.network.clone(),
-            name: self.meta.name.clone(),
-            sequence,
-            watermark: outcome.sealed.watermark,
-            signed_at: now,
-            state: outcome.sealed.state,
-            open: outcome.sealed.open.clone(),
-            added: outcome.added,
-            totals: outcome.sealed.totals,
-            prev: before.map(|head| *head.cid()),
-            skip: skip.map(|head| *head.cid()),
-            merged: Vec::new(),
-        };
-        Ok(Head::sign(body, &self.key)?)
-    }
-
-    /// Deletes the journal's files up to `rotated`; what still waits in them is
-    /// first written again. Where that is most of them they stay for now: what is
-    /// dated ahead of its time is not written again by every seal.
-    fn trim(&self, rotated: FileNumber) -> Result<(), DiskError> {
-        let left: Vec<_> = self
-            .read_state()
-            .waiting
-            .all()
-            .filter(|p| p.at.file <= rotated)
-            .collect();
-        let bytes: u64 = left.iter().map(|p| p.len as u64).sum();
-        if 2 * bytes > self.journal.len_through(rotated) {
-            return Ok(());
-        }
-        for some in left.chunks(1_024) {
-            let records = some
-                .iter()
-                .map(|p| self.read_waiting(p.at))
-                .collect::<Result<Vec<_>, _>>()?;
-            let locations = self.journal_append(records)?;
-            let mut state = self.write_state();
-            for (pending, location) in some.iter().zip(locations) {
-                state.waiting.moved(&pending.key, location);
-            }
-        }
-        Ok(self.journal.remove_through(rotated)?)
-    }
-
     /// Deletes files of blocks that have been superseded for longer than the
     /// grace; gives how many bytes went.
     pub fn sweep(&self, now: UnixSeconds) -> Result<u64, DiskError> {
@@ -565,6 +434,10 @@ impl Archive {
     /// Waits until no envelope is in the journal and not in the state.
     fn gate_alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn late(&self) -> MutexGuard<'_, LateList> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_state(&self) -> RwLockReadGuard<'_, State> {

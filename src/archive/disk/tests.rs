@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::archive::filter::TopicFilter;
+use crate::archive::head::Sequence;
 use crate::archive::testing::{envelope, traffic};
 use crate::archive::verify::{Sample, verify};
 use crate::time::{DAY, TimeRange};

@@ -1,12 +1,14 @@
 //! Envelopes that are durable in the journal and not sealed yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::archive::filter::Filter;
+use super::position::Arrived;
+use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::fresh::Pending;
 use crate::archive::key::Key;
 use crate::archive::watermark::Watermark;
 use crate::journal::Location;
+use crate::rlpx::random::random_bytes;
 use crate::time::UnixSeconds;
 use crate::whisper::{EnvelopeHash, Topic};
 
@@ -16,13 +18,48 @@ struct Entry {
     topic: Topic,
     len: u32,
     at: Location,
+    /// Number of its arrival in this run.
+    arrival: u64,
 }
 
+/// Of how many envelopes that were sealed the number of arrival is remembered,
+/// so that readers are not given them twice: some 8 MB.
+const REMEMBERED: usize = 1 << 17;
+
 /// The waiting envelopes, by (sent, hash).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Waiting {
     entries: BTreeMap<(UnixSeconds, EnvelopeHash), Entry>,
     bytes: u64,
+    /// This run, and its arrivals so far.
+    arrived: Arrived,
+    /// Arrivals of this run that the last seals took, oldest first.
+    sealed: VecDeque<HashMap<(UnixSeconds, EnvelopeHash), u64>>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            bytes: 0,
+            arrived: Arrived {
+                run: u32::from_be_bytes(random_bytes()),
+                count: 0,
+            },
+            sealed: VecDeque::new(),
+        }
+    }
+}
+
+/// Waiting envelopes in the order of their arrival.
+#[derive(Debug)]
+pub struct Arrivals {
+    /// Each with its number.
+    pub some: Vec<(u64, Pending<Location>)>,
+    /// Whether more follow.
+    pub more: bool,
+    /// The last arrival there was.
+    pub last: Arrived,
 }
 
 impl Waiting {
@@ -50,19 +87,84 @@ impl Waiting {
             return false;
         };
         let len = u32::try_from(len).expect("an envelope is below 4 GiB");
+        self.arrived.count += 1;
         vacant.insert(Entry {
             topic: key.topic,
             len,
             at,
+            arrival: self.arrived.count,
         });
         self.bytes += u64::from(len);
         true
     }
 
-    /// Forgets an envelope that is sealed.
-    pub fn remove(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.remove(&(key.sent, key.hash)) {
-            self.bytes -= u64::from(entry.len);
+    /// Forgets envelopes that are sealed, but for when they arrived.
+    pub fn sealed(&mut self, keys: &[Key]) {
+        let mut arrivals = HashMap::new();
+        for key in keys {
+            if let Some(entry) = self.entries.remove(&(key.sent, key.hash)) {
+                self.bytes -= u64::from(entry.len);
+                if keys.len() <= REMEMBERED {
+                    arrivals.insert((key.sent, key.hash), entry.arrival);
+                }
+            }
+        }
+        self.sealed.push_back(arrivals);
+        let mut remembered: usize = self.sealed.iter().map(HashMap::len).sum();
+        while remembered > REMEMBERED
+            && let Some(oldest) = self.sealed.pop_front()
+        {
+            remembered -= oldest.len();
+        }
+        self.sealed.retain(|arrivals| !arrivals.is_empty());
+    }
+
+    /// The arrivals so far.
+    pub fn arrived(&self) -> Arrived {
+        self.arrived
+    }
+
+    /// Where an envelope that waits lies.
+    pub fn find(&self, key: &Key) -> Option<Location> {
+        self.entries
+            .get(&(key.sent, key.hash))
+            .map(|entry| entry.at)
+    }
+
+    /// Whether a sealed envelope is known to be among these arrivals.
+    pub fn was_among(&self, arrived: Arrived, key: &Key) -> bool {
+        arrived.run == self.arrived.run
+            && self
+                .sealed
+                .iter()
+                .filter_map(|arrivals| arrivals.get(&(key.sent, key.hash)))
+                .any(|arrival| *arrival <= arrived.count)
+    }
+
+    /// What waits of the wanted topics and is not among `given`: the first
+    /// `limit` by arrival.
+    pub fn arrivals(&self, given: Arrived, topics: &TopicFilter, limit: usize) -> Arrivals {
+        let after = if given.run == self.arrived.run {
+            given.count
+        } else {
+            0
+        };
+        let mut some: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.arrival > after && topics.matches(entry.topic))
+            .map(|entry| (entry.1.arrival, pending(entry)))
+            .collect();
+        let more = some.len() > limit;
+        if more {
+            some.select_nth_unstable_by_key(limit, |(arrival, _)| *arrival);
+            some.truncate(limit);
+        }
+        some.sort_unstable_by_key(|(arrival, _)| *arrival);
+        Arrivals {
+            some,
+            more,
+            last: self.arrived,
         }
     }
 

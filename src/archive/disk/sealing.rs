@@ -1,0 +1,164 @@
+//! The steps of a seal on disk, in the order that makes them durable.
+//!
+//! Always true: a head is stored after its blocks and after the list of what came
+//! late in it; the pointer and the journal follow, and may fail.
+
+use std::sync::PoisonError;
+
+use super::{Archive, DiskError, SealReport};
+use crate::archive::head::{Head, HeadBody, MAX_OPEN, Sequence};
+use crate::archive::key::Key;
+use crate::archive::seal::{SealOutcome, SealRequest, seal};
+use crate::archive::watermark::Watermark;
+use crate::journal::FileNumber;
+use crate::progress::Progress;
+use crate::time::UnixSeconds;
+
+impl Archive {
+    /// Seals what was sent before `until` under a new head. Where nothing is new
+    /// and no bucket closes, the head stays what it is.
+    pub fn seal(
+        &self,
+        until: Watermark,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<SealReport, DiskError> {
+        let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.adopt_stored_head()?;
+        let (base, before, pending, rotated) = {
+            let _gate = self.gate_alone();
+            let state = self.read_state();
+            let base = state.sealed();
+            if until < base.watermark {
+                return Err(DiskError::Backwards {
+                    sealed: base.watermark,
+                    asked: until,
+                });
+            }
+            let rotated = self.journal.rotate()?;
+            (base, state.head.clone(), state.waiting.due(until), rotated)
+        };
+        let keys: Vec<Key> = pending.iter().map(|p| p.key).collect();
+        let sequence = Sequence(before.as_ref().map_or(1, |head| head.body().sequence.0 + 1));
+        let outcome = seal(
+            SealRequest {
+                store: &self.blocks.folder,
+                base: &base,
+                pending,
+                read: &|at| self.read_waiting(at),
+                watermark: until,
+                sequence: sequence.0,
+                max_open: MAX_OPEN,
+            },
+            progress,
+        )?;
+        let changed = outcome.added.is_some() || outcome.sealed.state != base.state;
+        let head = if changed {
+            let head = self.sign(&outcome, sequence, before.as_ref(), now)?;
+            self.late().append(&head, late_of(&keys, base.watermark));
+            self.blocks.heads.store(&head)?;
+            Some(head)
+        } else {
+            before
+        };
+        // From here on the head is sealed, whatever fails: the pointer and the
+        // journal are put right by the next seal or opening.
+        {
+            let mut state = self.write_state();
+            state.head.clone_from(&head);
+            state.waiting.sealed(&keys);
+        }
+        let tidied = match &head {
+            Some(head) => self.blocks.heads.point_to(head),
+            None => Ok(()),
+        };
+        if let Err(error) = tidied.and_then(|()| self.trim(rotated)) {
+            tracing::warn!("sealed, but could not tidy up behind it: {error}");
+        }
+        Ok(SealReport {
+            head,
+            changed,
+            added: outcome.added_sums,
+            written: outcome.written,
+        })
+    }
+
+    /// Takes over a head that was stored when what came after failed, so that no
+    /// second one gets its number.
+    fn adopt_stored_head(&self) -> Result<(), DiskError> {
+        if let Some(stored) = self.blocks.heads.current()? {
+            let mut state = self.write_state();
+            let known = state.head.as_ref().map(|head| head.body().sequence);
+            if known < Some(stored.body().sequence) {
+                self.blocks.heads.sync()?;
+                state.head = Some(stored);
+            }
+        }
+        Ok(())
+    }
+
+    fn sign(
+        &self,
+        outcome: &SealOutcome,
+        sequence: Sequence,
+        before: Option<&Head>,
+        now: UnixSeconds,
+    ) -> Result<Head, DiskError> {
+        let back = 1 << sequence.0.trailing_zeros();
+        let skip = match sequence.0.checked_sub(back) {
+            Some(earlier) if back > 1 => self.blocks.heads.by_sequence(Sequence(earlier))?,
+            _ => None,
+        };
+        let body = HeadBody {
+            network: self.meta.network.clone(),
+            name: self.meta.name.clone(),
+            sequence,
+            watermark: outcome.sealed.watermark,
+            signed_at: now,
+            state: outcome.sealed.state,
+            open: outcome.sealed.open.clone(),
+            added: outcome.added,
+            totals: outcome.sealed.totals,
+            prev: before.map(|head| *head.cid()),
+            skip: skip.map(|head| *head.cid()),
+            merged: Vec::new(),
+        };
+        Ok(Head::sign(body, &self.key)?)
+    }
+
+    /// Deletes the journal's files up to `rotated`; what still waits in them is
+    /// first written again. Where that is most of them they stay for now: what is
+    /// dated ahead of its time is not written again by every seal.
+    fn trim(&self, rotated: FileNumber) -> Result<(), DiskError> {
+        let left: Vec<_> = self
+            .read_state()
+            .waiting
+            .all()
+            .filter(|p| p.at.file <= rotated)
+            .collect();
+        let bytes: u64 = left.iter().map(|p| p.len as u64).sum();
+        if 2 * bytes > self.journal.len_through(rotated) {
+            return Ok(());
+        }
+        for some in left.chunks(1_024) {
+            let records = some
+                .iter()
+                .map(|p| self.read_waiting(p.at))
+                .collect::<Result<Vec<_>, _>>()?;
+            let locations = self.journal_append(records)?;
+            let mut state = self.write_state();
+            for (pending, location) in some.iter().zip(locations) {
+                state.waiting.moved(&pending.key, location);
+            }
+        }
+        Ok(self.journal.remove_through(rotated)?)
+    }
+}
+
+/// Which of `keys` were sent before what was sealed already.
+fn late_of(keys: &[Key], sealed: Watermark) -> Vec<Key> {
+    keys.iter()
+        .copied()
+        .filter(|key| sealed.covers(key.sent))
+        .collect()
+}
