@@ -25,7 +25,7 @@ pub const FILE: &str = "gwa.toml";
 const DEFAULT_PORT: u16 = 30_303;
 
 /// The password that Status clients use with every public mailserver.
-const DEFAULT_PASSWORD: &str = "status-offline-inbox";
+pub const DEFAULT_PASSWORD: &str = "status-offline-inbox";
 
 /// What status-go nodes ask for: whatever circulates between them is archived.
 const DEFAULT_MIN_POW: Pow = Pow::STATUS_DEFAULT;

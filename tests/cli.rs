@@ -191,8 +191,8 @@ fn help_and_version_are_results() {
     let house = House::new();
     let help = house.ok(&["--help"]);
     for command in [
-        "serve", "init", "import", "seal", "head", "log", "stats", "show", "query", "verify",
-        "fsck", "demo",
+        "serve", "init", "import", "seal", "head", "log", "stats", "show", "query", "request",
+        "verify", "fsck", "demo",
     ] {
         assert!(help.out.contains(command), "{command}: {}", help.out);
         assert!(house.ok(&[command, "--help"]).out.contains("Usage"));

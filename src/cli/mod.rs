@@ -17,7 +17,10 @@ mod heads;
 mod import;
 mod init;
 mod log;
+mod mail;
+mod opening;
 mod query;
+mod request;
 mod seal;
 mod serve;
 mod show;
@@ -81,12 +84,21 @@ enum Command {
     Show(show::ShowArgs),
     /// Print envelopes by topic and time, verified, newest last.
     Query(query::QueryArgs),
+    /// Ask mailservers for history, ours, status-go's or geth's; compare several.
+    Request(request::RequestArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
     Fsck,
     /// Show it all on this machine: peers, mailserver, seal, query, verify.
     Demo(demo::DemoArgs),
+}
+
+impl Command {
+    /// Whether it winds up on an interrupt by itself.
+    fn ends_itself_when_interrupted(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Demo(_) | Self::Request(_))
+    }
 }
 
 /// Runs the command line of this process.
@@ -129,7 +141,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     } = cli.global;
     let mut context = Context::new(data, json, quiet)?;
     let context = &mut context;
-    if !matches!(cli.command, Command::Serve(_) | Command::Demo(_)) {
+    if !cli.command.ends_itself_when_interrupted() {
         interrupt::exit_on_interrupt();
     }
     let outcome = match &cli.command {
@@ -142,6 +154,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Stats(args) => stats::run(args, context),
         Command::Show(args) => show::run(args, context),
         Command::Query(args) => query::run(args, context),
+        Command::Request(args) => request::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),

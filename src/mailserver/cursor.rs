@@ -8,6 +8,7 @@
 //! clients insist on.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::time::UnixSeconds;
 use crate::whisper::{Envelope, EnvelopeHash};
@@ -64,6 +65,29 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// A text that is no cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no cursor: expected {} hex digits", 2 * CURSOR_SIZE)]
+pub struct ParseCursorError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    /// Reads 72 hex digits, with or without `0x`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; CURSOR_SIZE];
+        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes).map_err(
+            |_| ParseCursorError {
+                text: text.to_owned(),
+            },
+        )?;
+        Ok(Self::from_bytes(&bytes))
+    }
+}
+
 impl fmt::Debug for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cursor({self})")
@@ -88,6 +112,7 @@ mod tests {
         fn bytes_order_as_cursors_do(a in any_cursor(), b in any_cursor()) {
             prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
             prop_assert_eq!(Cursor::from_bytes(&a.to_bytes()), a);
+            prop_assert_eq!(a.to_string().parse(), Ok(a));
         }
     }
 

@@ -36,18 +36,29 @@ pub enum KeyFileError {
 
 /// The key in the file at `path`; a new one where there is no file yet.
 pub fn load_or_create(path: &Path) -> Result<NodeKey, KeyFileError> {
-    let io = |source| KeyFileError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    match fs::read_to_string(path).map(Zeroizing::new) {
-        Ok(text) => text.parse().map_err(|source| KeyFileError::Key {
+    match load(path) {
+        Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            create(path).map_err(|source| KeyFileError::Io {
+                path: path.to_owned(),
+                source,
+            })
+        }
+        loaded => loaded,
+    }
+}
+
+/// The key in the file at `path`, which must be there.
+pub fn load(path: &Path) -> Result<NodeKey, KeyFileError> {
+    let text = fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|source| KeyFileError::Io {
             path: path.to_owned(),
             source,
-        }),
-        Err(error) if error.kind() == ErrorKind::NotFound => create(path).map_err(io),
-        Err(error) => Err(io(error)),
-    }
+        })?;
+    text.parse().map_err(|source| KeyFileError::Key {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn create(path: &Path) -> io::Result<NodeKey> {

@@ -6,8 +6,8 @@
 //!   lost within a page, are handed on twice.
 //! - [`History::cursor`] is where to go on, now or another day: everything
 //!   before it was handed on.
-//! - A server that was reached is dialled again at most [`RECONNECTS`] times
-//!   within a page; one that was not is not tried again.
+//! - A server that was reached is dialled again a bounded number of times within
+//!   a page; one that was not is not tried again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,6 +29,12 @@ pub const RECONNECTS: u32 = 5;
 /// How long to wait before the first of them; each further one waits twice as
 /// long: 31 s in all.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The most tries that can be asked for: a night of them.
+pub const MAX_RETRIES: u32 = 500;
 
 /// What happens while a history is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +72,7 @@ pub struct History {
     query: MailQuery,
     follow: Follow,
     one_page: bool,
+    retries: u32,
     first_pause: Duration,
     state: State,
     failures: u32,
@@ -98,6 +105,7 @@ impl History {
             follow: Follow::from(query.cursor),
             query,
             one_page: false,
+            retries: RECONNECTS,
             first_pause: FIRST_PAUSE,
             state: State::Unconnected,
             failures: 0,
@@ -109,6 +117,14 @@ impl History {
     #[must_use]
     pub fn one_page(mut self) -> Self {
         self.one_page = true;
+        self
+    }
+
+    /// Opens at most this many links for one page after the first was lost,
+    /// instead of [`RECONNECTS`].
+    #[must_use]
+    pub fn retries(mut self, most: u32) -> Self {
+        self.retries = most.min(MAX_RETRIES);
         self
     }
 
@@ -165,11 +181,14 @@ impl History {
     }
 
     fn lost(&mut self, error: ClientError) -> Result<Event, ClientError> {
-        if self.failures == RECONNECTS {
+        if self.failures >= self.retries {
             self.state = State::Ended(None);
             return Err(error);
         }
-        let pause = self.first_pause * 2u32.pow(self.failures);
+        let doubled = self
+            .first_pause
+            .saturating_mul(2u32.saturating_pow(self.failures));
+        let pause = doubled.min(LONGEST_PAUSE.max(self.first_pause));
         self.failures += 1;
         self.state = State::Paused(Box::pin(tokio::time::sleep(pause)));
         Ok(Event::Lost {
