@@ -64,6 +64,16 @@ impl Bloom {
         bytes.try_into().ok().map(Self)
     }
 
+    /// The filter that matches what either of two does.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut both = *self;
+        for (byte, more) in both.0.iter_mut().zip(other.0) {
+            *byte |= more;
+        }
+        both
+    }
+
     /// Whether every bit of `sample` is set here.
     pub fn contains(&self, sample: &Self) -> bool {
         self.0

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod pool;
 pub mod pow;
 pub(crate) mod rlp;
+pub mod rules;
 pub mod sift;
 pub mod status;
 pub mod topic;

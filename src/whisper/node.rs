@@ -14,20 +14,26 @@
 //! - Peers, handshakes, bytes in flight, requests and packets waiting for a
 //!   peer are bounded.
 
+mod control;
 mod counters;
 mod dial;
+mod events;
 mod ingest;
+mod lines;
 mod link;
 mod listen;
 mod mail;
+mod orders;
 mod registry;
 mod send;
 #[cfg(test)]
 mod tests;
+mod unconfirmed;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -37,22 +43,26 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
-use crate::mailserver::{ArchiveError, Archived, MailServer};
+use crate::mailserver::{ArchiveError, MailServer};
 use crate::rlpx::capability::{Capability, Protocol};
 use crate::rlpx::session::LocalNode;
 use crate::rlpx::{Enode, NodeId, NodeKey};
 use crate::time::Clock;
-use crate::whisper::Envelope;
-use crate::whisper::admission::{AdmissionPolicy, Refusal, Verdict};
+use crate::whisper::admission::{AdmissionPolicy, Refusal};
 use crate::whisper::packet::{CAPABILITY, CODES_RESERVED};
 use crate::whisper::peer::SessionConfig;
 use crate::whisper::pool::{Pool, PoolLimits};
+use crate::whisper::rules::Rules;
 use crate::whisper::status::Status;
 
 use counters::Counters;
+use events::Events;
+use lines::Lines;
 use registry::Registry;
 
+pub use control::{NoSuchPeer, NodeControl, SizeError};
 pub use counters::CounterValues;
+pub use events::{CAPACITY as EVENTS, NodeEvent};
 pub use registry::PeerInfo;
 
 /// Connections that may be in their handshakes at a time.
@@ -77,12 +87,19 @@ pub struct NodeConfig {
     pub key: NodeKey,
     /// What the node calls itself in Hello.
     pub name: String,
-    /// What it asks of envelopes.
+    /// What it asks of envelopes. Its size is the largest that may ever be
+    /// asked for: what is admitted must be archived.
     pub policy: AdmissionPolicy,
+    /// Whether it forwards nothing but its own envelopes.
+    pub light: bool,
     /// What peers and addresses may take. Static peers come on top.
     pub limits: Limits,
     /// Peers to stay connected with.
     pub static_peers: Vec<Enode>,
+    /// Peers that get a seat whatever their number, if they come. That is the
+    /// trust of devp2p (geth's `TrustedNodes`); whom mail is accepted from is
+    /// decided for each connection, see [`NodeControl::trust`].
+    pub trusted_peers: Vec<NodeId>,
     /// What is kept for passing on.
     pub pool: PoolLimits,
 }
@@ -95,8 +112,10 @@ impl NodeConfig {
             key,
             name: concat!("gwa/v", env!("CARGO_PKG_VERSION")).to_owned(),
             policy: AdmissionPolicy::default(),
+            light: false,
             limits: Limits::default(),
             static_peers: Vec::new(),
+            trusted_peers: Vec::new(),
             pool: PoolLimits::default(),
         }
     }
@@ -116,12 +135,15 @@ pub struct StartError {
 /// What all tasks of a node share.
 struct Shared {
     local: Arc<LocalNode>,
-    policy: AdmissionPolicy,
-    session: SessionConfig,
+    rules: RwLock<Rules>,
+    message_size_limit: usize,
+    max_peers: usize,
     mail: Arc<dyn MailServer>,
     clock: Arc<dyn Clock>,
     pool: Mutex<Pool>,
     registry: Registry,
+    lines: Lines,
+    events: Events,
     counters: Counters,
     stopping: CancellationToken,
 }
@@ -130,6 +152,29 @@ impl Shared {
     fn pool(&self) -> MutexGuard<'_, Pool> {
         // Nothing that changes the pool panics half way.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_rules(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How a conversation with a peer begins now.
+    fn session(&self) -> SessionConfig {
+        let rules = self.rules();
+        let bloom = rules.bloom();
+        SessionConfig {
+            status: Status {
+                pow: rules.min_pow(),
+                bloom: (!bloom.is_full()).then_some(bloom),
+                light: rules.is_light(),
+                confirmations: Some(true),
+            },
+            is_mailserver: true,
+        }
     }
 }
 
@@ -169,20 +214,15 @@ impl Node {
         let policy = config.policy;
         let shared = Arc::new(Shared {
             local,
-            policy,
-            session: SessionConfig {
-                status: Status {
-                    pow: policy.min_pow,
-                    bloom: (!policy.bloom.is_full()).then_some(policy.bloom),
-                    light: false,
-                    confirmations: Some(true),
-                },
-                is_mailserver: true,
-            },
+            rules: RwLock::new(Rules::new(policy, config.light)),
+            message_size_limit: policy.max_message_size,
+            max_peers: config.limits.max_peers.get(),
             mail,
             clock,
             pool: Mutex::new(Pool::new(config.pool)),
             registry: Registry::new(config.limits.max_peers.get()),
+            lines: Lines::default(),
+            events: Events::default(),
             counters: Counters::default(),
             stopping: CancellationToken::new(),
         });
@@ -193,16 +233,19 @@ impl Node {
         }
         tasks.spawn(dial::run(Arc::clone(&shared), to_dial));
         tasks.spawn(expire(Arc::clone(&shared)));
-        let handle = NodeHandle {
-            shared,
-            address,
-            dial,
-            tasks,
-        };
-        for peer in config.static_peers {
-            handle.add_peer(peer);
+        let stopping = shared.stopping.clone();
+        let control = NodeControl::new(shared, address, dial);
+        for peer in config.trusted_peers {
+            control.reserve_seat(peer);
         }
-        Ok(handle)
+        for peer in config.static_peers {
+            control.add_peer(peer);
+        }
+        Ok(NodeHandle {
+            control,
+            stopping,
+            tasks,
+        })
     }
 }
 
@@ -211,6 +254,11 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// By what a node that accepts connections is reached.
+fn enode_of(id: NodeId, address: Option<SocketAddr>) -> Option<Enode> {
+    address.map(|address| Enode::new(id, address))
 }
 
 /// Lets the dead leave the pool.
@@ -242,68 +290,24 @@ pub enum PostError {
     Archive(#[from] ArchiveError),
 }
 
-/// A running node. Dropping it ends the node, without waiting.
+/// A running node. Dropping it ends the node, without waiting. What others may
+/// ask of it, [`NodeControl`] says.
 pub struct NodeHandle {
-    shared: Arc<Shared>,
-    address: Option<SocketAddr>,
-    dial: mpsc::UnboundedSender<Enode>,
+    control: NodeControl,
+    stopping: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl NodeHandle {
-    /// The node's identity.
-    pub fn id(&self) -> NodeId {
-        self.shared.local.key().id()
-    }
-
-    /// Where it accepts connections, if it does.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.address
-    }
-
-    /// By what others reach it, if it accepts connections.
-    pub fn enode(&self) -> Option<Enode> {
-        self.address.map(|address| Enode::new(self.id(), address))
-    }
-
-    /// The peers connected now.
-    pub fn peers(&self) -> Vec<PeerInfo> {
-        self.shared.registry.list()
-    }
-
-    /// What happened so far.
-    pub fn counters(&self) -> CounterValues {
-        self.shared.counters.values()
-    }
-
-    /// How many envelopes are alive here, and their bytes.
-    pub fn pooled(&self) -> (usize, usize) {
-        let pool = self.shared.pool();
-        (pool.len(), pool.bytes())
-    }
-
-    /// Stays connected with `peer` from now on.
-    pub fn add_peer(&self, peer: Enode) {
-        // The dialling task ends only with the node.
-        let _ = self.dial.send(peer);
-    }
-
-    /// Archives an envelope and passes it on, as if a peer had sent it.
-    /// Resolves when it is durable.
-    pub async fn post(&self, envelope: Envelope) -> Result<Archived, PostError> {
-        let now = self.shared.clock.now();
-        let admitted = match self.shared.policy.judge(envelope, now) {
-            Verdict::Admitted(admitted) => admitted,
-            Verdict::Stale => return Err(PostError::Expired),
-            Verdict::Refused(refusal) => return Err(refusal.into()),
-        };
-        Ok(ingest::store(&self.shared, vec![admitted]).await?)
+    /// A handle for others, which does not keep the node running.
+    pub fn control(&self) -> NodeControl {
+        self.control.clone()
     }
 
     /// Ends the node: no more is read, what is being archived is finished and
     /// acknowledged, peers are told "quitting".
     pub async fn shutdown(mut self) {
-        self.shared.stopping.cancel();
+        self.stopping.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "BUG: a task of the node panicked");
@@ -312,18 +316,23 @@ impl NodeHandle {
     }
 }
 
+impl Deref for NodeHandle {
+    type Target = NodeControl;
+
+    fn deref(&self) -> &NodeControl {
+        &self.control
+    }
+}
+
 impl Drop for NodeHandle {
     fn drop(&mut self) {
-        self.shared.stopping.cancel();
+        self.stopping.cancel();
         self.tasks.detach_all();
     }
 }
 
 impl fmt::Debug for NodeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeHandle")
-            .field("id", &self.id())
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_tuple("NodeHandle").field(&self.control).finish()
     }
 }

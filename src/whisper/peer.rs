@@ -10,6 +10,7 @@
 //! - A peer gets only what it asked for: enough work by its definition, or by
 //!   both where that is unknown, its topics, alive, not ahead of time, and nothing it has.
 //! - What a peer must not send is not even parsed.
+//! - A light node passes on nothing but what it posted itself.
 //! - Each packet sent stays below what every peer accepts.
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use crate::whisper::confirm::{BatchHash, EnvelopeFault, MAX_FAULTS, MessageRespo
 use crate::whisper::dialect::{Dialect, Evidence};
 use crate::whisper::known::KnownSet;
 use crate::whisper::packet::{Packet, PacketError, batch_hash, code, list_packet_len};
-use crate::whisper::pool::{Pool, Pooled, Sequence};
+use crate::whisper::pool::{Origin, Pool, Pooled, Sequence};
 use crate::whisper::pow::{Pow, Work};
 use crate::whisper::status::Status;
 use crate::whisper::{Envelope, EnvelopeHash};
@@ -99,6 +100,9 @@ pub enum Violation {
         /// The limit.
         max: usize,
     },
+    /// Two nodes that forward nothing are of no use to each other.
+    #[error("both nodes are light")]
+    BothLight,
     /// A packet that does not read.
     #[error(transparent)]
     Packet(#[from] PacketError),
@@ -188,6 +192,14 @@ impl Session {
         self.evidence.or(self.hint)
     }
 
+    /// Pass on nothing but own envelopes from now on, or everything.
+    pub fn set_light(&mut self, light: bool) {
+        self.config.status.light = light;
+        if !light {
+            self.relayed = Sequence::default();
+        }
+    }
+
     /// Accept mail from this peer: it was asked for some.
     pub fn trust(&mut self) {
         self.trusted = true;
@@ -215,6 +227,9 @@ impl Session {
                 return Err(Violation::BeforeStatus { code });
             }
             let status = Status::decode(payload).map_err(PacketError::from)?;
+            if status.light && self.config.status.light {
+                return Err(Violation::BothLight);
+            }
             self.pow = status.pow;
             self.bloom = status.filter();
             self.status = Some(status);
@@ -334,7 +349,9 @@ impl Session {
 
     fn wants(&self, pooled: &Pooled, now: UnixSeconds) -> bool {
         let envelope = &pooled.envelope;
-        self.dialect().counts(&pooled.work) >= self.pow
+        let forwards = pooled.origin == Origin::Own || !self.config.status.light;
+        forwards
+            && self.dialect().counts(&pooled.work) >= self.pow
             && self.bloom.matches(envelope.topic())
             && UnixSeconds(envelope.expiry().0) >= now
             && list_packet_len(envelope.rlp().len()) <= PACKET_LIMIT

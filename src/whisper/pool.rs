@@ -39,6 +39,15 @@ impl Default for PoolLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(u64);
 
+/// Who brought an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This node posted it.
+    Own,
+    /// A peer passed it on.
+    Peer,
+}
+
 /// An envelope in the pool.
 #[derive(Clone, Debug)]
 pub struct Pooled {
@@ -46,6 +55,8 @@ pub struct Pooled {
     pub envelope: Envelope,
     /// The work it showed when it was admitted.
     pub work: Work,
+    /// Who brought it.
+    pub origin: Origin,
     id: u64,
     sequence: Option<Sequence>,
 }
@@ -80,6 +91,8 @@ pub struct Pool {
     by_work: BTreeSet<(Pow, u64, EnvelopeHash)>,
     early: BTreeSet<(UnixSeconds, u64, EnvelopeHash)>,
     bytes: usize,
+    /// How many of them this node posted itself.
+    own: usize,
     last_id: u64,
     last_sequence: Sequence,
 }
@@ -113,8 +126,21 @@ impl Pool {
         self.by_hash.contains_key(hash)
     }
 
+    /// Which of these this node posted itself.
+    pub fn own_among(&self, envelopes: &[Envelope]) -> Vec<EnvelopeHash> {
+        if self.own == 0 {
+            return Vec::new();
+        }
+        let hashes = envelopes.iter().map(Envelope::hash);
+        let is_own = |hash: &EnvelopeHash| {
+            let pooled = self.by_hash.get(hash);
+            pooled.is_some_and(|pooled| pooled.origin == Origin::Own)
+        };
+        hashes.filter(is_own).collect()
+    }
+
     /// Takes in a durable envelope at `now`.
-    pub fn insert(&mut self, admitted: &Admitted, now: UnixSeconds) -> Inserted {
+    pub fn insert(&mut self, admitted: &Admitted, origin: Origin, now: UnixSeconds) -> Inserted {
         let hash = admitted.hash();
         if self.contains(&hash) {
             return Inserted::Known;
@@ -123,6 +149,7 @@ impl Pool {
         let pooled = Pooled {
             envelope: admitted.envelope().detached(),
             work: admitted.work(),
+            origin,
             id: self.last_id,
             sequence: None,
         };
@@ -134,6 +161,7 @@ impl Pool {
             self.remove(&victim);
         }
         self.bytes += pooled.cost();
+        self.own += usize::from(origin == Origin::Own);
         self.by_expiry
             .insert((pooled.envelope.expiry(), pooled.id, hash));
         self.by_work.insert((pooled.work.most(), pooled.id, hash));
@@ -189,6 +217,7 @@ impl Pool {
             return;
         };
         self.bytes -= gone.cost();
+        self.own -= usize::from(gone.origin == Origin::Own);
         self.by_expiry
             .remove(&(gone.envelope.expiry(), gone.id, *hash));
         self.by_work.remove(&(gone.work.most(), gone.id, *hash));
@@ -254,8 +283,11 @@ mod tests {
     fn an_envelope_is_held_once_and_until_it_dies() {
         let mut pool = Pool::default();
         let one = admitted(NOW, 10, 1);
-        assert_eq!(pool.insert(&one, NOW), Inserted::New { evicted: 0 });
-        assert_eq!(pool.insert(&one, NOW), Inserted::Known);
+        assert_eq!(
+            pool.insert(&one, Origin::Peer, NOW),
+            Inserted::New { evicted: 0 }
+        );
+        assert_eq!(pool.insert(&one, Origin::Peer, NOW), Inserted::Known);
         assert_eq!(pool.tick(NOW.saturating_add(10)), 0);
         assert_eq!(pool.tick(NOW.saturating_add(11)), 1);
         assert!(pool.is_empty());
@@ -269,9 +301,9 @@ mod tests {
     fn a_session_resumes_where_it_stopped() {
         let mut pool = Pool::default();
         let [a, b] = [1, 2].map(|seed| admitted(NOW, 10, seed));
-        pool.insert(&a, NOW);
+        pool.insert(&a, Origin::Peer, NOW);
         let (seen, _) = pool.after(Sequence::default()).last().unwrap();
-        pool.insert(&b, NOW);
+        pool.insert(&b, Origin::Peer, NOW);
         assert_eq!(hashes(&pool, seen), [b.hash()]);
         assert_eq!(hashes(&pool, Sequence::default()), [a.hash(), b.hash()]);
     }
@@ -281,8 +313,8 @@ mod tests {
         let mut pool = Pool::default();
         let early = admitted(NOW.saturating_add(5), 10, 1);
         let on_time = admitted(NOW, 10, 2);
-        pool.insert(&early, NOW);
-        pool.insert(&on_time, NOW);
+        pool.insert(&early, Origin::Peer, NOW);
+        pool.insert(&on_time, Origin::Peer, NOW);
         assert_eq!(hashes(&pool, Sequence::default()), [on_time.hash()]);
         pool.tick(NOW.saturating_add(5));
         assert_eq!(
@@ -303,11 +335,14 @@ mod tests {
         let mut pool = Pool::new(PoolLimits {
             bytes: 2 * cost + 8,
         });
-        pool.insert(weak, NOW);
-        pool.insert(strong, NOW);
-        assert_eq!(pool.insert(strongest, NOW), Inserted::New { evicted: 1 });
+        pool.insert(weak, Origin::Peer, NOW);
+        pool.insert(strong, Origin::Peer, NOW);
+        assert_eq!(
+            pool.insert(strongest, Origin::Peer, NOW),
+            Inserted::New { evicted: 1 }
+        );
         assert!(!pool.contains(&weak.hash()) && pool.contains(&strong.hash()));
-        assert_eq!(pool.insert(weak, NOW), Inserted::Full);
+        assert_eq!(pool.insert(weak, Origin::Peer, NOW), Inserted::Full);
         assert_eq!(pool.len(), 2);
         assert!(pool.bytes() <= 2 * cost + 8);
     }
@@ -328,7 +363,7 @@ mod tests {
             panic!("admitted before");
         };
         let mut pool = Pool::default();
-        pool.insert(&cut_out, NOW);
+        pool.insert(&cut_out, Origin::Peer, NOW);
         drop((cut_out, tail));
         assert!(packet.is_unique());
     }

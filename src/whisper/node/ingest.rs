@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::mailserver::{ArchiveError, Archived};
 use crate::whisper::admission::Admitted;
 use crate::whisper::confirm::EnvelopeFault;
-use crate::whisper::node::Shared;
+use crate::whisper::node::{NodeEvent, Shared};
+use crate::whisper::pool::{Inserted, Origin};
 use crate::whisper::sift::{Sifted, sift};
 use crate::whisper::{Envelope, EnvelopeHash, Work};
 
@@ -60,7 +61,7 @@ pub(super) async fn take_in(
     });
     let works = sifted.new.iter().map(Admitted::work).collect();
     if !sifted.new.is_empty() {
-        archive(&shared, sifted.new).await?;
+        archive(&shared, sifted.new, Origin::Peer).await?;
     }
     Ok(TakenIn {
         faults: sifted.faults,
@@ -77,13 +78,14 @@ pub(super) async fn store(
     shared
         .counters
         .update(|counters| counters.received += received);
-    archive(shared, admitted).await
+    archive(shared, admitted, Origin::Own).await
 }
 
 fn judge(shared: &Shared, envelopes: Vec<Envelope>) -> Sifted {
     let now = shared.clock.now();
     let held = held_of(shared, &envelopes);
-    sift(envelopes, &shared.policy, now, |hash| held.contains(hash))
+    let policy = shared.rules().policy(now);
+    sift(envelopes, &policy, now, |hash| held.contains(hash))
 }
 
 /// Which of these the pool holds: asked once, so that hashing does not hold
@@ -97,7 +99,11 @@ fn held_of(shared: &Shared, envelopes: &[Envelope]) -> std::collections::HashSet
         .collect()
 }
 
-async fn archive(shared: &Shared, admitted: Vec<Admitted>) -> Result<Archived, ArchiveError> {
+async fn archive(
+    shared: &Shared,
+    admitted: Vec<Admitted>,
+    origin: Origin,
+) -> Result<Archived, ArchiveError> {
     let envelopes = admitted
         .iter()
         .map(|admitted| admitted.envelope().clone())
@@ -109,9 +115,17 @@ async fn archive(shared: &Shared, admitted: Vec<Admitted>) -> Result<Archived, A
                 counters.duplicate += archived.duplicate;
             });
             let now = shared.clock.now();
-            let mut pool = shared.pool();
-            for one in &admitted {
-                pool.insert(one, now);
+            let mut new = vec![false; admitted.len()];
+            {
+                let mut pool = shared.pool();
+                for (one, new) in admitted.iter().zip(&mut new) {
+                    *new = pool.insert(one, origin, now) != Inserted::Known;
+                }
+            }
+            if shared.events.are_heard() {
+                for (one, _) in admitted.into_iter().zip(new).filter(|(_, new)| *new) {
+                    shared.events.tell(NodeEvent::Envelope(one.into_envelope()));
+                }
             }
             Ok(archived)
         }

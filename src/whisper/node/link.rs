@@ -16,12 +16,16 @@ use crate::rlpx::session::Message;
 use crate::rlpx::socket::{CLOSE_DEADLINE, LinkError, PeerLink, PeerReader};
 use crate::whisper::dialect::Dialect;
 use crate::whisper::node::ingest::TakenIn;
+use crate::whisper::node::lines::Noted;
 use crate::whisper::node::mail::{HandedIn, MailDesk};
+use crate::whisper::node::orders::{Line, Order, Orders};
 use crate::whisper::node::registry::{PeerInfo, Seat};
 use crate::whisper::node::send::{Outbox, PacketWriter};
-use crate::whisper::node::{ARCHIVING_GRACE, RELAY_CYCLE, Shared, ingest};
-use crate::whisper::packet::{CAPABILITY, Packet};
+use crate::whisper::node::unconfirmed::Unconfirmed;
+use crate::whisper::node::{ARCHIVING_GRACE, NodeEvent, RELAY_CYCLE, Shared, ingest};
+use crate::whisper::packet::{CAPABILITY, Packet, batch_hash};
 use crate::whisper::peer::{Action, BatchId, Session};
+use crate::whisper::{Envelope, EnvelopeHash};
 
 /// Batches of one peer that may wait for the archive. With more, reading stops
 /// until one is durable.
@@ -82,10 +86,14 @@ enum Ended {
     Link(#[from] LinkError),
     #[error(transparent)]
     Violation(#[from] crate::whisper::peer::Violation),
+    #[error("told to")]
+    ToldTo(DisconnectReason),
     #[error("no status within {} s", STATUS_DEADLINE.as_secs())]
     NoStatus,
     #[error("message {0} is not of Whisper")]
     ForeignCode(u64),
+    #[error("malformed end of an answer: {0}")]
+    Completion(crate::mailserver::response::CompletionError),
     #[error(transparent)]
     NotARequest(#[from] crate::mailserver::request::NotARequest),
 }
@@ -95,12 +103,14 @@ impl Ended {
     fn reason(&self) -> Option<DisconnectReason> {
         match self {
             Self::Stopping => Some(DisconnectReason::Quitting),
+            Self::ToldTo(reason) => Some(*reason),
             Self::Link(_) => None,
             // The network may be slow: it is no violation.
             Self::NoStatus => Some(DisconnectReason::UselessPeer),
-            Self::Violation(_) | Self::ForeignCode(_) | Self::NotARequest(_) => {
-                Some(DisconnectReason::Subprotocol)
-            }
+            Self::Violation(_)
+            | Self::ForeignCode(_)
+            | Self::Completion(_)
+            | Self::NotARequest(_) => Some(DisconnectReason::Subprotocol),
         }
     }
 }
@@ -118,6 +128,9 @@ struct Connection {
     reader: PeerReader,
     writer: PacketWriter,
     offset: u64,
+    orders: Orders,
+    _noted: Noted,
+    unconfirmed: Unconfirmed,
     outbox: Outbox,
     desk: MailDesk,
     sender: JoinSet<()>,
@@ -136,7 +149,10 @@ impl Connection {
         let id = reader.remote().id;
         let (desk, answering) = MailDesk::open(Arc::clone(&shared), id, writer.clone());
         clerk.spawn(answering);
-        let mut session = Session::new(shared.session);
+        // First heard of, then asked: a rule that changes meanwhile is told.
+        let (line, orders) = Line::new(writer.clone());
+        let noted = shared.lines.note(id, line);
+        let mut session = Session::new(shared.session());
         session.hint(Dialect::of_client(&reader.remote().hello.client()));
         Self {
             session,
@@ -144,6 +160,9 @@ impl Connection {
             reader,
             writer,
             offset,
+            orders,
+            _noted: noted,
+            unconfirmed: Unconfirmed::default(),
             outbox,
             desk,
             sender,
@@ -157,6 +176,10 @@ impl Connection {
     async fn run(mut self, seat: Seat) -> Ended {
         self.outbox.answer([self.session.open()]);
         let ended = self.converse().await;
+        if self.session.status().is_some() {
+            let id = self.reader.remote().id;
+            self.shared.events.tell(NodeEvent::Disconnected(id));
+        }
         // What a peer sent before it left was received: it is stored, too.
         self.finish_in_flight().await;
         if matches!(ended.reason(), Some(DisconnectReason::Subprotocol)) {
@@ -185,6 +208,11 @@ impl Connection {
                     return Ended::NoStatus;
                 }
                 Some(finished) = self.in_flight.join_next() => self.settle(finished),
+                Some(order) = self.orders.recv(), if self.session.status().is_some() => {
+                    if let Err(ended) = self.obey(order) {
+                        return ended;
+                    }
+                }
                 _ = relay.tick() => self.relay(),
                 message = self.reader.recv(), if may_read => {
                     let handled = message.map_err(Ended::from).and_then(|m| self.handle(&m));
@@ -238,19 +266,59 @@ impl Connection {
                         .update(|counters| counters.requests_refused += 1);
                 }
             },
-            Action::Acknowledged(_) => {
+            Action::Acknowledged(batch) => {
                 self.shared
                     .counters
                     .update(|counters| counters.confirmed += 1);
+                let own = self.unconfirmed.acknowledged(&batch);
+                self.tell_sent(own);
             }
             Action::Faults { batch, faults } => {
                 for fault in faults {
-                    tracing::debug!(%batch, hash = %fault.hash, why = ?fault.description,
+                    tracing::debug!(%batch, hash = %fault.hash, why = %fault.description,
                         "a peer did not take an envelope");
+                    if self.unconfirmed.not_taken(&batch, &fault.hash) {
+                        self.shared.events.tell(NodeEvent::NotTaken {
+                            hash: fault.hash,
+                            peer: self.reader.remote().id,
+                            reason: fault.description,
+                        });
+                    }
                 }
             }
-            // A node asks nobody for mail, so it trusts nobody with it.
-            Action::Ready | Action::Mail(_) | Action::MailComplete(_) => {}
+            Action::Ready => {
+                let id = self.reader.remote().id;
+                self.shared.events.tell(NodeEvent::Connected(id));
+            }
+            Action::Mail(envelopes) => {
+                let peer = self.reader.remote().id;
+                for envelope in envelopes {
+                    let envelope = envelope.detached();
+                    self.shared.events.tell(NodeEvent::Mail { peer, envelope });
+                }
+            }
+            Action::MailComplete(payload) => {
+                let completion = Completion::decode(&payload).map_err(Ended::Completion)?;
+                self.shared.events.tell(NodeEvent::MailCompleted {
+                    peer: self.reader.remote().id,
+                    request: completion.request(),
+                    completion,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), Ended> {
+        match order {
+            Order::Trust(done) => {
+                self.session.trust();
+                // Whoever asked may have given up.
+                let _ = done.send(());
+            }
+            Order::Say(packet) => self.outbox.answer([packet]),
+            Order::Light(light) => self.session.set_light(light),
+            Order::Disconnect(reason) => return Err(Ended::ToldTo(reason)),
         }
         Ok(())
     }
@@ -284,16 +352,43 @@ impl Connection {
             return;
         };
         let now = self.shared.clock.now();
-        let packets = self.session.relay(&self.shared.pool(), now);
+        let (packets, own) = {
+            let pool = self.shared.pool();
+            let packets = self.session.relay(&pool, now);
+            let own_of = |packet: &Vec<Envelope>| pool.own_among(packet);
+            let own: Vec<_> = packets.iter().map(own_of).collect();
+            (packets, own)
+        };
         if packets.is_empty() {
             return;
         }
         let envelopes: usize = packets.iter().map(Vec::len).sum();
-        turn.send(packets.into_iter().map(Packet::Messages).collect());
+        let packets: Vec<_> = packets.into_iter().map(Packet::Messages).collect();
+        let confirms = self
+            .session
+            .status()
+            .and_then(|status| status.confirmations);
+        let mut sent = Vec::new();
+        for (packet, own) in packets.iter().zip(own).filter(|(_, own)| !own.is_empty()) {
+            if confirms == Some(true) {
+                self.unconfirmed.sent(batch_hash(&packet.encode()), own);
+            } else {
+                sent.extend(own);
+            }
+        }
+        turn.send(packets);
+        self.tell_sent(sent);
         let envelopes = u64::try_from(envelopes).unwrap_or(u64::MAX);
         self.shared
             .counters
             .update(|counters| counters.relayed += envelopes);
+    }
+
+    fn tell_sent(&self, own: Vec<EnvelopeHash>) {
+        let peer = self.reader.remote().id;
+        for hash in own {
+            self.shared.events.tell(NodeEvent::Sent { hash, peer });
+        }
     }
 
     /// Waits for what is being archived, so that it is acknowledged.

@@ -6,7 +6,7 @@
 //!   node is meant to stay connected with.
 //! - A registration ends with its [`Seat`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +31,8 @@ pub struct PeerInfo {
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
     peers: Arc<Mutex<HashMap<NodeId, PeerInfo>>>,
+    /// Peers that get a seat whatever their number.
+    reserved: Arc<Mutex<HashSet<NodeId>>>,
     max_peers: usize,
 }
 
@@ -38,8 +40,25 @@ impl Registry {
     pub(super) fn new(max_peers: usize) -> Self {
         Self {
             peers: Arc::default(),
+            reserved: Arc::default(),
             max_peers,
         }
+    }
+
+    /// Gives a peer a seat, if it comes, whatever their number.
+    pub(super) fn reserve(&self, id: NodeId) {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.insert(id);
+    }
+
+    /// Whether a peer takes no seat from others.
+    fn is_expected(&self, info: &PeerInfo) -> bool {
+        info.is_static
+            || self
+                .reserved
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&info.id)
     }
 
     /// Registers a peer, or says how to turn it away.
@@ -48,8 +67,11 @@ impl Registry {
         if peers.contains_key(&info.id) {
             return Err(DisconnectReason::AlreadyConnected);
         }
-        let others = peers.values().filter(|peer| !peer.is_static).count();
-        if !info.is_static && others >= self.max_peers {
+        let others = peers
+            .values()
+            .filter(|peer| !self.is_expected(peer))
+            .count();
+        if !self.is_expected(&info) && others >= self.max_peers {
             return Err(DisconnectReason::TooManyPeers);
         }
         let id = info.id;
@@ -116,6 +138,8 @@ mod tests {
             Some(DisconnectReason::TooManyPeers)
         );
         let _meant_to_stay = registry.seat(info(4, true)).unwrap();
+        registry.reserve(NodeId([5; 64]));
+        let _reserved = registry.seat(info(5, false)).unwrap();
         drop(first);
         assert!(registry.seat(info(3, false)).is_ok());
     }

@@ -1,5 +1,6 @@
 //! Nodes on loopback, and peers that misbehave.
 
+mod control;
 mod durable;
 mod hostile;
 mod mail;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::mailserver::request::MailQuery;
 use crate::mailserver::{
-    BoxFuture, ClientError, Delivered, MailClient, MailPeer, MailRequest, Mailserver,
+    Archived, BoxFuture, ClientError, Delivered, MailClient, MailPeer, MailRequest, Mailserver,
     MailserverConfig, MemoryVault, Requester,
 };
 use crate::rlpx::socket::{LinkError, PeerLink, connect};
@@ -26,7 +27,7 @@ use crate::time::{Expiry, TimeRange, Ttl, UnixSeconds};
 use crate::whisper::keys::SymKey;
 use crate::whisper::packet::{Packet, batch_hash, code};
 use crate::whisper::peer::PACKET_LIMIT;
-use crate::whisper::{Bloom, EnvelopeHash, Pow, Topic, Work};
+use crate::whisper::{Bloom, Envelope, EnvelopeHash, Pow, Topic, Work};
 
 const NOW: UnixSeconds = UnixSeconds(1_600_000_000);
 

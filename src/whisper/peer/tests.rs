@@ -48,7 +48,7 @@ fn admitted(envelope: Envelope) -> Admitted {
 fn pool_of(envelopes: impl IntoIterator<Item = Envelope>) -> Pool {
     let mut pool = Pool::new(PoolLimits { bytes: 1 << 30 });
     for envelope in envelopes {
-        pool.insert(&admitted(envelope), NOW);
+        pool.insert(&admitted(envelope), Origin::Peer, NOW);
     }
     pool
 }
