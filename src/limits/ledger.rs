@@ -63,6 +63,8 @@ pub enum Reason {
     SlowReader,
     /// Nothing was heard of it for too long.
     Silent,
+    /// The operator had it dropped.
+    Requested,
     /// It left.
     Left,
     /// The connection failed.
@@ -92,6 +94,7 @@ impl Reason {
             Self::Flood => "flood",
             Self::SlowReader => "slow-reader",
             Self::Silent => "silent",
+            Self::Requested => "requested",
             Self::Left => "left",
             Self::Network => "network",
             Self::RequestRate => "request-rate",
@@ -108,7 +111,7 @@ impl fmt::Display for Reason {
 
 /// One drop or refusal, or several that are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drop {
+pub struct Dropped {
     /// When, the last time.
     pub at: UnixSeconds,
     /// Why.
@@ -125,7 +128,7 @@ pub struct Drop {
     pub times: u64,
 }
 
-impl Drop {
+impl Dropped {
     /// A drop of somebody whose name is not known yet.
     pub fn of_address(at: UnixSeconds, reason: Reason, ip: IpAddr, detail: &str) -> Self {
         Self {
@@ -170,13 +173,13 @@ pub struct DropCount {
 /// The ledger.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    drops: VecDeque<Drop>,
+    drops: VecDeque<Dropped>,
     counts: BTreeMap<Reason, u64>,
 }
 
 impl Ledger {
     /// Takes a drop down. True if it is not the same as one just before.
-    pub fn record(&mut self, drop: Drop) -> bool {
+    pub fn record(&mut self, drop: Dropped) -> bool {
         *self.counts.entry(drop.reason).or_default() += 1;
         let recent = self.drops.len().saturating_sub(SAME_WITHIN);
         if let Some(same) = self
@@ -197,7 +200,7 @@ impl Ledger {
     }
 
     /// The last drops, newest first.
-    pub fn drops(&self) -> Vec<Drop> {
+    pub fn drops(&self) -> Vec<Dropped> {
         self.drops.iter().rev().cloned().collect()
     }
 
@@ -220,9 +223,9 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn drop(n: u32, reason: Reason) -> Drop {
+    fn drop(n: u32, reason: Reason) -> Dropped {
         let ip = Ipv4Addr::from_bits(0x0b00_0000 | n);
-        Drop::of_address(UnixSeconds(n), reason, ip.into(), "because")
+        Dropped::of_address(UnixSeconds(n), reason, ip.into(), "because")
     }
 
     #[test]

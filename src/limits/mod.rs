@@ -20,7 +20,7 @@ pub mod traffic;
 
 pub use address::Address;
 pub use handshakes::Handshakes;
-pub use ledger::{Drop, DropCount, Ledger, Reason};
+pub use ledger::{DropCount, Dropped, Ledger, Reason};
 pub use meter::{Meter, Rate};
 pub use nuisance::{Flood, Nuisance};
 pub use settings::Limits;

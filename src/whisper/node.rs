@@ -17,7 +17,9 @@
 mod control;
 mod counters;
 mod dial;
+mod ended;
 mod events;
+mod guard;
 mod ingest;
 mod lines;
 mod link;
@@ -26,8 +28,10 @@ mod mail;
 mod orders;
 mod registry;
 mod send;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod toll;
 mod unconfirmed;
 
 use std::fmt;
@@ -57,13 +61,15 @@ use crate::whisper::status::Status;
 
 use counters::Counters;
 use events::Events;
+use guard::Guard;
 use lines::Lines;
 use registry::Registry;
 
 pub use control::{NoSuchPeer, NodeControl, SizeError};
 pub use counters::CounterValues;
 pub use events::{CAPACITY as EVENTS, NodeEvent};
-pub use registry::PeerInfo;
+pub use registry::{PeerActivity, PeerInfo};
+pub use tally::PeerTraffic;
 
 /// Connections that may be in their handshakes at a time.
 pub const MAX_PENDING_HANDSHAKES: usize = 50;
@@ -144,6 +150,7 @@ struct Shared {
     registry: Registry,
     lines: Lines,
     events: Events,
+    guard: Guard,
     counters: Counters,
     stopping: CancellationToken,
 }
@@ -218,6 +225,7 @@ impl Node {
             message_size_limit: policy.max_message_size,
             max_peers: config.limits.max_peers.get(),
             mail,
+            guard: Guard::new(config.limits.clone(), Arc::clone(&clock)),
             clock,
             pool: Mutex::new(Pool::new(config.pool)),
             registry: Registry::new(config.limits.max_peers.get()),

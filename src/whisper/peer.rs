@@ -131,6 +131,7 @@ pub struct Session {
     trusted: bool,
     offered: HashMap<BatchId, BatchHash>,
     last_batch: u64,
+    repeats: u64,
 }
 
 impl Session {
@@ -148,6 +149,7 @@ impl Session {
             trusted: false,
             offered: HashMap::new(),
             last_batch: 0,
+            repeats: 0,
         }
     }
 
@@ -210,6 +212,12 @@ impl Session {
         self.offered.len()
     }
 
+    /// How many envelopes came since this was asked last that the peer had sent,
+    /// or been sent, before.
+    pub fn take_repeats(&mut self) -> u64 {
+        std::mem::take(&mut self.repeats)
+    }
+
     /// Takes one packet of the peer.
     pub fn receive(&mut self, code: u8, payload: &Bytes) -> Result<Vec<Action>, Violation> {
         // A list of envelopes may exceed the limit that its sender cannot know:
@@ -262,7 +270,9 @@ impl Session {
         match packet {
             Packet::Messages(envelopes) => {
                 for envelope in &envelopes {
-                    self.known.insert(envelope.hash());
+                    if !self.known.insert(envelope.hash()) {
+                        self.repeats += 1;
+                    }
                 }
                 self.last_batch += 1;
                 let batch = BatchId(self.last_batch);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::{DISCONNECT, IDLE_LIMIT, PING, RemotePeer, SessionError};
+use crate::limits::{Flood, Nuisance};
 use crate::rlpx::PeerReason;
 use crate::rlpx::capability::BASE_LENGTH;
 use crate::rlpx::frame::{Frame, FrameDecoder};
@@ -36,6 +37,7 @@ pub struct Inbound {
     compressed: bool,
     remote: Arc<RemotePeer>,
     heard_at: Instant,
+    chatter: Nuisance,
 }
 
 impl Inbound {
@@ -50,6 +52,7 @@ impl Inbound {
             compressed,
             remote,
             heard_at: now,
+            chatter: Nuisance::of(Flood::Chatter),
         }
     }
 
@@ -67,10 +70,14 @@ impl Inbound {
                     let reason = PeerReason::from_payload(&frame.payload);
                     return Err(SessionError::Disconnected(reason));
                 }
-                PING => return Ok(Some(Incoming::Ping)),
                 // Pong says what every frame does: the peer is there. A second
                 // Hello and the reserved codes mean nothing.
-                0..BASE_LENGTH => {}
+                code @ 0..BASE_LENGTH => {
+                    self.chatter.count(1, now)?;
+                    if code == PING {
+                        return Ok(Some(Incoming::Ping));
+                    }
+                }
                 _ => return self.message(frame).map(Some),
             }
         }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::limits::Flood;
 use crate::rlpx::capability::{Protocol, SharedProtocol, shared_protocols};
 use crate::rlpx::frame::{FrameDecoder, FrameEncoder, FrameError, MAX_FRAME};
 use crate::rlpx::handshake::{Established, Step};
@@ -150,6 +151,9 @@ pub enum SessionError {
     /// Nothing was heard for [`IDLE_LIMIT`].
     #[error("no message within {} s", IDLE_LIMIT.as_secs())]
     Silent,
+    /// Far more pings, pongs and reserved codes than keeping in touch takes.
+    #[error(transparent)]
+    Flood(#[from] Flood),
     /// The peer ended the session.
     #[error("peer disconnected: {0}")]
     Disconnected(PeerReason),
@@ -165,6 +169,8 @@ impl SessionError {
             Self::ToSelf => Some(DisconnectReason::ToSelf),
             Self::NothingShared { .. } => Some(DisconnectReason::UselessPeer),
             Self::Silent => Some(DisconnectReason::ReadTimeout),
+            // The reference has no answer to a flood.
+            Self::Flood(_) => Some(DisconnectReason::ProtocolBreach),
             Self::Frame(_)
             | Self::Hello(_)
             | Self::Snappy(_)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc};
 
+use crate::limits::{DropCount, Dropped};
 use crate::mailserver::{Archived, MailRequest};
 use crate::rlpx::{DisconnectReason, Enode, NodeId};
 use crate::time::UnixSeconds;
@@ -15,7 +16,7 @@ use crate::whisper::admission::{MAX_MESSAGE_SIZE, Verdict};
 use crate::whisper::node::dial::Dialling;
 use crate::whisper::node::orders::{Line, Order};
 use crate::whisper::node::{
-    CounterValues, NodeEvent, PeerInfo, PostError, Shared, enode_of, ingest,
+    CounterValues, NodeEvent, PeerActivity, PeerInfo, PostError, Shared, enode_of, ingest,
 };
 use crate::whisper::packet::Packet;
 use crate::whisper::rules::Rules;
@@ -85,6 +86,21 @@ impl NodeControl {
     /// The peers connected now.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.shared.registry.list()
+    }
+
+    /// The peers connected now, and what their connections carried.
+    pub fn activity(&self) -> Vec<PeerActivity> {
+        self.shared.registry.activity()
+    }
+
+    /// Who was dropped or refused lately, and why; newest first.
+    pub fn drops(&self) -> Vec<Dropped> {
+        self.shared.guard.drops()
+    }
+
+    /// How often somebody was dropped or refused, by reason.
+    pub fn drop_counts(&self) -> Vec<DropCount> {
+        self.shared.guard.counts()
     }
 
     /// Peers at a time, beside those meant to stay.

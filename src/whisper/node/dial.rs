@@ -72,7 +72,10 @@ async fn stay_connected(shared: Arc<Shared>, peer: Enode, forgotten: Cancellatio
                 opened = socket::connect(&peer, &shared.local) => opened,
             };
             match opened {
-                Ok(link) => link::serve(Arc::clone(&shared), link, Origin::Static).await,
+                Ok(link) => match link::seat(&shared, &link, Origin::Static) {
+                    Ok(seat) => link::serve(Arc::clone(&shared), link, seat).await,
+                    Err(reason) => link.close(reason).await,
+                },
                 Err(error) => tracing::debug!(peer = ?peer.id, %error, "cannot dial"),
             }
         }

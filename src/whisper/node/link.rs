@@ -9,18 +9,22 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::mailserver::ArchiveError;
+use crate::limits::{Party, Reason};
 use crate::mailserver::response::Completion;
+use crate::mailserver::{ArchiveError, MailRequest};
 use crate::rlpx::DisconnectReason;
 use crate::rlpx::session::Message;
 use crate::rlpx::socket::{CLOSE_DEADLINE, LinkError, PeerLink, PeerReader};
 use crate::whisper::dialect::Dialect;
+use crate::whisper::node::ended::Ended;
+use crate::whisper::node::guard::Known;
 use crate::whisper::node::ingest::TakenIn;
 use crate::whisper::node::lines::Noted;
 use crate::whisper::node::mail::{HandedIn, MailDesk};
 use crate::whisper::node::orders::{Line, Order, Orders};
 use crate::whisper::node::registry::{PeerInfo, Seat};
 use crate::whisper::node::send::{Outbox, PacketWriter};
+use crate::whisper::node::toll::Toll;
 use crate::whisper::node::unconfirmed::Unconfirmed;
 use crate::whisper::node::{ARCHIVING_GRACE, NodeEvent, RELAY_CYCLE, Shared, ingest};
 use crate::whisper::packet::{CAPABILITY, Packet, batch_hash};
@@ -39,6 +43,9 @@ const MAX_WEIGHT_IN_FLIGHT: usize = 8 << 20;
 /// sent to it and nothing taken from it, and it keeps a seat from others.
 pub(super) const STATUS_DEADLINE: Duration = Duration::from_secs(15);
 
+/// What a client is told whose request came too soon: status-go's words.
+const RATE_LIMIT_EXCEEDED: &str = "rate limit exceeded";
+
 /// Which side opened a connection, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -48,70 +55,65 @@ pub(super) enum Origin {
     Static,
 }
 
-/// Serves a link until it ends, if there is a seat for the peer.
-pub(super) async fn serve(shared: Arc<Shared>, link: PeerLink, origin: Origin) {
-    let remote = Arc::clone(link.remote());
+/// A seat for the peer on `link`, or what to tell it.
+pub(super) fn seat(
+    shared: &Shared,
+    link: &PeerLink,
+    origin: Origin,
+) -> Result<Seat, DisconnectReason> {
+    let remote = link.remote();
     let address = link.address();
+    let client = remote.hello.client();
     let info = PeerInfo {
         id: remote.id,
         address,
-        client: remote.hello.client(),
+        client: client.clone(),
         inbound: origin == Origin::Inbound,
         is_static: origin == Origin::Static,
     };
-    let seat = match shared.registry.seat(info) {
-        Ok(seat) => seat,
-        Err(reason) => return link.close(reason).await,
-    };
+    let of_address = shared.guard.peers_of(&address.ip().into());
+    let now = shared.clock.now();
+    shared
+        .registry
+        .seat(info, of_address, now)
+        .map_err(|no_seat| {
+            let who = Known {
+                peer: remote.id,
+                ip: address.ip(),
+                client: &client,
+            };
+            let told = no_seat.told();
+            shared
+                .guard
+                .dropped(no_seat.reason(), &who, &told.to_string());
+            told
+        })
+}
+
+/// Serves a link until it ends.
+pub(super) async fn serve(shared: Arc<Shared>, link: PeerLink, seat: Seat) {
+    let remote = Arc::clone(link.remote());
+    let address = link.address();
     let (name, _) = CAPABILITY;
     let Some(protocol) = remote.protocol(name) else {
         return link.close(DisconnectReason::UselessPeer).await;
     };
     let offset = protocol.offset;
-    tracing::debug!(peer = ?remote.id, %address, client = %remote.hello.client(), "connected");
+    let client = remote.hello.client();
+    tracing::debug!(peer = ?remote.id, %address, %client, "connected");
     let (reader, writer) = link.split();
-    let writer = PacketWriter::new(writer, offset);
-    let why = Connection::new(shared, reader, writer, offset)
+    let tally = Arc::clone(seat.tally());
+    let writer = PacketWriter::new(writer, offset, tally);
+    let why = Connection::new(Arc::clone(&shared), reader, writer, offset, &seat)
         .run(seat)
         .await;
-    tracing::debug!(peer = ?remote.id, %why, "disconnected");
-}
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the node is shutting down")]
-    Stopping,
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    Violation(#[from] crate::whisper::peer::Violation),
-    #[error("told to")]
-    ToldTo(DisconnectReason),
-    #[error("no status within {} s", STATUS_DEADLINE.as_secs())]
-    NoStatus,
-    #[error("message {0} is not of Whisper")]
-    ForeignCode(u64),
-    #[error("malformed end of an answer: {0}")]
-    Completion(crate::mailserver::response::CompletionError),
-    #[error(transparent)]
-    NotARequest(#[from] crate::mailserver::request::NotARequest),
-}
-
-impl Ended {
-    /// What the peer is told, where the link has not told it already.
-    fn reason(&self) -> Option<DisconnectReason> {
-        match self {
-            Self::Stopping => Some(DisconnectReason::Quitting),
-            Self::ToldTo(reason) => Some(*reason),
-            Self::Link(_) => None,
-            // The network may be slow: it is no violation.
-            Self::NoStatus => Some(DisconnectReason::UselessPeer),
-            Self::Violation(_)
-            | Self::ForeignCode(_)
-            | Self::Completion(_)
-            | Self::NotARequest(_) => Some(DisconnectReason::Subprotocol),
-        }
+    if let Some(reason) = why.ledger_reason() {
+        let who = Known {
+            peer: remote.id,
+            ip: address.ip(),
+            client: &client,
+        };
+        shared.guard.dropped(reason, &who, &why.to_string());
     }
 }
 
@@ -137,21 +139,33 @@ struct Connection {
     _clerk: JoinSet<()>,
     in_flight: JoinSet<Finished>,
     weight_in_flight: usize,
+    toll: Toll,
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, reader: PeerReader, writer: PacketWriter, offset: u64) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        reader: PeerReader,
+        writer: PacketWriter,
+        offset: u64,
+        seat: &Seat,
+    ) -> Self {
         // Sets of one task each, which end their task when dropped.
         let mut sender = JoinSet::new();
         let mut clerk = JoinSet::new();
         let (outbox, sending) = Outbox::new(writer.clone());
         sender.spawn(sending);
-        let id = reader.remote().id;
-        let (desk, answering) = MailDesk::open(Arc::clone(&shared), id, writer.clone());
+        let party = Party {
+            peer: reader.remote().id,
+            address: reader.address().ip().into(),
+        };
+        let tally = Arc::clone(seat.tally());
+        let toll = Toll::new(party, Arc::clone(&tally));
+        let (desk, answering) = MailDesk::open(Arc::clone(&shared), party, writer.clone(), tally);
         clerk.spawn(answering);
         // First heard of, then asked: a rule that changes meanwhile is told.
         let (line, orders) = Line::new(writer.clone());
-        let noted = shared.lines.note(id, line);
+        let noted = shared.lines.note(party.peer, line);
         let mut session = Session::new(shared.session());
         session.hint(Dialect::of_client(&reader.remote().hello.client()));
         Self {
@@ -169,6 +183,7 @@ impl Connection {
             _clerk: clerk,
             in_flight: JoinSet::new(),
             weight_in_flight: 0,
+            toll,
         }
     }
 
@@ -199,9 +214,11 @@ impl Connection {
         let mut relay = interval(RELAY_CYCLE);
         relay.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let owed = self.toll.is_owed();
             let may_read = self.in_flight.len() < MAX_BATCHES_IN_FLIGHT
                 && self.weight_in_flight < MAX_WEIGHT_IN_FLIGHT
-                && !self.outbox.is_clogged();
+                && !self.outbox.is_clogged()
+                && !owed;
             tokio::select! {
                 () = stopping.cancelled() => return Ended::Stopping,
                 () = &mut status_due, if self.session.status().is_none() => {
@@ -220,6 +237,7 @@ impl Connection {
                         return ended;
                     }
                 }
+                () = self.toll.settled(), if owed => {}
                 error = ended(&self.writer), if !may_read => return error.into(),
             }
         }
@@ -231,7 +249,11 @@ impl Connection {
             .checked_sub(self.offset)
             .and_then(|code| u8::try_from(code).ok())
             .ok_or(Ended::ForeignCode(message.code))?;
-        for action in self.session.receive(code, &message.payload)? {
+        let actions = self.session.receive(code, &message.payload)?;
+        let repeats = self.session.take_repeats();
+        self.toll
+            .charge(&self.shared.guard, message, code, &actions, repeats)?;
+        for action in actions {
             self.act(action)?;
         }
         Ok(())
@@ -254,17 +276,7 @@ impl Connection {
             Action::AnswerMail(payload) => match self.desk.hand_in(&payload) {
                 HandedIn::Accepted => {}
                 HandedIn::NotARequest(error) => return Err(error.into()),
-                HandedIn::TooMany(request) => {
-                    let completion = Completion::Failed {
-                        request: request.id(),
-                        message: "rate limit exceeded".to_owned(),
-                    };
-                    self.outbox
-                        .answer([Packet::RequestComplete(completion.encode())]);
-                    self.shared
-                        .counters
-                        .update(|counters| counters.requests_refused += 1);
-                }
+                HandedIn::Refused(request, reason) => self.refuse(&request, reason),
             },
             Action::Acknowledged(batch) => {
                 self.shared
@@ -321,6 +333,26 @@ impl Connection {
             Order::Disconnect(reason) => return Err(Ended::ToldTo(reason)),
         }
         Ok(())
+    }
+
+    /// Answers a request that came too soon; the connection stays.
+    fn refuse(&self, request: &MailRequest, reason: Reason) {
+        let completion = Completion::Failed {
+            request: request.id(),
+            message: RATE_LIMIT_EXCEEDED.to_owned(),
+        };
+        self.outbox
+            .answer([Packet::RequestComplete(completion.encode())]);
+        self.shared
+            .counters
+            .update(|counters| counters.requests_refused += 1);
+        let remote = self.reader.remote();
+        let who = Known {
+            peer: remote.id,
+            ip: self.reader.address().ip(),
+            client: &remote.hello.client(),
+        };
+        self.shared.guard.dropped(reason, &who, RATE_LIMIT_EXCEEDED);
     }
 
     /// A batch is durable, or never will be.

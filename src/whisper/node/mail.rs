@@ -5,43 +5,56 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::limits::{Party, Reason, Refused, RequestKind};
 use crate::mailserver::{BoxFuture, Delivered, MailPeer, MailRequest, PeerGone};
 use crate::rlpx::NodeId;
 use crate::whisper::node::Shared;
 use crate::whisper::node::send::PacketWriter;
+use crate::whisper::node::tally::Tally;
 use crate::whisper::packet::Packet;
 
 /// Requests of one peer that may wait for their turn.
 const MAX_WAITING: usize = 8;
 
 /// A peer as a mailserver sees it.
-#[derive(Debug)]
 struct LinkPeer {
-    id: NodeId,
+    shared: Arc<Shared>,
+    party: Party,
     writer: PacketWriter,
+    tally: Arc<Tally>,
 }
 
 impl MailPeer for LinkPeer {
     fn id(&self) -> NodeId {
-        self.id
+        self.party.peer
     }
 
     fn send(&self, packet: Packet) -> BoxFuture<'_, Result<(), PeerGone>> {
-        Box::pin(async move { self.writer.send(&packet).await.map_err(|_| PeerGone) })
+        Box::pin(async move {
+            let (code, payload) = (packet.code(), packet.encode());
+            let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+            let sent = self.writer.send_encoded(code, payload).await;
+            sent.map_err(|_| PeerGone)?;
+            self.tally.answered(bytes);
+            self.shared.guard.answered(&self.party, bytes);
+            Ok(())
+        })
     }
 }
 
 /// The requests of a peer, waiting.
-#[derive(Debug)]
-pub(super) struct MailDesk(mpsc::Sender<MailRequest>);
+pub(super) struct MailDesk {
+    waiting: mpsc::Sender<MailRequest>,
+    peer: Arc<LinkPeer>,
+}
 
 /// What happened to a request handed in.
 #[derive(Debug)]
 pub(super) enum HandedIn {
     /// It will be answered.
     Accepted,
-    /// Too many wait.
-    TooMany(MailRequest),
+    /// It came too soon, and why that is.
+    Refused(MailRequest, Reason),
     /// It is none: the peer broke the protocol.
     NotARequest(crate::mailserver::request::NotARequest),
 }
@@ -50,12 +63,22 @@ impl MailDesk {
     /// A desk, and the future that answers until the desk is dropped.
     pub(super) fn open(
         shared: Arc<Shared>,
-        id: NodeId,
+        party: Party,
         writer: PacketWriter,
+        tally: Arc<Tally>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (desk, waiting) = mpsc::channel(MAX_WAITING);
-        let peer = Arc::new(LinkPeer { id, writer });
-        (Self(desk), answer(shared, peer, waiting))
+        let peer = Arc::new(LinkPeer {
+            shared: Arc::clone(&shared),
+            party,
+            writer,
+            tally,
+        });
+        let desk = Self {
+            waiting: desk,
+            peer: Arc::clone(&peer),
+        };
+        (desk, answer(shared, peer, waiting))
     }
 
     /// Hands in the payload of a request.
@@ -64,10 +87,33 @@ impl MailDesk {
             Ok(request) => request,
             Err(error) => return HandedIn::NotARequest(error),
         };
-        match self.0.try_send(request) {
-            Ok(()) => HandedIn::Accepted,
-            Err(full) => HandedIn::TooMany(full.into_inner()),
-        }
+        let LinkPeer {
+            shared,
+            party,
+            tally,
+            ..
+        } = &*self.peer;
+        tally.asked();
+        let refused = match self.waiting.try_reserve() {
+            Err(_) => Reason::RequestRate,
+            Ok(room) => match shared.guard.request(party, kind_of(&request)) {
+                Ok(()) => {
+                    room.send(request);
+                    return HandedIn::Accepted;
+                }
+                Err(Refused::Requests(_)) => Reason::RequestRate,
+                Err(Refused::Answers(_)) => Reason::AnswerBudget,
+            },
+        };
+        tally.limited();
+        HandedIn::Refused(request, refused)
+    }
+}
+
+fn kind_of(request: &MailRequest) -> RequestKind {
+    match request {
+        MailRequest::Sealed(_) => RequestKind::Sealed,
+        MailRequest::Open(_) => RequestKind::Open,
     }
 }
 

@@ -2,15 +2,20 @@
 //!
 //! Always true:
 //! - A node id is registered at most once.
-//! - At most the configured number of peers is registered, beside those this
-//!   node is meant to stay connected with.
+//! - At most the configured number of peers is registered, and of one address
+//!   at most its share, beside those this node is meant to stay connected with.
 //! - A registration ends with its [`Seat`].
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{Address, Reason};
 use crate::rlpx::{DisconnectReason, NodeId};
+use crate::time::UnixSeconds;
+use crate::whisper::node::tally::{PeerTraffic, Tally};
 
 /// A connected peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +32,68 @@ pub struct PeerInfo {
     pub is_static: bool,
 }
 
+/// A connected peer, and what its connection carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerActivity {
+    /// Who it is: 128 hex digits.
+    pub id: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What it calls itself.
+    pub client: String,
+    /// Whether it dialled us.
+    pub inbound: bool,
+    /// Whether this node stays connected with it.
+    #[serde(rename = "static")]
+    pub is_static: bool,
+    /// Since when.
+    pub since: UnixSeconds,
+    /// What its connection carried.
+    #[serde(flatten)]
+    pub traffic: PeerTraffic,
+}
+
+/// Why there is no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// The peer has one.
+    AlreadyConnected,
+    /// All are taken.
+    TooManyPeers,
+    /// All that its address may have are taken.
+    TooManyOfAddress,
+}
+
+impl NoSeat {
+    /// What the peer is told.
+    pub(super) fn told(self) -> DisconnectReason {
+        match self {
+            Self::AlreadyConnected => DisconnectReason::AlreadyConnected,
+            Self::TooManyPeers | Self::TooManyOfAddress => DisconnectReason::TooManyPeers,
+        }
+    }
+
+    /// What the ledger says.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::AlreadyConnected => Reason::AlreadyConnected,
+            Self::TooManyPeers => Reason::TooManyPeers,
+            Self::TooManyOfAddress => Reason::TooManyOfAddress,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    info: PeerInfo,
+    since: UnixSeconds,
+    tally: Arc<Tally>,
+}
+
 /// The connected peers.
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
-    peers: Arc<Mutex<HashMap<NodeId, PeerInfo>>>,
+    peers: Arc<Mutex<HashMap<NodeId, Entry>>>,
     /// Peers that get a seat whatever their number.
     reserved: Arc<Mutex<HashSet<NodeId>>>,
     max_peers: usize,
@@ -61,24 +124,41 @@ impl Registry {
                 .contains(&info.id)
     }
 
-    /// Registers a peer, or says how to turn it away.
-    pub(super) fn seat(&self, info: PeerInfo) -> Result<Seat, DisconnectReason> {
+    /// Registers a peer, of whose address at most `of_address` have a seat if that
+    /// is limited; or says how to turn it away.
+    pub(super) fn seat(
+        &self,
+        info: PeerInfo,
+        of_address: Option<usize>,
+        now: UnixSeconds,
+    ) -> Result<Seat, NoSeat> {
         let mut peers = self.lock();
         if peers.contains_key(&info.id) {
-            return Err(DisconnectReason::AlreadyConnected);
+            return Err(NoSeat::AlreadyConnected);
         }
-        let others = peers
-            .values()
-            .filter(|peer| !self.is_expected(peer))
-            .count();
-        if !self.is_expected(&info) && others >= self.max_peers {
-            return Err(DisconnectReason::TooManyPeers);
+        if !self.is_expected(&info) {
+            let others = || peers.values().filter(|peer| !self.is_expected(&peer.info));
+            if others().count() >= self.max_peers {
+                return Err(NoSeat::TooManyPeers);
+            }
+            let home = |info: &PeerInfo| Address::from(info.address.ip());
+            let neighbours = others().filter(|peer| home(&peer.info) == home(&info));
+            if of_address.is_some_and(|most| neighbours.count() >= most) {
+                return Err(NoSeat::TooManyOfAddress);
+            }
         }
         let id = info.id;
-        peers.insert(id, info);
+        let tally = Arc::default();
+        let entry = Entry {
+            info,
+            since: now,
+            tally: Arc::clone(&tally),
+        };
+        peers.insert(id, entry);
         Ok(Seat {
             registry: self.clone(),
             id,
+            tally,
         })
     }
 
@@ -87,12 +167,32 @@ impl Registry {
     }
 
     pub(super) fn list(&self) -> Vec<PeerInfo> {
-        let mut peers: Vec<PeerInfo> = self.lock().values().cloned().collect();
+        let peers = self.lock();
+        let mut peers: Vec<PeerInfo> = peers.values().map(|peer| peer.info.clone()).collect();
         peers.sort_by_key(|peer| peer.id);
         peers
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, PeerInfo>> {
+    /// The peers and what they did, by id.
+    pub(super) fn activity(&self) -> Vec<PeerActivity> {
+        let peers = self.lock();
+        let mut activity: Vec<PeerActivity> = peers
+            .values()
+            .map(|Entry { info, since, tally }| PeerActivity {
+                id: hex::encode(info.id.0),
+                address: info.address,
+                client: info.client.clone(),
+                inbound: info.inbound,
+                is_static: info.is_static,
+                since: *since,
+                traffic: tally.values(),
+            })
+            .collect();
+        activity.sort_by(|a, b| a.id.cmp(&b.id));
+        activity
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Entry>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,6 +202,14 @@ impl Registry {
 pub(super) struct Seat {
     registry: Registry,
     id: NodeId,
+    tally: Arc<Tally>,
+}
+
+impl Seat {
+    /// Where what the connection carries is counted.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
 }
 
 impl Drop for Seat {
@@ -115,32 +223,67 @@ mod tests {
     use super::*;
 
     fn info(byte: u8, is_static: bool) -> PeerInfo {
+        at_host(byte, byte, is_static)
+    }
+
+    fn at_host(byte: u8, host: u8, is_static: bool) -> PeerInfo {
         PeerInfo {
             id: NodeId([byte; 64]),
-            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            address: SocketAddr::from(([192, 0, 2, host], 1)),
             client: String::new(),
             inbound: !is_static,
             is_static,
         }
     }
 
+    fn seat(registry: &Registry, info: PeerInfo) -> Result<Seat, NoSeat> {
+        registry.seat(info, Some(2), UnixSeconds(7))
+    }
+
     #[test]
     fn seats_are_for_different_peers_and_limited() {
         let registry = Registry::new(2);
-        let first = registry.seat(info(1, false)).unwrap();
-        let _second = registry.seat(info(2, false)).unwrap();
+        let first = seat(&registry, info(1, false)).unwrap();
+        let _second = seat(&registry, info(2, false)).unwrap();
         assert_eq!(
-            registry.seat(info(1, false)).err(),
-            Some(DisconnectReason::AlreadyConnected)
+            seat(&registry, info(1, false)).err(),
+            Some(NoSeat::AlreadyConnected)
         );
         assert_eq!(
-            registry.seat(info(3, false)).err(),
-            Some(DisconnectReason::TooManyPeers)
+            seat(&registry, info(3, false)).err(),
+            Some(NoSeat::TooManyPeers)
         );
-        let _meant_to_stay = registry.seat(info(4, true)).unwrap();
+        let _meant_to_stay = seat(&registry, info(4, true)).unwrap();
         registry.reserve(NodeId([5; 64]));
-        let _reserved = registry.seat(info(5, false)).unwrap();
+        let _reserved = seat(&registry, info(5, false)).unwrap();
         drop(first);
-        assert!(registry.seat(info(3, false)).is_ok());
+        assert!(seat(&registry, info(3, false)).is_ok());
+    }
+
+    #[test]
+    fn one_host_with_many_keys_leaves_seats_to_others() {
+        let registry = Registry::new(10);
+        let seats: Vec<_> = (0..5)
+            .map(|key| seat(&registry, at_host(key, 1, false)))
+            .collect();
+        assert_eq!(seats.iter().filter(|seat| seat.is_ok()).count(), 2);
+        assert_eq!(
+            seats[4].as_ref().err().copied(),
+            Some(NoSeat::TooManyOfAddress)
+        );
+        assert!(seat(&registry, at_host(9, 2, false)).is_ok());
+        assert!(seat(&registry, at_host(10, 1, true)).is_ok());
+    }
+
+    #[test]
+    fn what_a_connection_carries_is_told() {
+        let registry = Registry::new(10);
+        let taken = seat(&registry, info(1, false)).unwrap();
+        taken.tally().sent(500);
+        let activity = registry.activity();
+        assert_eq!(activity[0].traffic.bytes_out, 500);
+        assert_eq!(activity[0].since, UnixSeconds(7));
+        drop(taken);
+        assert_eq!(registry.activity(), []);
     }
 }

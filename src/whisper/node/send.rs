@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::rlpx::socket::{PeerWriter, SendError};
+use crate::whisper::node::tally::Tally;
 use crate::whisper::packet::Packet;
 
 /// Answers that may wait for one peer. A peer that leaves half of them unread
@@ -28,11 +29,17 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub(super) struct PacketWriter {
     writer: PeerWriter,
     offset: u64,
+    tally: Arc<Tally>,
 }
 
 impl PacketWriter {
-    pub(super) fn new(writer: PeerWriter, offset: u64) -> Self {
-        Self { writer, offset }
+    /// A writer that counts what it sends in `tally`.
+    pub(super) fn new(writer: PeerWriter, offset: u64, tally: Arc<Tally>) -> Self {
+        Self {
+            writer,
+            offset,
+            tally,
+        }
     }
 
     /// Sends one packet; waits while the peer is slow.
@@ -40,10 +47,14 @@ impl PacketWriter {
         self.send_encoded(packet.code(), packet.encode()).await
     }
 
-    async fn send_encoded(&self, code: u8, payload: Bytes) -> Result<(), SendError> {
+    /// Sends one packet whose payload is known.
+    pub(super) async fn send_encoded(&self, code: u8, payload: Bytes) -> Result<(), SendError> {
+        let len = payload.len();
         self.writer
             .send(self.offset + u64::from(code), payload)
-            .await
+            .await?;
+        self.tally.sent(len);
+        Ok(())
     }
 
     pub(super) fn link(&self) -> &PeerWriter {

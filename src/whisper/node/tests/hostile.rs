@@ -90,7 +90,8 @@ async fn a_peer_that_leaves_its_answers_unread_is_not_listened_to() {
     let rig = Rig::start().await;
     let link = soon(connect(&rig.enode(), &stranger())).await.unwrap();
     let (_reader, writer) = link.split();
-    let (outbox, sending) = send::Outbox::new(send::PacketWriter::new(writer, Raw::OFFSET));
+    let (outbox, sending) =
+        send::Outbox::new(send::PacketWriter::new(writer, Raw::OFFSET, Arc::default()));
     outbox.answer([Packet::Status(Status::default())]);
     assert!(!outbox.is_clogged());
     outbox.answer([Packet::RequestComplete(vec![7; PACKET_LIMIT - 8].into())]);
