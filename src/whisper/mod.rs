@@ -17,6 +17,7 @@ pub mod pool;
 pub mod pow;
 pub(crate) mod rlp;
 pub mod rules;
+pub mod service;
 pub mod sift;
 pub mod status;
 pub mod topic;
