@@ -27,7 +27,8 @@ impl Dialect {
     pub fn of_client(name: &str) -> Self {
         let mut parts = name.split('/');
         match parts.next().unwrap_or_default() {
-            "gwa" => Self::Either,
+            // murmur says what work it wants, and takes any.
+            "gwa" | "murmur" => Self::Either,
             "Statusd" | "StatusIM" | "node-canary" => Self::One(Formula::Leading),
             // Between name and version may stand what its owner calls it.
             "Geth" => parts.find_map(geth_minor).map_or(Self::Unknown, |minor| {

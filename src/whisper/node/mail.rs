@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::limits::{Party, Reason, Refused, RequestKind};
 use crate::mailserver::{BoxFuture, Delivered, MailPeer, MailRequest, PeerGone};
 use crate::rlpx::NodeId;
+use crate::whisper::EnvelopeHash;
 use crate::whisper::node::Shared;
 use crate::whisper::node::send::PacketWriter;
 use crate::whisper::node::tally::Tally;
@@ -123,8 +124,10 @@ async fn answer(
     mut waiting: mpsc::Receiver<MailRequest>,
 ) {
     while let Some(request) = waiting.recv().await {
-        let peer = Arc::clone(&peer) as Arc<dyn MailPeer>;
-        let delivered = shared.mail.deliver_mail(peer, request).await;
+        let id = request.id();
+        let server = Arc::clone(&peer) as Arc<dyn MailPeer>;
+        let delivered = shared.mail.deliver_mail(server, request).await;
+        tracing::debug!(peer = ?peer.id, request = %EnvelopeHash(id.0), how = ?delivered, "mail request answered");
         shared.counters.update(|counters| match delivered {
             Delivered::Served { envelopes } => {
                 counters.requests_served += 1;

@@ -1,0 +1,20 @@
+//! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
+//! library, murmur and web3.js.
+//!
+//! Environment variables name what `.ci/run` builds and installs. This suite is
+//! built with the feature `interop` alone, and fails where a peer is absent: it
+//! never passes by not running.
+
+#![allow(clippy::unwrap_used, reason = "what does not work fails the test")]
+
+mod geth;
+mod murmur;
+mod running;
+mod scene;
+mod status;
+
+/// The time.
+fn unix_now() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u32::try_from(now.unwrap().as_secs()).unwrap()
+}
