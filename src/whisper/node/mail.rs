@@ -127,7 +127,7 @@ async fn answer(
         let id = request.id();
         let server = Arc::clone(&peer) as Arc<dyn MailPeer>;
         let delivered = shared.mail.deliver_mail(server, request).await;
-        tracing::debug!(peer = ?peer.id, request = %EnvelopeHash(id.0), how = ?delivered, "mail request answered");
+        tracing::debug!(peer = ?peer.id(), request = %EnvelopeHash(id.0), how = ?delivered, "mail request answered");
         shared.counters.update(|counters| match delivered {
             Delivered::Served { envelopes } => {
                 counters.requests_served += 1;
