@@ -106,6 +106,16 @@ impl CliError {
         self.kind
     }
 
+    /// What failed and why, in one line.
+    pub fn brief(&self) -> String {
+        let mut line = self.what.clone();
+        for cause in &self.causes {
+            line.push_str(": ");
+            line.push_str(cause);
+        }
+        line
+    }
+
     /// Tells the user, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if self.kind != Kind::ReaderLeft {

@@ -2,6 +2,7 @@
 //!
 //! One file for a command; here only the parser and the dispatch.
 
+mod canary;
 mod context;
 mod demo;
 pub mod error;
@@ -18,7 +19,9 @@ mod import;
 mod init;
 mod log;
 mod mail;
+mod mine;
 mod opening;
+mod post;
 mod query;
 mod request;
 mod seal;
@@ -86,6 +89,10 @@ enum Command {
     Query(query::QueryArgs),
     /// Ask mailservers for history, ours, status-go's or geth's; compare several.
     Request(request::RequestArgs),
+    /// Post a message: seal it, mine for it, hand it to nodes.
+    Post(post::PostArgs),
+    /// Post a message to a mailserver and read it back, from it and from the head.
+    Canary(canary::CanaryArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
@@ -155,6 +162,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Show(args) => show::run(args, context),
         Command::Query(args) => query::run(args, context),
         Command::Request(args) => request::run(args, context),
+        Command::Post(args) => post::run(args, context),
+        Command::Canary(args) => canary::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),

@@ -115,6 +115,7 @@ impl House {
         let mut child = self
             .gwa(data, &args)
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("gwa runs");
         let mut line = String::new();
