@@ -31,6 +31,7 @@ pub mod splitter;
 pub mod sums;
 #[doc(hidden)]
 pub mod testing;
+pub mod times;
 pub mod topics;
 pub mod verify;
 pub mod walk;

@@ -7,7 +7,8 @@
 //! Always true:
 //! - The files decide what is held. The index says where to look; where it is
 //!   wrong, the file is looked through again and the answer is the same.
-//! - A block is hashed whenever it is read.
+//! - A block is hashed whenever it is read; parts of one that was are given
+//!   again by [`CarFolder::read_part`] to whom can tell them from others.
 //! - A crash leaves a file whole or not at all; `tmp/` is emptied by the next
 //!   writer.
 //! - One process writes; any number read beside it, by looking through the
@@ -20,6 +21,7 @@
 mod check;
 mod handles;
 mod listing;
+mod place;
 mod temp;
 mod writer;
 
@@ -32,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 pub use self::check::{Checked, Finding};
 use self::handles::Handles;
 use self::listing::View;
+pub use self::place::Place;
 use super::car::Scan;
 use super::{
     Block, BlockError, BlockFile, BlockSource, BlockStore, BlockWriter, Cid, Group, Reuse,
@@ -271,7 +274,7 @@ impl CarFolder {
                 continue;
             };
             match self.read_at(cid, &at, &name) {
-                Ok(block) => return Ok(Read::Block(block)),
+                Ok(block) => return Ok(Read::Block(block, Place::new(&name, &at))),
                 Err(error) => failures.push((name, error)),
             }
         }
@@ -311,7 +314,7 @@ impl CarFolder {
 }
 
 enum Read {
-    Block(Block),
+    Block(Block, Place),
     /// The files that should have had it, and what they had.
     Nowhere(Vec<(Arc<str>, BlockError)>),
 }
@@ -320,7 +323,7 @@ impl BlockSource for CarFolder {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
         check_cid(cid)?;
         let failures = match self.read(cid)? {
-            Read::Block(block) => return Ok(block),
+            Read::Block(block, _) => return Ok(block),
             Read::Nowhere(failures) => failures,
         };
         // The index misled, or a file is damaged, or another process wrote.
@@ -332,7 +335,7 @@ impl BlockSource for CarFolder {
             }
         }
         match self.read(cid)? {
-            Read::Block(block) => Ok(block),
+            Read::Block(block, _) => Ok(block),
             Read::Nowhere(failures) => match failures.into_iter().next() {
                 Some((_, error)) => Err(error),
                 None => Err(BlockError::Missing { cid: *cid }),

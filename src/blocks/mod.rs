@@ -20,7 +20,7 @@ pub use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
-pub use self::folder::{CarFolder, Checked, Finding};
+pub use self::folder::{CarFolder, Checked, Finding, Place};
 pub use self::memory::MemoryStore;
 
 /// Largest block this program writes: 1 MiB. Every IPFS implementation

@@ -54,6 +54,9 @@ pub enum DiskError {
     /// A head could not be signed or read.
     #[error("head: {0}")]
     Head(#[from] HeadError),
+    /// Nobody waits for the result any more.
+    #[error("stopped")]
+    Stopped,
     /// The tree or its blocks.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

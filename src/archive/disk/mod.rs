@@ -36,7 +36,7 @@ use secp256k1::SecretKey;
 pub use error::DiskError;
 pub use heads::Heads;
 pub use meta::Meta;
-pub use page::{Page, PageRequest};
+pub use page::{Page, PageRequest, Reads, Stop};
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use reader::{Blocks, Reader, fetch_head};
@@ -119,6 +119,7 @@ pub struct Archive {
     gate: RwLock<()>,
     state: RwLock<State>,
     late: Mutex<LateList>,
+    pages: page::Pages,
     /// Dropped last, so that the files are closed before another may write.
     _lock: Lock,
 }
@@ -249,6 +250,7 @@ impl Archive {
             gate: RwLock::new(()),
             state: RwLock::new(state),
             late: Mutex::new(late),
+            pages: page::Pages::new(dir),
             _lock: lock,
         })
     }
@@ -363,8 +365,18 @@ impl Archive {
         let head = self.read_state().head.clone();
         match head {
             None => Ok(0),
-            Some(head) => sweep::sweep(&self.blocks.folder, &head, now),
+            Some(head) => {
+                let freed = sweep::sweep(&self.blocks.folder, &head, now)?;
+                page::sweep_times(self)?;
+                Ok(freed)
+            }
         }
+    }
+
+    /// Makes what pages of mail are read with for every segment that has none
+    /// yet, so that no request has to wait for it.
+    pub fn make_times(&self, stop: &Stop) -> Result<usize, DiskError> {
+        page::make_times(self, stop)
     }
 
     /// Drops the days that ended before `before`, as far as they are closed and
@@ -388,6 +400,11 @@ impl Archive {
 
     /// One page of what is kept, sealed or waiting, by (sent, hash).
     pub fn page(&self, request: &PageRequest) -> Result<Page, DiskError> {
+        self.page_unless(request, &Stop::default())
+    }
+
+    /// As [`Self::page`]; fails soon once `stop` is given.
+    pub fn page_unless(&self, request: &PageRequest, stop: &Stop) -> Result<Page, DiskError> {
         loop {
             let kept_from = self.kept_from();
             let Some(range) = retention::kept(request.filter.range, kept_from) else {
@@ -395,7 +412,7 @@ impl Archive {
             };
             let mut request = request.clone();
             request.filter.range = range;
-            match page::page(self, &request) {
+            match page::page(self, &request, stop) {
                 // It was dropped while it was read.
                 Err(error) if error.is_missing() && self.kept_from() > kept_from => {}
                 other => return other,

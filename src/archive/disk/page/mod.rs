@@ -1,0 +1,393 @@
+//! Pages of what an archive holds, sealed and waiting alike.
+//!
+//! Always true:
+//! - A page is sorted by (sent, hash), starts after its cursor, and holds every
+//!   envelope up to its last one that was held when it was asked for. A seal in
+//!   between moves envelopes, never hides or repeats them.
+//! - More follows exactly if it says so.
+//! - Its cost follows the page: of a segment only what leads to the page's
+//!   envelopes is read, whatever else matches. Its memory does, too.
+//! - A page that nobody waits for any more stops soon ([`Stop`]).
+//!
+//! The way: the head's buckets ([`Layout`]); in each, the wanted entries of its
+//! segments' time files ([`cursor`]), merged with what waits; then the bytes of
+//! what was picked ([`read`]). Where times cannot be made, because blocks of the
+//! segment are damaged, its bucket is searched instead: what can be answered
+//! without them still is.
+
+mod bucket;
+mod cache;
+mod cursor;
+mod part;
+mod read;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::bucket::Bucket;
+use self::read::Pick;
+pub(super) use self::times::Times;
+use super::{Archive, DiskError, sealed_by};
+use crate::archive::ArchiveError;
+use crate::archive::filter::{Filter, TopicFilter};
+use crate::archive::fresh::Sealed;
+use crate::archive::leaf::Record;
+use crate::archive::plan::{BucketPlan, Plan};
+use crate::archive::times::Place;
+use crate::blocks::{BlockSource, Cid};
+use crate::time::{TimeRange, UnixSeconds};
+use crate::whisper::EnvelopeHash;
+
+/// How often a page is begun again because a seal moved what it was reading, or
+/// because a time file had to be made again.
+const TRIES: usize = 4;
+
+/// Bytes of the records of one page, unless its first alone is larger: a
+/// thousand of the largest envelopes would fill the memory.
+pub const MAX_PAGE_BYTES: usize = 16 << 20;
+
+/// Folder of the time files.
+const TIMES: &str = "times";
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Topics and times.
+    pub filter: Filter,
+    /// Only what sorts after this.
+    pub after: Option<(UnixSeconds, EnvelopeHash)>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The envelopes' records, by (sent, hash).
+    pub records: Vec<Record>,
+    /// Whether more follow.
+    pub more: bool,
+    /// What it cost.
+    pub reads: Reads,
+}
+
+/// What reading a page cost the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Blocks read whole and hashed.
+    pub blocks: u64,
+    /// Bytes read of blocks.
+    pub bytes: u64,
+}
+
+/// Tells work that nobody wants its result any more. Clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Stops the work.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), PageError> {
+        if self.0.load(Ordering::Relaxed) {
+            Err(PageError::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What pages are read with, kept between them.
+pub(super) struct Pages {
+    times: Times,
+    layout: Mutex<Option<(Cid, Layout)>>,
+}
+
+/// Every bucket of a head, in order of time.
+type Layout = Arc<[BucketPlan]>;
+
+/// Why a page could not be read.
+#[derive(Debug)]
+enum PageError {
+    Archive(ArchiveError),
+    /// The times of this segment are damaged.
+    Stale(Cid),
+    Stopped,
+}
+
+impl<E: Into<ArchiveError>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        Self::Archive(error.into())
+    }
+}
+
+impl Pages {
+    /// Nothing kept yet, for the archive in `dir`.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self {
+            times: Times::new(dir.join(TIMES)),
+            layout: Mutex::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_parts_of(dir: &Path, part_entries: usize) -> Self {
+        Self {
+            times: Times::with_parts_of(dir.join(TIMES), part_entries),
+            layout: Mutex::default(),
+        }
+    }
+
+    /// The buckets of the head that `sealed` is of.
+    fn layout(
+        &self,
+        source: &dyn BlockSource,
+        head: Option<Cid>,
+        sealed: &Sealed,
+    ) -> Result<Layout, ArchiveError> {
+        let Some(head) = head else {
+            return Ok(Arc::default());
+        };
+        let kept = || self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, layout)) = &*kept()
+            && *of == head
+        {
+            return Ok(Arc::clone(layout));
+        }
+        let everything = Filter {
+            topics: TopicFilter::All,
+            range: TimeRange::ALL,
+        };
+        let mut plan = Plan::new(sealed, everything);
+        loop {
+            let wants = plan.wants();
+            if wants.is_empty() {
+                break;
+            }
+            for cid in wants {
+                plan.feed(&source.get(&cid)?)?;
+            }
+        }
+        let layout: Layout = plan.finish().into();
+        *kept() = Some((head, Arc::clone(&layout)));
+        Ok(layout)
+    }
+}
+
+/// A page that is being filled.
+struct Filling {
+    picks: Vec<Pick>,
+    last: Option<Place>,
+    bytes: usize,
+    limit: usize,
+    more: bool,
+}
+
+impl Filling {
+    /// Takes what comes next, or notes that it does not fit any more. An
+    /// envelope appended again just as it was sealed comes twice.
+    fn push(&mut self, place: Place, len: usize, pick: impl FnOnce() -> Pick) {
+        if self.last == Some(place) {
+            return;
+        }
+        let bytes = self.bytes.saturating_add(len);
+        if self.picks.len() >= self.limit || (bytes > MAX_PAGE_BYTES && !self.picks.is_empty()) {
+            self.more = true;
+        } else {
+            self.bytes = bytes;
+            self.last = Some(place);
+            self.picks.push(pick());
+        }
+    }
+
+    /// How many may still be looked at: what fits, and one that says whether
+    /// more follows.
+    fn left(&self) -> usize {
+        self.limit
+            .saturating_sub(self.picks.len())
+            .saturating_add(1)
+    }
+}
+
+/// See [`Archive::page`].
+pub(super) fn page(
+    archive: &Archive,
+    request: &PageRequest,
+    stop: &Stop,
+) -> Result<Page, DiskError> {
+    let mut use_times = true;
+    let mut last = None;
+    for _ in 0..TRIES {
+        let head = archive.head_cid();
+        match try_page(archive, request, use_times, stop) {
+            Ok(page) => return Ok(page),
+            Err(PageError::Stopped) => return Err(DiskError::Stopped),
+            Err(PageError::Stale(segment)) => {
+                tracing::warn!(%segment, "damaged time file");
+                archive.pages.times.forget(&segment);
+                // Made again and still wrong, it is not relied on.
+                use_times = last.is_none();
+                last = Some(ArchiveError::NotAsLinked { cid: segment });
+            }
+            // What was read is gone, since it is in another place now.
+            Err(PageError::Archive(error))
+                if matches!(error, ArchiveError::Pending(_))
+                    || (error.is_missing() && archive.head_cid() != head) =>
+            {
+                last = Some(error);
+            }
+            Err(PageError::Archive(error)) => return Err(error.into()),
+        }
+    }
+    Err(last.expect("at least one try was made").into())
+}
+
+fn try_page(
+    archive: &Archive,
+    request: &PageRequest,
+    use_times: bool,
+    stop: &Stop,
+) -> Result<Page, PageError> {
+    let Some(filter) = after_cursor(request) else {
+        return Ok(Page::default());
+    };
+    let wanted = request.limit.saturating_add(1);
+    // Head and waiting are read under one lock: a seal moves envelopes from one
+    // to the other under it too.
+    let (head, sealed, waiting) = {
+        let state = archive.read_state();
+        let waiting: Vec<_> = state
+            .waiting
+            .matching(&filter, request.after)
+            .take(wanted)
+            .collect();
+        let head = state.head.as_ref();
+        let sealed = head.map(sealed_by).unwrap_or_default();
+        (head.map(|head| *head.cid()), sealed, waiting)
+    };
+    let mut waiting = waiting.into_iter().peekable();
+    let mut filling = Filling {
+        picks: Vec::new(),
+        last: None,
+        bytes: 0,
+        limit: request.limit,
+        more: false,
+    };
+    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
+    let first = layout.partition_point(|bucket| bucket.range.to() < filter.range.from());
+    for plan in &layout[first..] {
+        let Some(range) = filter.range.intersect(plan.range) else {
+            break;
+        };
+        stop.check()?;
+        let within = Filter {
+            topics: filter.topics.clone(),
+            range,
+        };
+        let ask = bucket::Ask {
+            archive,
+            sealed: &sealed,
+            filter: within,
+            after: request.after,
+            most: filling.left(),
+            stop,
+        };
+        let mut bucket = Bucket::open(&ask, plan, use_times)?;
+        while let Some(place) = bucket.peek() {
+            while let Some(earlier) = waiting.next_if(|p| (p.key.sent, p.key.hash) <= place) {
+                let place = (earlier.key.sent, earlier.key.hash);
+                filling.push(place, earlier.len, || Pick::Waiting(earlier));
+            }
+            let (len, pick) = bucket.next()?;
+            filling.push(place, len, || pick);
+            if filling.more {
+                return finish(archive, filling, stop);
+            }
+        }
+    }
+    for later in waiting {
+        let place = (later.key.sent, later.key.hash);
+        filling.push(place, later.len, || Pick::Waiting(later));
+        if filling.more {
+            break;
+        }
+    }
+    finish(archive, filling, stop)
+}
+
+fn finish(archive: &Archive, filling: Filling, stop: &Stop) -> Result<Page, PageError> {
+    let (records, reads) = read::records(archive, filling.picks, stop)?;
+    Ok(Page {
+        records,
+        more: filling.more,
+        reads,
+    })
+}
+
+/// The filter from the cursor on; `None` where nothing can follow it.
+fn after_cursor(request: &PageRequest) -> Option<Filter> {
+    match request.after {
+        None => Some(request.filter.clone()),
+        Some((sent, _)) => {
+            let rest = TimeRange::new(sent, UnixSeconds::MAX).ok()?;
+            request.filter.within(rest)
+        }
+    }
+}
+
+/// Makes the times of every segment of the current head that is kept, so that no
+/// request has to wait for them. Gives how many segments it looked at.
+pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskError> {
+    let (head, sealed, kept_from) = {
+        let state = archive.read_state();
+        let head = state.head.as_ref();
+        let sealed = head.map(sealed_by).unwrap_or_default();
+        (head.map(|head| *head.cid()), sealed, state.kept_from)
+    };
+    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
+    let kept_from = kept_from.range().from();
+    let mut made = 0;
+    for plan in layout.iter().filter(|plan| plan.range.to() >= kept_from) {
+        for segment in &plan.segments {
+            let times = archive
+                .pages
+                .times
+                .of(&archive.blocks, *segment, plan.bounds, stop);
+            match times {
+                Ok(_) => made += 1,
+                Err(PageError::Stopped) => return Err(DiskError::Stopped),
+                Err(PageError::Stale(cid)) => archive.pages.times.forget(&cid),
+                // A page that needs it says so.
+                Err(PageError::Archive(error)) => {
+                    tracing::debug!(segment = %segment.cid, %error, "no times");
+                }
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Deletes the time files of segments that the current head does not name.
+pub(super) fn sweep_times(archive: &Archive) -> Result<(), DiskError> {
+    let (head, sealed, kept_from) = {
+        let state = archive.read_state();
+        let head = state.head.as_ref();
+        let sealed = head.map(sealed_by).unwrap_or_default();
+        (head.map(|head| *head.cid()), sealed, state.kept_from)
+    };
+    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
+    let kept_from = kept_from.range().from();
+    let live: std::collections::HashSet<Cid> = layout
+        .iter()
+        .filter(|plan| plan.range.to() >= kept_from)
+        .flat_map(|plan| plan.segments.iter().map(|segment| segment.cid))
+        .collect();
+    let swept = archive.pages.times.sweep(|cid| live.contains(cid));
+    swept.map_err(DiskError::io(&archive.dir.join(TIMES)))
+}
