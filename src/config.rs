@@ -6,6 +6,8 @@
 //! - A key that `gwa.toml` should not have is an error that names the nearest
 //!   key there is: a misspelt setting never passes for its default.
 
+mod http;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use serde::de::DeserializeOwned;
 use crate::limits::Limits;
 use crate::rlpx::Enode;
 use crate::whisper::Pow;
+
+pub use http::{HttpAddress, HttpPartial, HttpSettings};
 
 /// Name of the configuration file in the data folder.
 pub const FILE: &str = "gwa.toml";
@@ -150,6 +154,8 @@ pub struct Partial {
     pub retention: Option<Span>,
     /// What peers and addresses may take; in the file alone.
     pub limits: Option<Limits>,
+    /// The HTTP interface.
+    pub http: HttpPartial,
 }
 
 /// Settings of the daemon.
@@ -171,6 +177,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// What peers and addresses may take.
     pub limits: Limits,
+    /// The HTTP interface.
+    pub http: HttpSettings,
 }
 
 /// Why the settings are not usable.
@@ -242,12 +250,13 @@ impl Settings {
                 .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
             retention: flags.retention.or(file.retention).map(|span| span.0),
             limits: flags.limits.or(file.limits).unwrap_or_default(),
+            http: HttpSettings::resolve(flags.http, file.http),
         }
     }
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 12] = [
     "listen",
     "password",
     "node-key",
@@ -256,6 +265,10 @@ const KEYS: [&str; 8] = [
     "seal-every",
     "retention",
     "limits",
+    "http",
+    "http-hosts",
+    "http-origins",
+    "rpc-open",
 ];
 
 /// Reads `gwa.toml` in the data folder; where there is none, it says nothing.
@@ -295,6 +308,12 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         seal_every: file.text("seal-every")?,
         retention: file.text("retention")?,
         limits: file.value("limits")?,
+        http: HttpPartial {
+            address: file.text("http")?,
+            hosts: file.value("http-hosts")?,
+            origins: file.value("http-origins")?,
+            open: file.value("rpc-open")?,
+        },
     })
 }
 
@@ -369,6 +388,10 @@ mod tests {
             peers = ["{peer}"]
             min-pow = 0.5
             seal-every = "10m"
+            http = "off"
+            http-hosts = ["archive.example"]
+            http-origins = ["https://page.example"]
+            rpc-open = true
             retention = "30d"
             [limits]
             max-peers = 3
@@ -382,6 +405,10 @@ mod tests {
         assert_eq!(settings.peers, [peer]);
         assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());
         assert_eq!(settings.seal_every, Duration::from_secs(600));
+        assert_eq!(settings.http.address, None);
+        assert_eq!(settings.http.hosts, ["archive.example"]);
+        assert_eq!(settings.http.origins, ["https://page.example"]);
+        assert!(settings.http.open);
         assert_eq!(settings.retention, Some(Duration::from_secs(30 * 86_400)));
         assert_eq!(settings.limits.max_peers.get(), 3);
     }
@@ -424,6 +451,8 @@ mod tests {
             ("peers = [\"enode://\"]", "peers"),
             ("seal-every = \"0s\"", "seal-every"),
             ("password = [1]", "password"),
+            ("http = \"here\"", "http"),
+            ("rpc-open = 1", "rpc-open"),
             ("[limits]\nrequests = 1", "limits"),
             ("[limits]\nmax-peers = 0", "limits"),
         ] {

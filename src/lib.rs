@@ -14,6 +14,7 @@
 //! - Bytes from outside are parsed once, strictly: what decodes re-encodes to
 //!   the same bytes, or it is refused.
 
+pub mod api;
 pub mod archive;
 pub mod blocks;
 pub mod cli;

@@ -550,7 +550,14 @@ fn a_daemon_makes_its_archive_tells_where_it_is_and_ends_cleanly() {
     let mut daemon = gwa()
         .arg("--data")
         .arg(house.data())
-        .args(["--json", "serve", "--listen", "127.0.0.1:0"])
+        .args([
+            "--json",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -24,7 +24,7 @@ fn serve_once(data: &Path, args: &[&str]) {
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_gwa"))
         .arg("--data")
         .arg(data)
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .args(args)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,5 +1,7 @@
 //! `gwa serve`: the daemon.
 
+mod http;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::api::ApiError;
 use crate::archive::disk::{Archive, DiskError};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
@@ -55,6 +58,8 @@ pub struct ServeArgs {
     /// How long days are kept on this disk, as in 30d [default: for good].
     #[arg(long, env = "GWA_RETENTION", value_name = "SPAN")]
     retention: Option<Span>,
+    #[command(flatten)]
+    http: http::HttpArgs,
 }
 
 /// What is told of a daemon that has started.
@@ -62,6 +67,7 @@ pub struct ServeArgs {
 struct Started {
     enode: String,
     listen: SocketAddr,
+    http: Option<String>,
     archive: PathBuf,
     head: Option<String>,
 }
@@ -110,6 +116,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         seal_every: args.seal_every,
         retention: args.retention,
         limits: None,
+        http: args.http.partial(),
     };
     Ok(Settings::resolve(&context.data, flags, file))
 }
@@ -131,18 +138,27 @@ async fn serve(
             DaemonError::Start(_) => {
                 failed(&error).hint("`--listen 127.0.0.1:0` takes any free port")
             }
-            DaemonError::RunFile { .. } => failed(&error),
+            DaemonError::Http(ApiError::Listen { .. }) => {
+                failed(&error).hint("`--http 127.0.0.1:0` takes any free port, `--http off` none")
+            }
+            DaemonError::Http(ApiError::OpenToOthers { .. }) => {
+                failed(&error).hint("leave out `--rpc-open`, and give clients DIR/rpc.token")
+            }
+            DaemonError::Http(ApiError::Token(_)) | DaemonError::RunFile { .. } => failed(&error),
         })?;
 
     let enode = daemon.enode();
+    let http = daemon.http_url();
     let line = format!(
-        "enode   {enode}\narchive {}\nhead    {}",
+        "enode   {enode}\nhttp    {}\narchive {}\nhead    {}",
+        http.as_deref().unwrap_or("off"),
         dir.display(),
         head.as_deref().unwrap_or("none yet")
     );
     let started = Started {
         enode: enode.to_string(),
         listen: enode.tcp_address(),
+        http,
         archive: dir,
         head,
     };

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::run_file::{RunFile, RunInfo};
 use self::vault::ArchiveVault;
+use crate::api::{ApiError, ApiServer};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
@@ -49,6 +50,9 @@ pub enum DaemonError {
     /// The node could not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The HTTP interface could not start.
+    #[error(transparent)]
+    Http(#[from] ApiError),
     /// `run.json` could not be written.
     #[error("{path}: {source}")]
     RunFile {
@@ -62,6 +66,7 @@ pub enum DaemonError {
 /// A running daemon.
 pub struct Daemon {
     node: NodeHandle,
+    api: Option<ApiServer>,
     archive: Arc<Archive>,
     enode: Enode,
     run_file: RunFile,
@@ -105,10 +110,17 @@ impl Daemon {
         let enode = node
             .enode()
             .unwrap_or_else(|| Enode::new(id, settings.listen));
+        let api = match settings.http.address {
+            None => None,
+            Some(listen) => Some(
+                ApiServer::start(listen, &settings.http, node.control(), Arc::clone(&archive))
+                    .await?,
+            ),
+        };
         let info = RunInfo {
             pid: std::process::id(),
             enode,
-            http: None,
+            http: api.as_ref().map(ApiServer::url),
             head: archive.head_cid().map(|cid| cid.to_string()),
         };
         let run_file =
@@ -118,6 +130,7 @@ impl Daemon {
             })?;
         Ok(Self {
             node,
+            api,
             archive,
             enode,
             run_file,
@@ -130,6 +143,11 @@ impl Daemon {
     /// Where peers reach it.
     pub fn enode(&self) -> Enode {
         self.enode
+    }
+
+    /// Where its HTTP interface is, if it is on.
+    pub fn http_url(&self) -> Option<String> {
+        self.api.as_ref().map(ApiServer::url)
     }
 
     /// Its node.
@@ -158,6 +176,9 @@ impl Daemon {
                 self.sweep().await;
                 swept = Instant::now();
             }
+        }
+        if let Some(api) = self.api {
+            api.shutdown().await;
         }
         self.node.shutdown().await;
     }

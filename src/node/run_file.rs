@@ -22,7 +22,7 @@ pub struct RunInfo {
     pub pid: u32,
     /// Where peers reach it.
     pub enode: Enode,
-    /// Where its HTTP interface is; none in this version.
+    /// Where its HTTP interface is, if it is on.
     pub http: Option<String>,
     /// The head CID when this was written; none before the first seal.
     pub head: Option<String>,

@@ -111,7 +111,18 @@ impl House {
 
     /// A daemon over the archive in `data`.
     pub fn serve(&self, data: &str, args: &[&str]) -> Server {
-        let args = [&["--json", "serve", "--listen", "127.0.0.1:0"], args].concat();
+        let args = [
+            &[
+                "--json",
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+            ],
+            args,
+        ]
+        .concat();
         let mut child = self
             .gwa(data, &args)
             .stdout(Stdio::piped())

@@ -28,7 +28,7 @@ use crate::cli::envelopes::envelope_of;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::heads::Row;
 use crate::cli::serve::Signals;
-use crate::config::{Partial, Settings};
+use crate::config::{HttpAddress, HttpPartial, Partial, Settings};
 use crate::mailserver::client::{MailClient, Requester};
 use crate::mailserver::request::MailQuery;
 use crate::node::Daemon;
@@ -126,6 +126,10 @@ async fn show(folder: &Path, context: &Context) -> Result<(Daemon, Head), CliErr
     let archive = Arc::new(archive);
     let flags = Partial {
         listen: Some(([127, 0, 0, 1], 0).into()),
+        http: HttpPartial {
+            address: Some(HttpAddress::Off),
+            ..HttpPartial::default()
+        },
         ..Partial::default()
     };
     let settings = Settings::resolve(folder, flags, Partial::default());

@@ -1,0 +1,145 @@
+//! The HTTP interface: one port for programs and people.
+//!
+//! A thin shell: each noun answers for itself, what it says comes from the node
+//! and the archive.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/health` | whether the daemon does its work; 503 if not |
+//! | `/api/v1/status` | what it is and what it did so far |
+//! | `/api/v1/peers` | who is connected |
+//! | `/rpc` | JSON-RPC over HTTP and WebSocket (`api::rpc`) |
+//!
+//! Always true:
+//! - Every request passes [`access`] before anything else looks at it.
+//! - Connections, requests at a time, bytes of a body, and the time of a request
+//!   and of a connection are bounded.
+//! - Reading needs no token; changing anything, or touching keys, does.
+
+pub mod access;
+pub mod error;
+mod guard;
+mod health;
+mod peers;
+mod pulse;
+mod server;
+mod status;
+pub mod token_file;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::disk::Archive;
+use crate::config::HttpSettings;
+use crate::time::UnixSeconds;
+use crate::whisper::node::NodeControl;
+
+use access::Access;
+use pulse::Pulse;
+
+pub use error::ApiError;
+
+/// What all answers are made of.
+struct Api {
+    node: NodeControl,
+    archive: Arc<Archive>,
+    pulse: Pulse,
+    access: Access,
+    since: UnixSeconds,
+}
+
+/// A running HTTP server. Dropping it ends it without waiting.
+#[derive(Debug)]
+pub struct ApiServer {
+    address: SocketAddr,
+    stopping: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl ApiServer {
+    /// Listens at `listen` and answers for `node` and `archive`.
+    pub async fn start(
+        listen: SocketAddr,
+        settings: &HttpSettings,
+        node: NodeControl,
+        archive: Arc<Archive>,
+    ) -> Result<Self, ApiError> {
+        if settings.open && !listen.ip().is_loopback() {
+            return Err(ApiError::OpenToOthers { address: listen });
+        }
+        let token = token_file::load_or_create(archive.dir())?;
+        let failed = |source| ApiError::Listen {
+            address: listen,
+            source,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let stopping = CancellationToken::new();
+        let since = node.now();
+        let api = Arc::new(Api {
+            pulse: Pulse::start(node.clone(), stopping.clone()),
+            node,
+            archive,
+            access: Access::new(
+                token,
+                settings.open,
+                settings.hosts.clone(),
+                settings.origins.clone(),
+            ),
+            since,
+        });
+        let router = router(api);
+        let task = tokio::spawn(server::run(listener, router, stopping.clone()));
+        Ok(Self {
+            address,
+            stopping,
+            task: Some(task),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as clients write it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers what was asked, then ends.
+    pub async fn shutdown(mut self) {
+        self.stopping.cancel();
+        if let Some(task) = self.task.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "BUG: the HTTP server panicked");
+        }
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+fn router(api: Arc<Api>) -> Router {
+    let routes = Router::new()
+        .route("/health", get(health::get))
+        .route("/api/v1/status", get(status::get))
+        .route("/api/v1/peers", get(peers::get))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&api),
+            guard::check,
+        ))
+        .with_state(api);
+    server::bounded(routes)
+}

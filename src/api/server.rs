@@ -1,0 +1,141 @@
+//! Connections: accepted, bounded, ended.
+//!
+//! Always true: what a connection may take, in number, time and bytes, is
+//! bounded before its first byte is read.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::error_handling::HandleErrorLayer;
+use axum::http::StatusCode;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::LoadShedLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+/// Connections at a time: programs of one machine and a reverse proxy need few.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Requests being answered at a time; more are told to come back.
+const MAX_REQUESTS: usize = 64;
+
+/// Bytes of a request body: what status-go takes, room for an envelope of 1 MiB
+/// in hex with its padding.
+pub(super) const MAX_BODY: usize = 5 << 20;
+
+/// How long the headers of a request may take, and an idle connection stay.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+
+/// How long a request may take, longest mining and longest wait for a
+/// mailserver included.
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(120);
+
+/// How long a connection lives that is no WebSocket: ends those who leave their
+/// answers unread.
+const CONNECTION_TIME: Duration = Duration::from_secs(600);
+
+/// How long answers may still take when the daemon ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long no connection is accepted after the system gave none, as when it
+/// has no file descriptors left.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The routes, with the bounds of each request around them.
+pub(super) fn bounded(routes: Router) -> Router {
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(|_| async {
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too many requests at once\n",
+                )
+            }))
+            .layer(LoadShedLayer::new())
+            .layer(GlobalConcurrencyLimitLayer::new(MAX_REQUESTS))
+            .layer(TimeoutLayer::with_status_code(
+                StatusCode::REQUEST_TIMEOUT,
+                REQUEST_TIME,
+            ))
+            .layer(RequestBodyLimitLayer::new(MAX_BODY)),
+    )
+}
+
+/// Accepts connections until `stopping`, then waits for the answers under way.
+pub(super) async fn run(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stopping.cancelled() => break,
+            accepted = accept(&listener, &seats) => accepted,
+        };
+        match accepted {
+            Ok((stream, seat)) => {
+                connections.spawn(serve(stream, router.clone(), stopping.clone(), seat));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no HTTP connection");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+    connections.close();
+    if tokio::time::timeout(FAREWELL, connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("HTTP answers were cut off");
+    }
+}
+
+/// The next connection, once there is a seat for it.
+async fn accept(
+    listener: &TcpListener,
+    seats: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let seat = Arc::clone(seats)
+        .acquire_owned()
+        .await
+        .expect("nothing closes the semaphore");
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, seat))
+}
+
+async fn serve(
+    stream: TcpStream,
+    router: Router,
+    stopping: CancellationToken,
+    _seat: OwnedSemaphorePermit,
+) {
+    // Answers are small and whole: waiting to fill packets only delays them.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::time::timeout(CONNECTION_TIME, async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    });
+    if let Ok(Err(error)) = ended.await {
+        tracing::debug!(%error, "HTTP connection failed");
+    }
+}

@@ -1,0 +1,49 @@
+//! Flags of the HTTP interface.
+
+use clap::Args;
+
+use crate::config::{HttpAddress, HttpPartial};
+
+/// Flags of the HTTP interface. Each may stand in `gwa.toml` too.
+#[derive(Debug, Args)]
+pub struct HttpArgs {
+    /// Where to serve HTTP and JSON-RPC, or `off`; port 0 picks one
+    /// [default: 127.0.0.1:8547].
+    #[arg(long, env = "GWA_HTTP", value_name = "ADDR")]
+    http: Option<HttpAddress>,
+    /// A name in `Host` to answer to, beside IP addresses and localhost; may be
+    /// given more than once.
+    #[arg(
+        long = "http-host",
+        env = "GWA_HTTP_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    hosts: Vec<String>,
+    /// A web page that may use it, as in https://name; may be given more than
+    /// once.
+    #[arg(
+        long = "http-origin",
+        env = "GWA_HTTP_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    origins: Vec<String>,
+    /// Let every program of this machine do everything, without the token in
+    /// DIR/rpc.token. Loopback only.
+    #[arg(long, env = "GWA_RPC_OPEN")]
+    rpc_open: bool,
+}
+
+impl HttpArgs {
+    /// What was said, and what was left open.
+    pub fn partial(&self) -> HttpPartial {
+        let given = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        HttpPartial {
+            address: self.http,
+            hosts: given(&self.hosts),
+            origins: given(&self.origins),
+            open: self.rpc_open.then_some(true),
+        }
+    }
+}
