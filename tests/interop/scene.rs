@@ -61,7 +61,14 @@ impl Scene {
 
     /// Starts the mailserver with further arguments.
     pub fn serve(&self, args: &[&str]) -> Server {
-        let mut command = self.gwa(&["-vv", "serve", "--listen", "127.0.0.1:0"]);
+        let mut command = self.gwa(&[
+            "-vv",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+        ]);
         command.args(["--password", self.password]).args(args);
         let mut process = Running::start(&mut command);
         process.wait_for("enode://");
