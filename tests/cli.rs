@@ -192,7 +192,7 @@ fn help_and_version_are_results() {
     let help = house.ok(&["--help"]);
     for command in [
         "serve", "init", "import", "seal", "head", "log", "stats", "show", "query", "request",
-        "verify", "fsck", "demo",
+        "verify", "fsck", "demo", "post", "canary", "gaps",
     ] {
         assert!(help.out.contains(command), "{command}: {}", help.out);
         assert!(house.ok(&[command, "--help"]).out.contains("Usage"));

@@ -13,6 +13,7 @@ pub mod reference;
 
 mod envelopes;
 mod fsck;
+mod gaps;
 mod head;
 mod heads;
 mod import;
@@ -93,6 +94,8 @@ enum Command {
     Post(post::PostArgs),
     /// Post a message to a mailserver and read it back, from it and from the head.
     Canary(canary::CanaryArgs),
+    /// Print what the archive misses, by its own habit or against mailservers.
+    Gaps(gaps::GapsArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
@@ -164,6 +167,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Request(args) => request::run(args, context),
         Command::Post(args) => post::run(args, context),
         Command::Canary(args) => canary::run(args, context),
+        Command::Gaps(args) => gaps::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),

@@ -3,6 +3,7 @@
 
 mod canary;
 mod forgetful;
+mod gaps;
 mod house;
 mod post;
 mod proxy;
