@@ -15,3 +15,4 @@ mod mail;
 mod messages;
 mod packets;
 mod peers;
+mod replay;

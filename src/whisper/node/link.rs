@@ -46,6 +46,9 @@ pub(super) const STATUS_DEADLINE: Duration = Duration::from_secs(15);
 /// What a client is told whose request came too soon: status-go's words.
 const RATE_LIMIT_EXCEEDED: &str = "rate limit exceeded";
 
+/// And what it answers to open requests then.
+const TOO_MANY_OPEN: &str = "exceeded the number of requests limit";
+
 /// Which side opened a connection, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -337,9 +340,13 @@ impl Connection {
 
     /// Answers a request that came too soon; the connection stays.
     fn refuse(&self, request: &MailRequest, reason: Reason) {
+        let message = match request {
+            MailRequest::Sealed(_) => RATE_LIMIT_EXCEEDED,
+            MailRequest::Open(_) => TOO_MANY_OPEN,
+        };
         let completion = Completion::Failed {
             request: request.id(),
-            message: RATE_LIMIT_EXCEEDED.to_owned(),
+            message: message.to_owned(),
         };
         self.outbox
             .answer([Packet::RequestComplete(completion.encode())]);
@@ -352,7 +359,7 @@ impl Connection {
             ip: self.reader.address().ip(),
             client: &remote.hello.client(),
         };
-        self.shared.guard.dropped(reason, &who, RATE_LIMIT_EXCEEDED);
+        self.shared.guard.dropped(reason, &who, message);
     }
 
     /// A batch is durable, or never will be.

@@ -279,7 +279,7 @@ mod tests {
     use crate::whisper::message::Opened;
 
     const NOW: UnixSeconds = UnixSeconds(1_600_000_000);
-    const NEVER: AtomicBool = AtomicBool::new(false);
+    static NEVER: AtomicBool = AtomicBool::new(false);
 
     fn keys() -> (KeyStore, String, String) {
         let mut keys = KeyStore::default();
