@@ -30,6 +30,7 @@ pub mod limits;
 pub mod mailserver;
 pub mod node;
 pub mod progress;
+pub mod reconcile;
 pub mod rlpx;
 pub mod time;
 pub mod whisper;

@@ -28,6 +28,7 @@ mod mail;
 mod orders;
 mod registry;
 mod send;
+pub mod side;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ use events::Events;
 use guard::Guard;
 use lines::Lines;
 use registry::Registry;
+use side::SideProtocol;
 
 pub use control::{NoSuchPeer, NodeControl, SizeError};
 pub use counters::CounterValues;
@@ -108,6 +110,8 @@ pub struct NodeConfig {
     pub trusted_peers: Vec<NodeId>,
     /// What is kept for passing on.
     pub pool: PoolLimits,
+    /// What is spoken beside Whisper, if anything.
+    pub side: Option<Arc<dyn SideProtocol>>,
 }
 
 impl NodeConfig {
@@ -123,6 +127,7 @@ impl NodeConfig {
             static_peers: Vec::new(),
             trusted_peers: Vec::new(),
             pool: PoolLimits::default(),
+            side: None,
         }
     }
 }
@@ -152,6 +157,7 @@ struct Shared {
     events: Events,
     guard: Guard,
     counters: Counters,
+    side: Option<Arc<dyn SideProtocol>>,
     stopping: CancellationToken,
 }
 
@@ -215,7 +221,9 @@ impl Node {
         let local = Arc::new(LocalNode::new(
             config.key,
             &config.name,
-            vec![protocol()],
+            std::iter::once(protocol())
+                .chain(config.side.as_ref().map(|side| side.protocol()))
+                .collect(),
             address.map_or(0, |address| address.port()),
         ));
         let policy = config.policy;
@@ -232,6 +240,7 @@ impl Node {
             lines: Lines::default(),
             events: Events::default(),
             counters: Counters::default(),
+            side: config.side,
             stopping: CancellationToken::new(),
         });
         let (dial, to_dial) = mpsc::unbounded_channel();

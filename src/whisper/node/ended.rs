@@ -6,6 +6,7 @@ use crate::rlpx::DisconnectReason;
 use crate::rlpx::socket::LinkError;
 use crate::whisper::node::guard::reason_of;
 use crate::whisper::node::link::STATUS_DEADLINE;
+use crate::whisper::node::side::SideFault;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub(super) enum Ended {
     #[error(transparent)]
     Flood(#[from] Flood),
     #[error(transparent)]
+    Side(#[from] SideFault),
+    #[error(transparent)]
     NotARequest(#[from] crate::mailserver::request::NotARequest),
 }
 
@@ -41,6 +44,7 @@ impl Ended {
             Self::NoStatus => Some(DisconnectReason::UselessPeer),
             Self::Violation(_)
             | Self::ForeignCode(_)
+            | Self::Side(_)
             | Self::Completion(_)
             | Self::Flood(_)
             | Self::NotARequest(_) => Some(DisconnectReason::Subprotocol),
@@ -57,6 +61,7 @@ impl Ended {
             Self::Flood(_) => Some(Reason::Flood),
             Self::Violation(_)
             | Self::ForeignCode(_)
+            | Self::Side(_)
             | Self::Completion(_)
             | Self::NotARequest(_) => Some(Reason::Violation),
         }

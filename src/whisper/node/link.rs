@@ -24,6 +24,7 @@ use crate::whisper::node::mail::{HandedIn, MailDesk};
 use crate::whisper::node::orders::{Line, Order, Orders};
 use crate::whisper::node::registry::{PeerInfo, Seat};
 use crate::whisper::node::send::{Outbox, PacketWriter};
+use crate::whisper::node::side::{self, Side};
 use crate::whisper::node::toll::Toll;
 use crate::whisper::node::unconfirmed::Unconfirmed;
 use crate::whisper::node::{ARCHIVING_GRACE, NodeEvent, RELAY_CYCLE, Shared, ingest};
@@ -138,6 +139,7 @@ struct Connection {
     unconfirmed: Unconfirmed,
     outbox: Outbox,
     desk: MailDesk,
+    side: Option<Side>,
     sender: JoinSet<()>,
     _clerk: JoinSet<()>,
     in_flight: JoinSet<Finished>,
@@ -166,6 +168,7 @@ impl Connection {
         let toll = Toll::new(party, Arc::clone(&tally));
         let (desk, answering) = MailDesk::open(Arc::clone(&shared), party, writer.clone(), tally);
         clerk.spawn(answering);
+        let side = Side::open(shared.side.as_ref(), &reader, writer.link());
         // First heard of, then asked: a rule that changes meanwhile is told.
         let (line, orders) = Line::new(writer.clone());
         let noted = shared.lines.note(party.peer, line);
@@ -182,6 +185,7 @@ impl Connection {
             unconfirmed: Unconfirmed::default(),
             outbox,
             desk,
+            side,
             sender,
             _clerk: clerk,
             in_flight: JoinSet::new(),
@@ -242,11 +246,18 @@ impl Connection {
                 }
                 () = self.toll.settled(), if owed => {}
                 error = ended(&self.writer), if !may_read => return error.into(),
+                fault = side::failed(&mut self.side) => return fault.into(),
             }
         }
     }
 
     fn handle(&mut self, message: &Message) -> Result<(), Ended> {
+        if let Some(side) = &self.side
+            && side.takes(message)?
+        {
+            self.toll.charge_side(&self.shared.guard, message);
+            return Ok(());
+        }
         let code = message
             .code
             .checked_sub(self.offset)

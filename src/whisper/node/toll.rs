@@ -59,9 +59,24 @@ impl Toll {
             self.idle.count(1, now.into_std())?;
         }
         self.repeats.count(repeats, now.into_std())?;
+        self.pay(guard, load, now);
+        Ok(())
+    }
+
+    /// Charges for a message of the protocol beside Whisper.
+    pub(super) fn charge_side(&mut self, guard: &Guard, message: &Message) {
+        let load = Load {
+            packets: 1,
+            bytes: count(message.payload.len()),
+            envelopes: 0,
+        };
+        self.tally.received(&load);
+        self.pay(guard, load, Instant::now());
+    }
+
+    fn pay(&mut self, guard: &Guard, load: Load, now: Instant) {
         let wait = guard.received(&self.party, load);
         self.paid_at = (wait > Duration::ZERO).then(|| now + wait);
-        Ok(())
     }
 
     /// Whether nothing is to be read now.

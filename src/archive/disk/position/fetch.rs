@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::archive::ArchiveError;
-use crate::archive::disk::{Archive, DiskError, sealed_by};
+use crate::archive::disk::{Archive, DiskError, retention, sealed_by};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::key::Key;
 use crate::archive::leaf::Record;
@@ -81,4 +81,39 @@ fn try_fetch(archive: &Archive, keys: &[Key]) -> Result<Vec<Record>, ArchiveErro
     found.sort_unstable_by_key(|record| (record.key.sent, record.key.hash));
     found.dedup_by_key(|record| record.key);
     Ok(found)
+}
+
+pub(in crate::archive::disk) fn waiting_keys(archive: &Archive, range: TimeRange) -> Vec<Key> {
+    let filter = Filter {
+        topics: TopicFilter::All,
+        range,
+    };
+    let state = archive.read_state();
+    let waiting = state.waiting.matching(&filter, None);
+    waiting.map(|pending| pending.key).collect()
+}
+
+pub(in crate::archive::disk) fn sealed_keys(
+    archive: &Archive,
+    range: TimeRange,
+    most: usize,
+) -> Result<Option<Vec<Key>>, DiskError> {
+    let Some(range) = retention::kept(range, archive.kept_from()) else {
+        return Ok(Some(Vec::new()));
+    };
+    let Some(head) = archive.head() else {
+        return Ok(Some(Vec::new()));
+    };
+    let filter = Filter {
+        topics: TopicFilter::All,
+        range,
+    };
+    let mut keys = Vec::new();
+    for record in Query::new(&archive.blocks, &sealed_by(&head), filter)? {
+        if keys.len() == most {
+            return Ok(None);
+        }
+        keys.push(record?.key);
+    }
+    Ok(Some(keys))
 }

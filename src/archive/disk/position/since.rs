@@ -20,6 +20,7 @@ use crate::archive::ArchiveError;
 use crate::archive::disk::page::PageRequest;
 use crate::archive::disk::{Archive, DiskError};
 use crate::archive::filter::{Filter, TopicFilter};
+use crate::archive::head::Head;
 use crate::archive::key::Key;
 use crate::archive::leaf::Record;
 use crate::journal::Location;
@@ -133,25 +134,18 @@ pub(in crate::archive::disk) fn since(
 
 /// The position that stands for a start.
 fn begin(archive: &Archive, start: Start) -> Position {
-    let state = archive.read_state();
-    let arrived = state.waiting.arrived();
-    let head = state.head.as_ref().map(HeadMark::of).unwrap_or_default();
-    let position = |since, arrived| Position {
-        archive: archive.tag(),
-        since,
-        arrived,
-        walk: None,
-    };
     match start {
         Start::Position(position) => position,
-        Start::Now => position(head, arrived),
-        Start::Time(from) => {
-            let since = HeadMark {
+        Start::Now => archive.here().1,
+        Start::Time(from) => Position {
+            archive: archive.tag(),
+            since: HeadMark {
                 watermark: from,
                 ..HeadMark::default()
-            };
-            position(since, Arrived::default())
-        }
+            },
+            arrived: Arrived::default(),
+            walk: None,
+        },
     }
 }
 
@@ -421,8 +415,35 @@ impl Archive {
         since(self, asked)
     }
 
+    /// The current head, and the position of a reader who has everything.
+    pub fn here(&self) -> (Option<Head>, Position) {
+        let state = self.read_state();
+        let position = Position {
+            archive: self.tag(),
+            since: state.head.as_ref().map(HeadMark::of).unwrap_or_default(),
+            arrived: state.waiting.arrived(),
+            walk: None,
+        };
+        (state.head.clone(), position)
+    }
+
     /// The envelopes with these keys, as far as they are held, by (sent, hash).
     pub fn fetch(&self, keys: &[Key]) -> Result<Vec<Record>, DiskError> {
         super::fetch::fetch(self, keys)
+    }
+
+    /// The keys of what waits and was sent in `range`.
+    pub fn waiting_keys(&self, range: TimeRange) -> Vec<Key> {
+        super::fetch::waiting_keys(self, range)
+    }
+
+    /// The keys of what is sealed and kept, and was sent in `range`; `None` where
+    /// they are more than `most`.
+    pub fn sealed_keys(
+        &self,
+        range: TimeRange,
+        most: usize,
+    ) -> Result<Option<Vec<Key>>, DiskError> {
+        super::fetch::sealed_keys(self, range, most)
     }
 }
