@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::limits::Limits;
+use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
 use crate::whisper::Pow;
 
@@ -146,6 +147,10 @@ pub struct Partial {
     pub node_key: Option<PathBuf>,
     /// Peers to keep a connection to.
     pub peers: Option<Vec<Enode>>,
+    /// Archivers to reconcile with.
+    pub archivers: Option<Vec<Enode>>,
+    /// How often to reconcile.
+    pub reconcile_every: Option<Span>,
     /// Least proof of work of an envelope.
     pub min_pow: Option<MinPow>,
     /// How often to seal.
@@ -169,6 +174,10 @@ pub struct Settings {
     pub node_key: PathBuf,
     /// Peers to keep a connection to.
     pub peers: Vec<Enode>,
+    /// Archivers to keep a connection to, whose envelopes are taken as they are.
+    pub archivers: Vec<Enode>,
+    /// How often what archivers hold is compared.
+    pub reconcile_every: Duration,
     /// Least proof of work of an envelope.
     pub min_pow: Pow,
     /// How often to seal.
@@ -240,6 +249,11 @@ impl Settings {
                 .or(file.node_key)
                 .unwrap_or_else(|| data.join("node.key")),
             peers: flags.peers.or(file.peers).unwrap_or_default(),
+            archivers: flags.archivers.or(file.archivers).unwrap_or_default(),
+            reconcile_every: flags
+                .reconcile_every
+                .or(file.reconcile_every)
+                .map_or(DEFAULT_EVERY, |span| span.0),
             min_pow: flags
                 .min_pow
                 .or(file.min_pow)
@@ -256,11 +270,13 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "listen",
     "password",
     "node-key",
     "peers",
+    "archivers",
+    "reconcile-every",
     "min-pow",
     "seal-every",
     "retention",
@@ -304,6 +320,8 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
             .value::<PathBuf>("node-key")?
             .map(|key| path.parent().unwrap_or(Path::new("")).join(key)),
         peers: file.value("peers")?,
+        archivers: file.value("archivers")?,
+        reconcile_every: file.text("reconcile-every")?,
         min_pow: file.text("min-pow")?,
         seal_every: file.text("seal-every")?,
         retention: file.text("retention")?,
@@ -386,6 +404,8 @@ mod tests {
             password = "open sesame"
             node-key = "keys/node"
             peers = ["{peer}"]
+            archivers = ["{peer}"]
+            reconcile-every = "5m"
             min-pow = 0.5
             seal-every = "10m"
             http = "off"
@@ -403,6 +423,8 @@ mod tests {
         assert_eq!(settings.password.expose(), "open sesame");
         assert_eq!(settings.node_key, Path::new("/data/keys/node"));
         assert_eq!(settings.peers, [peer]);
+        assert_eq!(settings.archivers, [peer]);
+        assert_eq!(settings.reconcile_every, Duration::from_secs(300));
         assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());
         assert_eq!(settings.seal_every, Duration::from_secs(600));
         assert_eq!(settings.http.address, None);

@@ -8,6 +8,7 @@
 //! there and a line in the table of the test.
 
 mod archive;
+mod reconcile;
 mod whisper;
 
 use std::fmt::Debug;
@@ -30,6 +31,7 @@ use crate::rlpx::{Capability, Hello, NodeKey, PeerReason, Protocol};
 pub use archive::{
     archive_calendar_node, archive_head, archive_leaf, archive_pack, archive_topic_node,
 };
+pub use reconcile::{archive_position, gwa_frame, gwa_message};
 pub use whisper::{
     mail_completion, mail_request, whisper_envelope, whisper_message, whisper_packet,
     whisper_status,

@@ -37,6 +37,13 @@ const TARGETS: &[Target] = &[
         fuzzing::mail_completion,
         seeds::completion,
     ),
+    (
+        "archive_position",
+        fuzzing::archive_position,
+        seeds::position,
+    ),
+    ("gwa_message", fuzzing::gwa_message, seeds::gwa_message),
+    ("gwa_frame", fuzzing::gwa_frame, seeds::gwa_frame),
     ("archive_leaf", fuzzing::archive_leaf, || {
         seeds::archive("leaf")
     }),
@@ -178,6 +185,95 @@ mod seeds {
         list(file, name)
             .iter()
             .flat_map(|vector| fields.iter().map(|field| bytes(vector, field)))
+            .collect()
+    }
+
+    pub fn position() -> Vec<Vec<u8>> {
+        use gwa::archive::disk::Position;
+        use gwa::archive::disk::position::{Walk, WalkAt};
+        let rest = Position::from_bytes(&[&[1][..], &[3; 36]].concat()).expect("a position");
+        let until = gwa::archive::disk::HeadMark {
+            sequence: u64::MAX,
+            ..rest.since
+        };
+        let ats = [
+            WalkAt::Late(7),
+            WalkAt::OnTime(None),
+            WalkAt::OnTime(Some((
+                rest.since.watermark,
+                gwa::whisper::EnvelopeHash([5; 32]),
+            ))),
+        ];
+        let walks = ats.map(|at| Position {
+            walk: Some(Walk { until, at }),
+            ..rest
+        });
+        std::iter::once(rest)
+            .chain(walks)
+            .map(|position| position.to_bytes())
+            .collect()
+    }
+
+    pub fn gwa_message() -> Vec<Vec<u8>> {
+        use gwa::archive::disk::{Position, Start};
+        use gwa::reconcile::Message;
+        use gwa::reconcile::message::{EnvelopesAnswer, NewsAnswer, RequestNumber};
+        let id = RequestNumber(300);
+        let next = Position::from_bytes(&position()[3]).expect("a position");
+        let envelopes = vec![gwa::archive::testing::envelope(1, 1_600_000_000, 40)];
+        let range = gwa::time::TimeRange::ALL;
+        [
+            Message::GetNews {
+                id,
+                start: Start::Position(next),
+                topics: Some(gwa::whisper::Bloom::FULL),
+                limit: 100,
+            },
+            Message::News {
+                id,
+                answer: Ok(NewsAnswer {
+                    next,
+                    more: true,
+                    envelopes: envelopes.clone(),
+                }),
+            },
+            Message::Compare {
+                id,
+                range,
+                frame: gwa_frame()[0].clone().into(),
+            },
+            Message::GetEnvelopes {
+                id,
+                range,
+                hashes: vec![gwa::whisper::EnvelopeHash([5; 32]); 3],
+            },
+            Message::Envelopes {
+                id,
+                answer: Ok(EnvelopesAnswer {
+                    complete: true,
+                    envelopes,
+                }),
+            },
+        ]
+        .iter()
+        .map(|message| [&[message.code()][..], &message.encode()].concat())
+        .collect()
+    }
+
+    pub fn gwa_frame() -> Vec<Vec<u8>> {
+        use gwa::archive::key::Key;
+        use gwa::reconcile::{Compare, Snapshot};
+        [5, 150, 300u32]
+            .into_iter()
+            .map(|count| {
+                let keys = (0..count).map(|n| Key {
+                    topic: gwa::whisper::Topic([0; 4]),
+                    sent: gwa::time::UnixSeconds(n / 3),
+                    hash: gwa::whisper::EnvelopeHash(gwa::keccak::keccak256(n.to_be_bytes())),
+                });
+                let snapshot = Snapshot::new(gwa::time::TimeRange::ALL, keys).expect("a few");
+                Compare::begin(snapshot.into()).1.to_vec()
+            })
             .collect()
     }
 

@@ -1,5 +1,7 @@
 //! Archivers on one network come to hold the same set.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;

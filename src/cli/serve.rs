@@ -44,6 +44,18 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     peers: Vec<Enode>,
+    /// Another gwa to stay connected to and to fetch from what is missing here,
+    /// as it is: trust it with the archive. May be given more than once.
+    #[arg(
+        long = "archiver",
+        env = "GWA_ARCHIVERS",
+        value_name = "ENODE",
+        value_delimiter = ','
+    )]
+    archivers: Vec<Enode>,
+    /// How often to compare with other archivers [default: 1m].
+    #[arg(long, env = "GWA_RECONCILE_EVERY", value_name = "SPAN")]
+    reconcile_every: Option<Span>,
     /// Least proof of work of an envelope [default: 0.001].
     #[arg(
         long,
@@ -112,6 +124,8 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         password: args.password.clone(),
         node_key: args.node_key.clone(),
         peers: (!args.peers.is_empty()).then(|| args.peers.clone()),
+        archivers: (!args.archivers.is_empty()).then(|| args.archivers.clone()),
+        reconcile_every: args.reconcile_every,
         min_pow: args.min_pow,
         seal_every: args.seal_every,
         retention: args.retention,

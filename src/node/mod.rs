@@ -25,6 +25,7 @@ use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
 use crate::mailserver::{Mailserver, MailserverConfig};
+use crate::reconcile::{Exchange, ExchangeConfig, Shelf};
 use crate::rlpx::{Enode, NodeKey};
 use crate::time::Clock;
 use crate::whisper::admission::AdmissionPolicy;
@@ -95,6 +96,16 @@ impl Daemon {
             },
             Arc::clone(&clock),
         );
+        let exchange = Exchange::new(
+            Arc::new(Shelf::new(Arc::clone(&archive))),
+            ExchangeConfig {
+                archivers: settings.archivers.iter().map(|enode| enode.id).collect(),
+                min_pow: settings.min_pow,
+                every: settings.reconcile_every,
+                limits: settings.limits.clone(),
+            },
+            Arc::clone(&clock),
+        );
         let config = NodeConfig {
             listen: Some(settings.listen),
             policy: AdmissionPolicy {
@@ -102,7 +113,8 @@ impl Daemon {
                 max_message_size: MAX_MESSAGE_SIZE,
                 ..AdmissionPolicy::default()
             },
-            static_peers: settings.peers.clone(),
+            static_peers: [&settings.peers[..], &settings.archivers].concat(),
+            side: Some(Arc::new(exchange)),
             limits: settings.limits.clone(),
             ..NodeConfig::new(key)
         };
