@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::forgetful::ForgetfulServer;
+use crate::bad::{BadServer, Manner};
 use crate::house::{Ended, House, now};
 
 /// What the steps of a run came to.
@@ -95,7 +95,7 @@ fn the_last_success_is_remembered_over_failures() {
 #[test]
 fn a_server_that_forgets_is_found_out() {
     let house = House::new();
-    let server = ForgetfulServer::start();
+    let server = BadServer::start(Manner::Forgets);
     let args = ["--json", "canary", &server.enode, "--timeout", "3s"];
     let ended = house.run("watch", &args).expect(21);
     assert_eq!(went(&ended, "post"), "ok");

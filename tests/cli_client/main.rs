@@ -1,8 +1,8 @@
 //! The commands that talk to other nodes, typed as a newcomer types them,
 //! against real daemons.
 
+mod bad;
 mod canary;
-mod forgetful;
 mod gaps;
 mod house;
 mod post;

@@ -6,6 +6,7 @@ use gwa::whisper::keys::SymKey;
 use gwa::whisper::message::{MessageRandom, Reader, seal};
 use gwa::whisper::{Envelope, Topic};
 
+use crate::bad::{BadServer, Manner};
 use crate::house::{House, envelope, hashes, now};
 use crate::proxy::Proxy;
 
@@ -250,4 +251,24 @@ fn servers_that_differ_are_compared() {
         .expect(3)
         .says("Connection refused");
     house.run("none", &["request", &gone]).expect(1);
+}
+
+#[test]
+fn a_server_that_sends_what_nobody_asked_for_is_named() {
+    let house = House::new();
+    let liar = BadServer::start(Manner::Lies);
+    let ended = house
+        .run("none", &["request", &liar.enode])
+        .expect(1)
+        .says("was sent outside the range")
+        .says("do not trust");
+    let id = &liar.enode["enode://".len()..][..8];
+    assert!(ended.err.contains(id), "{}", ended.err);
+    assert_eq!(ended.out, "");
+    // Honest servers are still heard.
+    house.archive("a", &traffic(10));
+    let server = house.serve("a", &[]);
+    let args = ["--json", "request", &server.enode, &liar.enode];
+    let both = house.run("none", &args).expect(3);
+    assert_eq!(both.objects().len(), 10);
 }

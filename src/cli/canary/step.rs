@@ -24,15 +24,15 @@ pub enum Step {
     Head,
 }
 
-impl Step {
-    fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
             Self::Connect => "connect",
             Self::History => "history",
             Self::Post => "post",
             Self::Mailserver => "mailserver",
             Self::Head => "head",
-        }
+        })
     }
 }
 
@@ -84,7 +84,7 @@ impl Done {
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = self.step.name();
+        let step = self.step;
         let took = format!("{} ms", self.ms);
         write!(
             f,

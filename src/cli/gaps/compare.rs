@@ -10,12 +10,16 @@ use crate::cli::error::CliError;
 use crate::cli::gaps::hours::Lack;
 use crate::cli::gaps::own::Own;
 use crate::cli::mail::{PAGE, short};
-use crate::mailserver::client::ClientError;
 use crate::mailserver::client::history::{Event, History};
+use crate::mailserver::client::{ClientError, Unasked};
 use crate::mailserver::request::MailQuery;
 use crate::progress::Progress;
 use crate::time::{Clock, SystemClock, TimeRange};
 use crate::whisper::{Bloom, Envelope, EnvelopeHash};
+
+/// Envelopes that one server may bring to one day: some 200 MB of memory. Who
+/// demands no work can be sent any number of invented ones.
+const MAX_NEW: u32 = 2_000_000;
 
 /// A server under comparison.
 pub struct Server {
@@ -120,8 +124,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Hands every envelope of a server to `is_new`, and archives those that
-    /// are, if that was asked for. Tells whether the answer was whole.
+    /// Hands every envelope of a server to `is_new`, and archives those that are
+    /// new, if that was asked for. Tells whether the answer was whole.
     async fn ask(
         &mut self,
         at: usize,
@@ -129,6 +133,7 @@ impl Comparison<'_> {
         progress: &dyn Progress,
         mut is_new: impl FnMut(&Envelope) -> bool,
     ) -> Result<bool, CliError> {
+        let mut count = 0usize;
         loop {
             let server = &mut self.servers[at];
             match server.history.next().await {
@@ -137,8 +142,13 @@ impl Comparison<'_> {
                     progress.advance(envelopes.len() as u64, bytes as u64);
                     server.envelopes += envelopes.len() as u64;
                     let new: Vec<_> = envelopes.into_iter().filter(|e| is_new(e)).collect();
-                    if self.fill {
+                    count += new.len();
+                    if u32::try_from(count).is_ok_and(|count| count <= MAX_NEW) {
                         self.store(&new)?;
+                    } else {
+                        let too_many = Unasked::Count { limit: MAX_NEW };
+                        self.servers[at].error = Some(too_many.into());
+                        return Ok(false);
                     }
                 }
                 Ok(Event::Page(end)) => server.is_vague |= !end.completed,
@@ -159,7 +169,7 @@ impl Comparison<'_> {
 
     /// Takes envelopes in as an import does: neither age nor work is asked for.
     fn store(&mut self, envelopes: &[Envelope]) -> Result<(), CliError> {
-        let Some(archive) = self.own.writable() else {
+        let Some(archive) = self.own.writable().filter(|_| self.fill) else {
             return Ok(());
         };
         let failed = |error| archive_failed("cannot store envelopes", &error);
