@@ -33,7 +33,7 @@ pub use archive::{
 };
 pub use reconcile::{archive_position, gwa_frame, gwa_message};
 pub use whisper::{
-    mail_completion, mail_request, whisper_envelope, whisper_message, whisper_packet,
+    mail_completion, mail_request, mail_sync, whisper_envelope, whisper_message, whisper_packet,
     whisper_status,
 };
 

@@ -37,6 +37,7 @@ const TARGETS: &[Target] = &[
         fuzzing::mail_completion,
         seeds::completion,
     ),
+    ("mail_sync", fuzzing::mail_sync, seeds::sync),
     (
         "archive_position",
         fuzzing::archive_position,
@@ -186,6 +187,13 @@ mod seeds {
             .iter()
             .flat_map(|vector| fields.iter().map(|field| bytes(vector, field)))
             .collect()
+    }
+
+    pub fn sync() -> Vec<Vec<u8>> {
+        let file = fixture("wire/mailserver_responses.json");
+        let requests = all(&file, "sync_request", &["packet"]);
+        let responses = all(&file, "sync_response", &["packet"]);
+        [requests, responses].concat()
     }
 
     pub fn position() -> Vec<Vec<u8>> {

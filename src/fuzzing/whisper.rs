@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::mailserver::MailRequest;
 use crate::mailserver::request::{MAX_LIMIT, MailQuery};
 use crate::mailserver::response::Completion;
+use crate::mailserver::{MailRequest, SyncRequest, SyncResponse};
 use crate::time::UnixSeconds;
 use crate::whisper::Envelope;
 use crate::whisper::envelope::EnvelopeFields;
@@ -41,6 +41,17 @@ pub fn whisper_envelope(data: &[u8]) {
             let work = Work::of(&envelope);
             assert!(work.least() <= work.most());
         }
+    }
+}
+
+/// A request of another mailserver, and a response to one.
+pub fn mail_sync(data: &[u8]) {
+    if let Ok(request) = SyncRequest::decode(data) {
+        assert_eq!(SyncRequest::decode(&request.encode()), Ok(request));
+    }
+    if let Ok(response) = SyncResponse::decode(&Bytes::copy_from_slice(data)) {
+        let again = SyncResponse::decode(&response.encode());
+        assert_eq!(again.as_ref(), Ok(&response));
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::mailserver::request::{MailQuery, RequestError, RequestId};
 use crate::mailserver::response::Completion;
+use crate::mailserver::sync::SyncRequest;
 use crate::mailserver::{
     ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest, MailServer, Page,
     PageQuery, PeerGone, Vault,
@@ -86,7 +87,7 @@ impl<V> fmt::Debug for Mailserver<V> {
 }
 
 /// What a mailserver never tells a client in detail.
-const ARCHIVE_FAILED: &str = "the archive cannot answer now";
+pub(super) const ARCHIVE_FAILED: &str = "the archive cannot answer now";
 
 impl<V: Vault> Mailserver<V> {
     /// A mailserver that stores into and reads from `vault`.
@@ -220,7 +221,12 @@ impl<V: Vault> Mailserver<V> {
         Ok((completion, sent))
     }
 
-    async fn page(&self, query: PageQuery) -> Result<Page, ArchiveError> {
+    /// Whether it answers who shows nothing: no password, no work.
+    pub(super) fn answers_anyone(&self) -> bool {
+        self.config.answer_open_requests
+    }
+
+    pub(super) async fn page(&self, query: PageQuery) -> Result<Page, ArchiveError> {
         // Never closed, so there is always a permit in the end.
         let _reading = self.reading.acquire().await;
         self.vault.page(query).await
@@ -245,7 +251,7 @@ fn within(mut envelopes: Vec<Envelope>, bytes_left: &mut usize) -> (Vec<Envelope
 
 /// The packets that envelopes travel in. One that nearly fills a packet travels
 /// alone, and therefore bare.
-fn packets(envelopes: Vec<Envelope>, batch: bool) -> Vec<Vec<Envelope>> {
+pub(super) fn packets(envelopes: Vec<Envelope>, batch: bool) -> Vec<Vec<Envelope>> {
     // Without batches, each envelope is over the target by itself.
     let target = if batch { PACKET_TARGET } else { 0 };
     let mut gathering = Gathering::default();
@@ -287,6 +293,10 @@ impl<V: Vault> MailServer for Mailserver<V> {
         request: MailRequest,
     ) -> BoxFuture<'_, Delivered> {
         Box::pin(async move { self.answer(&*peer, &request).await })
+    }
+
+    fn sync(&self, peer: Arc<dyn MailPeer>, request: SyncRequest) -> BoxFuture<'_, Delivered> {
+        Box::pin(async move { self.synchronise(&*peer, &request).await })
     }
 }
 

@@ -16,6 +16,7 @@ pub mod deliver;
 pub mod memory;
 pub mod request;
 pub mod response;
+pub mod sync;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ pub use cursor::Cursor;
 pub use deliver::{Mailserver, MailserverConfig};
 pub use memory::MemoryVault;
 pub use request::MailRequest;
+pub use sync::{SyncRequest, SyncResponse};
 
 /// A future that may be kept behind a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -83,6 +85,19 @@ pub trait MailServer: Send + Sync + 'static {
         peer: Arc<dyn MailPeer>,
         request: MailRequest,
     ) -> BoxFuture<'_, Delivered>;
+
+    /// Answers another mailserver by sending to `peer`. Resolves when the answer
+    /// is on its way, ending with a final response or one that says why not. A
+    /// server that does not synchronise says so.
+    fn sync(&self, peer: Arc<dyn MailPeer>, _request: SyncRequest) -> BoxFuture<'_, Delivered> {
+        Box::pin(async move {
+            let refused = SyncResponse::failed(sync::serve::REFUSED);
+            match peer.send(Packet::SyncResponse(refused.encode())).await {
+                Ok(()) => Delivered::Refused,
+                Err(PeerGone) => Delivered::PeerGone,
+            }
+        })
+    }
 }
 
 /// How an answer ended.

@@ -66,6 +66,8 @@ pub enum Action {
     },
     /// Answer this mail request (payload of packet 126).
     AnswerMail(Bytes),
+    /// Answer this mailserver's request (payload of packet 123).
+    AnswerSync(Bytes),
     /// Mail for us, from a peer we trust.
     Mail(Vec<Envelope>),
     /// The end of an answer to a mail request (byte string of packet 125).
@@ -254,7 +256,7 @@ impl Session {
     /// unread, as in the reference.
     fn may_send(&self, code: u8) -> bool {
         match code {
-            code::REQUEST => self.config.is_mailserver,
+            code::REQUEST | code::SYNC_REQUEST => self.config.is_mailserver,
             code::REQUEST_COMPLETE | code::P2P_MESSAGE => self.trusted,
             code::MESSAGES
             | code::POW_REQUIREMENT
@@ -294,11 +296,11 @@ impl Session {
                 (!faults.is_empty()).then_some(Action::Faults { batch, faults })
             }
             Packet::Request(payload) => Some(Action::AnswerMail(payload)),
+            Packet::SyncRequest(payload) => Some(Action::AnswerSync(payload)),
             Packet::RequestComplete(completion) => Some(Action::MailComplete(completion)),
             Packet::P2pMessage(envelopes) => Some(Action::Mail(envelopes)),
             Packet::Status(_)
             | Packet::MessageResponse(MessageResponse::NotUnderstood { .. })
-            | Packet::SyncRequest(_)
             | Packet::SyncResponse(_)
             | Packet::Ignored(_) => None,
         }

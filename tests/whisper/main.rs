@@ -16,3 +16,4 @@ mod messages;
 mod packets;
 mod peers;
 mod replay;
+mod sync;

@@ -31,6 +31,8 @@ pub(super) enum Ended {
     Side(#[from] SideFault),
     #[error(transparent)]
     NotARequest(#[from] crate::mailserver::request::NotARequest),
+    #[error(transparent)]
+    SyncRequest(#[from] crate::mailserver::sync::SyncRequestError),
 }
 
 impl Ended {
@@ -47,6 +49,7 @@ impl Ended {
             | Self::Side(_)
             | Self::Completion(_)
             | Self::Flood(_)
+            | Self::SyncRequest(_)
             | Self::NotARequest(_) => Some(DisconnectReason::Subprotocol),
         }
     }
@@ -63,6 +66,7 @@ impl Ended {
             | Self::ForeignCode(_)
             | Self::Side(_)
             | Self::Completion(_)
+            | Self::SyncRequest(_)
             | Self::NotARequest(_) => Some(Reason::Violation),
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::limits::{Party, Reason};
 use crate::mailserver::response::Completion;
+use crate::mailserver::sync::{SyncRequest, SyncResponse, TOO_MANY_SYNCS};
 use crate::mailserver::{ArchiveError, MailRequest};
 use crate::rlpx::DisconnectReason;
 use crate::rlpx::session::Message;
@@ -292,6 +293,7 @@ impl Connection {
                 HandedIn::NotARequest(error) => return Err(error.into()),
                 HandedIn::Refused(request, reason) => self.refuse(&request, reason),
             },
+            Action::AnswerSync(payload) => self.hand_in_sync(&payload)?,
             Action::Acknowledged(batch) => {
                 self.shared
                     .counters
@@ -349,6 +351,32 @@ impl Connection {
         Ok(())
     }
 
+    /// Has another mailserver's request answered. One that is none ends the
+    /// connection, as with status-go, but the peer is told why; where it came too
+    /// soon the connection stays.
+    fn hand_in_sync(&self, payload: &bytes::Bytes) -> Result<(), Ended> {
+        let say = |why: &str| {
+            let response = SyncResponse::failed(why);
+            self.outbox
+                .answer([Packet::SyncResponse(response.encode())]);
+        };
+        match SyncRequest::decode(payload) {
+            Ok(request) => {
+                if let Err(reason) = self.desk.hand_in_sync(request) {
+                    say(TOO_MANY_SYNCS);
+                    self.limited(reason, TOO_MANY_SYNCS);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if error.is_told() {
+                    say(&error.to_string());
+                }
+                Err(error.into())
+            }
+        }
+    }
+
     /// Answers a request that came too soon; the connection stays.
     fn refuse(&self, request: &MailRequest, reason: Reason) {
         let message = match request {
@@ -361,6 +389,11 @@ impl Connection {
         };
         self.outbox
             .answer([Packet::RequestComplete(completion.encode())]);
+        self.limited(reason, message);
+    }
+
+    /// Notes that a request was refused for coming too soon.
+    fn limited(&self, reason: Reason, message: &str) {
         self.shared
             .counters
             .update(|counters| counters.requests_refused += 1);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::limits::{Party, Reason, Refused, RequestKind};
-use crate::mailserver::{BoxFuture, Delivered, MailPeer, MailRequest, PeerGone};
+use crate::mailserver::{BoxFuture, Delivered, MailPeer, MailRequest, PeerGone, SyncRequest};
 use crate::rlpx::NodeId;
 use crate::whisper::EnvelopeHash;
 use crate::whisper::node::Shared;
@@ -45,8 +45,15 @@ impl MailPeer for LinkPeer {
 
 /// The requests of a peer, waiting.
 pub(super) struct MailDesk {
-    waiting: mpsc::Sender<MailRequest>,
+    waiting: mpsc::Sender<Asked>,
     peer: Arc<LinkPeer>,
+}
+
+/// Who wants something answered.
+#[derive(Debug)]
+enum Asked {
+    Mail(MailRequest),
+    Sync(SyncRequest),
 }
 
 /// What happened to a request handed in.
@@ -88,6 +95,25 @@ impl MailDesk {
             Ok(request) => request,
             Err(error) => return HandedIn::NotARequest(error),
         };
+        match self.admit(kind_of(&request)) {
+            Ok(room) => {
+                room.send(Asked::Mail(request));
+                HandedIn::Accepted
+            }
+            Err(reason) => HandedIn::Refused(request, reason),
+        }
+    }
+
+    /// Hands in another mailserver's request, or says why it comes too soon.
+    pub(super) fn hand_in_sync(&self, request: SyncRequest) -> Result<(), Reason> {
+        // It proves no more than an open one.
+        let room = self.admit(RequestKind::Open)?;
+        room.send(Asked::Sync(request));
+        Ok(())
+    }
+
+    /// Room for one request, where there is some and the peer may ask.
+    fn admit(&self, kind: RequestKind) -> Result<mpsc::Permit<'_, Asked>, Reason> {
         let LinkPeer {
             shared,
             party,
@@ -97,17 +123,14 @@ impl MailDesk {
         tally.asked();
         let refused = match self.waiting.try_reserve() {
             Err(_) => Reason::RequestRate,
-            Ok(room) => match shared.guard.request(party, kind_of(&request)) {
-                Ok(()) => {
-                    room.send(request);
-                    return HandedIn::Accepted;
-                }
+            Ok(room) => match shared.guard.request(party, kind) {
+                Ok(()) => return Ok(room),
                 Err(Refused::Requests(_)) => Reason::RequestRate,
                 Err(Refused::Answers(_)) => Reason::AnswerBudget,
             },
         };
         tally.limited();
-        HandedIn::Refused(request, refused)
+        Err(refused)
     }
 }
 
@@ -118,16 +141,22 @@ fn kind_of(request: &MailRequest) -> RequestKind {
     }
 }
 
-async fn answer(
-    shared: Arc<Shared>,
-    peer: Arc<LinkPeer>,
-    mut waiting: mpsc::Receiver<MailRequest>,
-) {
+async fn answer(shared: Arc<Shared>, peer: Arc<LinkPeer>, mut waiting: mpsc::Receiver<Asked>) {
     while let Some(request) = waiting.recv().await {
-        let id = request.id();
         let server = Arc::clone(&peer) as Arc<dyn MailPeer>;
-        let delivered = shared.mail.deliver_mail(server, request).await;
-        tracing::debug!(peer = ?peer.id(), request = %EnvelopeHash(id.0), how = ?delivered, "mail request answered");
+        let delivered = match request {
+            Asked::Mail(request) => {
+                let id = request.id();
+                let delivered = shared.mail.deliver_mail(server, request).await;
+                tracing::debug!(peer = ?peer.id(), request = %EnvelopeHash(id.0), how = ?delivered, "mail request answered");
+                delivered
+            }
+            Asked::Sync(request) => {
+                let delivered = shared.mail.sync(server, request).await;
+                tracing::debug!(peer = ?peer.id(), how = ?delivered, "sync request answered");
+                delivered
+            }
+        };
         shared.counters.update(|counters| match delivered {
             Delivered::Served { envelopes } => {
                 counters.requests_served += 1;
