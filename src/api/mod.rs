@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `/health` | whether the daemon does its work; 503 if not |
 //! | `/api/v1/status` | what it is and what it did so far |
-//! | `/api/v1/peers` | who is connected |
+//! | `/api/v1/peers` | who is connected, who was dropped and why |
 //! | `/rpc` | JSON-RPC over HTTP and WebSocket (`api::rpc`) |
 //!
 //! Always true:
@@ -20,7 +20,7 @@ pub mod access;
 pub mod error;
 mod guard;
 mod health;
-mod peers;
+pub mod peers;
 mod pulse;
 mod server;
 mod status;

@@ -1,51 +1,30 @@
-//! `/api/v1/peers`: who is connected.
+//! `/api/v1/peers`: who is connected, and who was dropped.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
-use crate::whisper::node::PeerInfo;
+use crate::limits::{DropCount, Dropped};
+use crate::whisper::node::PeerActivity;
 
-/// Who is connected.
-#[derive(Debug, Serialize)]
-pub(super) struct Peers {
+/// Who is connected, and who was dropped.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Peers {
     /// The peers, by id.
-    peers: Vec<Peer>,
-}
-
-/// A connected peer.
-#[derive(Debug, Serialize)]
-struct Peer {
-    /// Its public key, 128 hex digits.
-    id: String,
-    /// Where it is.
-    address: SocketAddr,
-    /// What it calls itself.
-    client: String,
-    /// Whether it dialled.
-    inbound: bool,
-    /// Whether this node stays connected with it.
-    #[serde(rename = "static")]
-    is_static: bool,
-}
-
-impl From<PeerInfo> for Peer {
-    fn from(peer: PeerInfo) -> Self {
-        Self {
-            id: peer.id.to_string(),
-            address: peer.address,
-            client: peer.client,
-            inbound: peer.inbound,
-            is_static: peer.is_static,
-        }
-    }
+    pub peers: Vec<PeerActivity>,
+    /// The last drops and refusals, newest first.
+    pub drops: Vec<Dropped>,
+    /// How often each reason was given since the daemon started.
+    pub reasons: Vec<DropCount>,
 }
 
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Peers> {
-    let peers = api.node.peers().into_iter().map(Peer::from).collect();
-    Json(Peers { peers })
+    Json(Peers {
+        peers: api.node.activity(),
+        drops: api.node.drops(),
+        reasons: api.node.drop_counts(),
+    })
 }

@@ -22,6 +22,7 @@ mod log;
 mod mail;
 mod mine;
 mod opening;
+mod peers;
 mod post;
 mod query;
 mod request;
@@ -96,6 +97,8 @@ enum Command {
     Canary(canary::CanaryArgs),
     /// Print what the archive misses, by its own habit or against mailservers.
     Gaps(gaps::GapsArgs),
+    /// Print who is connected to the running daemon, and who was dropped and why.
+    Peers(peers::PeersArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
@@ -168,6 +171,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Post(args) => post::run(args, context),
         Command::Canary(args) => canary::run(args, context),
         Command::Gaps(args) => gaps::run(args, context),
+        Command::Peers(args) => peers::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),

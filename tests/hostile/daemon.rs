@@ -37,7 +37,7 @@ const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 struct Daemon {
     process: Child,
     run: RunInfo,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Drop for Daemon {
@@ -54,7 +54,7 @@ impl Daemon {
         let settings = format!("min-pow = 0\n[limits]\nexempt-local = false\n{limits}");
         std::fs::write(data.path().join("gwa.toml"), settings).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_gwa"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .arg("--data")
             .arg(data.path())
             .stdin(Stdio::null())
@@ -62,11 +62,7 @@ impl Daemon {
             .spawn()
             .unwrap();
         let run = soon(run_info(data.path())).await;
-        Self {
-            process,
-            run,
-            _data: data,
-        }
+        Self { process, run, data }
     }
 
     fn address(&self) -> SocketAddr {
@@ -147,6 +143,69 @@ async fn run_info(data: &Path) -> RunInfo {
         }
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What `gwa` says on stdout about the folder `data`, and its exit code.
+async fn gwa(data: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gwa"));
+    command.arg("--data").arg(data).args(args);
+    let ended = tokio::task::spawn_blocking(move || command.output());
+    let ended = soon(ended).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_and_the_reasons_of_drops_are_told() {
+    let daemon = Daemon::start("peers-per-address = 1").await;
+    let honest = daemon.newcomer().await;
+    let rude = soon(daemon.peer_from(ATTACKER)).await.expect("a seat");
+    let wire = OFFSET + u64::from(code::MESSAGES);
+    rude.send(wire, Bytes::from_static(&[0x83, 1, 2, 3]))
+        .await
+        .unwrap();
+    let (mut reader, _writer) = rude.split();
+    soon(async { while reader.recv().await.is_ok() {} }).await;
+
+    let asking = async {
+        loop {
+            let (code, out, err) = gwa(daemon.data.path(), &["--json", "peers", "--why"]).await;
+            assert_eq!(code, Some(0), "{err}");
+            let rows: Vec<serde_json::Value> = out
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            if rows.iter().any(|row| row["detail"].is_string()) {
+                return rows;
+            }
+        }
+    };
+    let rows = soon(asking).await;
+    let peer = &rows[0];
+    assert_eq!(peer["client"], "test");
+    assert_eq!(peer["inbound"], true);
+    assert_eq!(peer["requests"], 1);
+    assert!(peer["bytes_out"].as_u64().unwrap() > 0);
+    let drop = rows.iter().find(|row| row["detail"].is_string()).unwrap();
+    assert_eq!(drop["reason"], "violation");
+    assert_eq!(drop["ip"], ATTACKER.to_string());
+    assert_eq!(drop["client"], "test");
+    let count = rows.last().unwrap();
+    assert_eq!(count["reason"], "violation");
+    assert_eq!(count["count"], 1);
+
+    let (_, table, _) = gwa(daemon.data.path(), &["peers", "--why"]).await;
+    assert!(table.contains("violation"), "{table}");
+    honest.close().await;
+}
+
+#[tokio::test]
+async fn peers_of_no_daemon_are_nobodys() {
+    let data = tempfile::tempdir().unwrap();
+    let (code, out, err) = gwa(data.path(), &["peers"]).await;
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(err.contains("no daemon runs over"), "{err}");
+    assert!(err.contains("gwa serve"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
