@@ -237,7 +237,8 @@ impl ArchiveClient {
 
     async fn answer_to(&mut self, id: RequestNumber) -> Result<Message, ArchiveClientError> {
         self.wait(|message| {
-            if message.id() == Some(id) {
+            // The archiver numbers its own requests as it likes.
+            if message.id() == Some(id) && !is_request(&message) {
                 Ok(message)
             } else {
                 Err(message)
@@ -287,14 +288,18 @@ impl ArchiveClient {
     }
 
     async fn turn_down(&self, request: Message) -> Result<(), ArchiveClientError> {
-        if matches!(
-            request,
-            Message::GetNews { .. } | Message::Compare { .. } | Message::GetEnvelopes { .. }
-        ) {
+        if is_request(&request) {
             self.send(&request.refused(Refusal::Busy)).await?;
         }
         Ok(())
     }
+}
+
+fn is_request(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::GetNews { .. } | Message::Compare { .. } | Message::GetEnvelopes { .. }
+    )
 }
 
 /// What one says who has no archive.

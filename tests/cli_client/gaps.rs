@@ -67,6 +67,9 @@ fn what_a_server_has_and_the_archive_misses_is_told_and_filled() {
     assert_eq!(missing(&both), (0, vec![40, 0]));
     let args = ["gaps", &other.enode];
     assert_eq!(house.run("mine", &args).expect(0).out, "");
+    // Equal archives find that out without a request for mail.
+    let args = ["gaps", &other.enode, "--password", "wrong"];
+    assert_eq!(house.run("mine", &args).expect(0).out, "");
 }
 
 #[test]
@@ -92,7 +95,8 @@ fn nothing_is_filled_while_a_daemon_holds_the_archive() {
 #[test]
 fn servers_that_cannot_be_asked_are_no_gaps() {
     let house = House::new();
-    house.archive("mine", &traffic());
+    house.archive("mine", &traffic()[..200]);
+    house.archive("theirs", &traffic());
     let server = house.serve("theirs", &[]);
     house
         .run("mine", &["gaps", &server.enode, "--password", "wrong"])

@@ -2,13 +2,14 @@
 //!
 //! Always true: memory holds the hashes of one day, and one packet.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::archive::watermark::{Day, Hour};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::CliError;
 use crate::cli::gaps::hours::Lack;
 use crate::cli::gaps::own::Own;
+use crate::cli::gaps::shortcut::{Differing, Shortcut};
 use crate::cli::mail::{PAGE, short};
 use crate::mailserver::client::history::{Event, History};
 use crate::mailserver::client::{ClientError, Unasked};
@@ -23,6 +24,8 @@ const MAX_NEW: u32 = 2_000_000;
 
 /// A server under comparison.
 pub struct Server {
+    /// What compares with it faster, where it is another `gwa`.
+    pub shortcut: Shortcut,
     /// What asks it.
     pub history: History,
     /// Envelopes it delivered.
@@ -77,29 +80,40 @@ impl Comparison<'_> {
         context: &Context,
         progress: &dyn Progress,
     ) -> Result<(), CliError> {
-        let mut own = HashMap::new();
-        self.own.each(range, |sent, hash| {
-            own.insert(hash, Hour::of(sent));
-        })?;
+        let mut own = Vec::new();
+        self.own.each(range, |key| own.push(key))?;
+        let hashes: HashSet<EnvelopeHash> = own.iter().map(|key| key.hash).collect();
         let mut missing_here = HashSet::new();
         for at in 0..self.servers.len() {
             if self.servers[at].error.is_some() {
                 continue;
             }
-            self.servers[at].history.restart(query(range));
-            let mut delivered = HashSet::new();
-            let whole = self
-                .ask(at, context, progress, |found| {
-                    let hash = found.hash();
-                    if own.contains_key(&hash) {
-                        delivered.insert(hash);
-                        return false;
-                    }
-                    missing_here.insert((found.sent(), hash))
-                })
-                .await?;
-            if whole {
-                self.miss_there(at, &own, &delivered);
+            let whole = Differing { range, there: None };
+            let differing = self.servers[at].shortcut.differing(range, &own).await;
+            for part in differing.unwrap_or_else(|| vec![whole]) {
+                if let Some(there) = part.there {
+                    self.miss_there(at, Hour::of(part.range.from()), there);
+                    continue;
+                }
+                self.servers[at].history.restart(query(part.range));
+                let mut delivered = HashSet::new();
+                let is_whole = self
+                    .ask(at, context, progress, |found| {
+                        let hash = found.hash();
+                        if hashes.contains(&hash) {
+                            delivered.insert(hash);
+                            return false;
+                        }
+                        missing_here.insert((found.sent(), hash))
+                    })
+                    .await?;
+                if !is_whole {
+                    break;
+                }
+                let held = own.iter().filter(|key| part.range.contains(key.sent));
+                for key in held.filter(|key| !delivered.contains(&key.hash)) {
+                    self.miss_there(at, Hour::of(key.sent), 1);
+                }
             }
         }
         for (sent, _) in missing_here {
@@ -108,20 +122,10 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn miss_there(
-        &mut self,
-        at: usize,
-        own: &HashMap<EnvelopeHash, Hour>,
-        delivered: &HashSet<EnvelopeHash>,
-    ) {
-        let servers = self.servers.len();
-        for (hash, hour) in own {
-            if !delivered.contains(hash) {
-                let lack = self.lacks.entry(*hour).or_default();
-                lack.there.resize(servers, 0);
-                lack.there[at] += 1;
-            }
-        }
+    fn miss_there(&mut self, at: usize, hour: Hour, count: u64) {
+        let lack = self.lacks.entry(hour).or_default();
+        lack.there.resize(self.servers.len(), 0);
+        lack.there[at] += count;
     }
 
     /// Hands every envelope of a server to `is_new`, and archives those that are

@@ -3,6 +3,7 @@
 mod compare;
 mod hours;
 mod own;
+mod shortcut;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use self::compare::{Comparison, Server, day_count, days, query};
 use self::hours::{gaps, silences};
 use self::own::Own;
+use self::shortcut::Shortcut;
 use crate::archive::watermark::Hour;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -33,8 +35,9 @@ Examples:
   gwa gaps enode://.. --from 2026-11-01 --fill
       archives what is missing here
 
-Envelopes that a mailserver sends are checked as those of `gwa request` are, and taken
-in as `gwa import` does: neither their age nor their work matters. While a daemon holds
+Another gwa tells over its own protocol which hours differ; of others, and of what is
+missing here, everything is asked for. What a mailserver sends is checked as
+by `gwa request`, and taken in as by `gwa import`: neither age nor work matters. While a daemon holds
 the archive, only what is sealed is compared, and nothing can be filled.
 
 Exit codes: 0 no gaps, or all that was missing here is archived, 1 error, 2 usage,
@@ -118,8 +121,8 @@ fn own_silences(own: &Own, range: TimeRange, context: &mut Context) -> Result<()
     progress.phase("reading the own history", Some(day_count(range)), None);
     let mut counts: BTreeMap<Hour, u64> = BTreeMap::new();
     for day in days(range) {
-        own.each(day, |sent, _| {
-            *counts.entry(Hour::of(sent)).or_default() += 1;
+        own.each(day, |key| {
+            *counts.entry(Hour::of(key.sent)).or_default() += 1;
         })?;
         progress.advance(1, 0);
     }
@@ -163,6 +166,7 @@ fn compare(
 ) -> Result<(), CliError> {
     let asker = Asker::new(&args.mail);
     let servers = args.servers.iter().map(|server| Server {
+        shortcut: Shortcut::new(*server),
         history: asker.history(*server, query(range)),
         envelopes: 0,
         is_vague: false,

@@ -3,11 +3,11 @@
 use crate::archive::disk::{Archive, DiskError, PageRequest, Reader, kept_from, sealed_by};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Head;
+use crate::archive::key::Key;
 use crate::archive::query::Query;
 use crate::cli::context::{Context, archive_failed, no_head, unreadable};
 use crate::cli::error::CliError;
 use crate::time::{TimeRange, UnixSeconds};
-use crate::whisper::EnvelopeHash;
 
 /// Records read at a time.
 const PAGE: usize = 1_000;
@@ -73,11 +73,7 @@ impl Own {
     }
 
     /// Calls `each` with every envelope sent in `range`.
-    pub fn each(
-        &self,
-        range: TimeRange,
-        mut each: impl FnMut(UnixSeconds, EnvelopeHash),
-    ) -> Result<(), CliError> {
+    pub fn each(&self, range: TimeRange, mut each: impl FnMut(Key)) -> Result<(), CliError> {
         let filter = Filter {
             topics: TopicFilter::All,
             range,
@@ -89,8 +85,7 @@ impl Own {
                 let query =
                     Query::new(reader.blocks(), &sealed_by(head), filter).map_err(failed)?;
                 for record in query {
-                    let key = record.map_err(failed)?.key;
-                    each(key.sent, key.hash);
+                    each(record.map_err(failed)?.key);
                 }
             }
             Self::Whole(archive) => {
@@ -105,7 +100,7 @@ impl Own {
                         .page(&request)
                         .map_err(|error| archive_failed("cannot read the archive", &error))?;
                     for record in &page.records {
-                        each(record.key.sent, record.key.hash);
+                        each(record.key);
                         after = Some((record.key.sent, record.key.hash));
                     }
                     if !page.more {
