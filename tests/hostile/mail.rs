@@ -8,12 +8,15 @@ use gwa::whisper::keys::SymKey;
 use gwa::whisper::message::{MessageRandom, Reader, seal};
 use gwa::whisper::mining::{Target, Template, mine_within};
 use gwa::whisper::packet::code;
-use gwa::whisper::{Envelope, Pow, Topic};
+use gwa::whisper::{Envelope, Topic};
 
 use crate::packets::one_packet;
 use crate::wire::Packets;
-use crate::world::{NOW, open_request, password, payload_of, signer};
+use crate::world::{NOW, mail_pow, open_request, password, payload_of, signer};
 use crate::{Reaction, Row, row};
+
+/// What the owner of too many requests without encryption is told.
+const TOO_MANY_OPEN: &str = "exceeded the number of requests limit";
 
 pub fn rows() -> Vec<Row> {
     let mut rows = no_requests();
@@ -117,7 +120,7 @@ fn mined(data: &[u8]) -> Envelope {
         topic: Topic([0; 4]),
         data: data.to_vec(),
     };
-    mine_within(&template, Target::Both(Pow::STATUS_DEFAULT), 1 << 24).unwrap()
+    mine_within(&template, Target::Both(mail_pow()), 1 << 24).unwrap()
 }
 
 fn sealed() -> Vec<Row> {
@@ -283,7 +286,7 @@ fn repeated() -> Vec<Row> {
         ),
         row(
             "requests: three hundred at once",
-            Reaction::failed("rate limit exceeded"),
+            Reaction::failed(TOO_MANY_OPEN),
             |world| async move {
                 let mut peer = Packets::ready(&world).await;
                 let mut first = open_request(0);
@@ -296,14 +299,14 @@ fn repeated() -> Vec<Row> {
                 while served + refused < 300 {
                     match peer.answer([0; 32]).await {
                         Reaction::Served => served += 1,
-                        Reaction::Failed(text) if text == "rate limit exceeded" => refused += 1,
+                        Reaction::Failed(text) if text == TOO_MANY_OPEN => refused += 1,
                         other => return other,
                     }
                 }
                 assert!(served > 0, "the first ones are answered");
                 match refused {
                     0 => Reaction::Served,
-                    _ => Reaction::failed("rate limit exceeded"),
+                    _ => Reaction::failed(TOO_MANY_OPEN),
                 }
             },
         ),

@@ -9,6 +9,7 @@ mod floods;
 mod frames;
 mod mail;
 mod packets;
+mod rates;
 mod tcp;
 mod wire;
 mod world;
@@ -113,6 +114,7 @@ async fn after_every_hostile_peer_the_next_honest_one_is_answered_within_two_sec
         "two rows of one name"
     );
     assert!(names.len() >= 60, "{} rows", names.len());
+    println!("{} ways to misbehave", names.len());
     world.honest("before all").await;
 
     let mut wrong = Vec::new();

@@ -16,6 +16,7 @@ use gwa::rlpx::session::LocalNode;
 use gwa::rlpx::{Enode, NodeId, NodeKey};
 use gwa::time::{Clock, Expiry, TimeRange, Ttl, UnixSeconds};
 use gwa::whisper::keys::SymKey;
+use gwa::whisper::mining::Target;
 use gwa::whisper::node::{Node, NodeConfig, NodeHandle, protocol};
 use gwa::whisper::{Bloom, Envelope, Pow, Topic};
 use serde_json::Value;
@@ -72,7 +73,7 @@ impl World {
             MailserverConfig {
                 password: Some(password()),
                 node_key: None,
-                min_pow: Pow::STATUS_DEFAULT,
+                min_pow: mail_pow(),
                 answer_open_requests: true,
             },
             Arc::clone(&clock) as Arc<dyn Clock>,
@@ -183,8 +184,15 @@ pub fn signer() -> secp256k1::SecretKey {
     secp256k1::SecretKey::from_secret_bytes([7; 32]).unwrap()
 }
 
+/// The work asked of requests: little, because hundreds are made here.
+pub fn mail_pow() -> Pow {
+    Pow::new(0.0001).unwrap()
+}
+
 fn requester() -> Requester {
-    Requester::with_password(password(), signer())
+    let mut requester = Requester::with_password(password(), signer());
+    requester.work = Target::Both(mail_pow());
+    requester
 }
 
 /// A node with a key of its own.
