@@ -30,6 +30,7 @@ mod seal;
 mod serve;
 mod show;
 mod stats;
+mod sync;
 mod verify;
 
 use std::io::{self, IsTerminal};
@@ -87,6 +88,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Print any block, decoded.
     Show(show::ShowArgs),
+    /// Fetch from another mailserver what the archive lacks.
+    Sync(sync::SyncArgs),
     /// Print envelopes by topic and time, verified, newest last.
     Query(query::QueryArgs),
     /// Ask mailservers for history, ours, status-go's or geth's; compare several.
@@ -166,6 +169,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Log(args) => log::run(args, context),
         Command::Stats(args) => stats::run(args, context),
         Command::Show(args) => show::run(args, context),
+        Command::Sync(args) => sync::run(args, context),
         Command::Query(args) => query::run(args, context),
         Command::Request(args) => request::run(args, context),
         Command::Post(args) => post::run(args, context),

@@ -8,3 +8,4 @@ mod house;
 mod post;
 mod proxy;
 mod request;
+mod sync;
