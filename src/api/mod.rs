@@ -22,6 +22,7 @@ mod guard;
 mod health;
 pub mod peers;
 mod pulse;
+mod rpc;
 mod server;
 mod status;
 pub mod token_file;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{any, get};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,7 @@ use crate::whisper::node::NodeControl;
 
 use access::Access;
 use pulse::Pulse;
+use rpc::Rpc;
 
 pub use error::ApiError;
 
@@ -51,6 +53,7 @@ struct Api {
     node: NodeControl,
     archive: Arc<Archive>,
     pulse: Pulse,
+    rpc: Rpc,
     access: Access,
     since: UnixSeconds,
 }
@@ -85,6 +88,7 @@ impl ApiServer {
         let since = node.now();
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
+            rpc: Rpc::start(node.clone(), stopping.clone()),
             node,
             archive,
             access: Access::new(
@@ -136,6 +140,7 @@ fn router(api: Arc<Api>) -> Router {
         .route("/health", get(health::get))
         .route("/api/v1/status", get(status::get))
         .route("/api/v1/peers", get(peers::get))
+        .route("/rpc", any(rpc::serve))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&api),
             guard::check,

@@ -1,4 +1,8 @@
 //! The HTTP interface of a daemon, as its clients see it.
 
+mod calls;
+mod errors;
 mod house;
 mod http;
+mod mail;
+mod socket;

@@ -1,7 +1,11 @@
 //! What happens in a node, for whoever listens.
 //!
 //! Always true: nobody waits for a listener. One that falls behind by
-//! [`CAPACITY`] events loses the oldest and is told how many.
+//! [`CAPACITY`] events loses the oldest and is told how many. What comes in one
+//! packet is one event, so that a listener that keeps up with packets misses
+//! nothing.
+
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
@@ -10,23 +14,23 @@ use crate::mailserver::response::Completion;
 use crate::rlpx::NodeId;
 use crate::whisper::{Envelope, EnvelopeHash};
 
-/// Events kept for a listener that is behind. Their envelopes are mostly those
-/// of the pool, so what a slow listener holds beyond it is small.
+/// Events kept for a listener that is behind.
 pub const CAPACITY: usize = 1_024;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeEvent {
-    /// An envelope that is new here came from the network or was posted; it is
-    /// durable.
-    Envelope(Envelope),
-    /// A peer that is trusted sent an envelope directly: mail, or a message to
-    /// this node alone. It was judged by nobody.
+    /// Envelopes that are new here came from the network or were posted; they
+    /// are durable.
+    Envelopes(Arc<[Envelope]>),
+    /// A peer that is trusted sent envelopes directly: mail, or messages to this
+    /// node alone. They were judged by nobody.
     Mail {
         /// Who sent it.
         peer: NodeId,
-        /// The envelope.
-        envelope: Envelope,
+        /// The envelopes. Each is cut out of the packet they share: whoever
+        /// keeps one detaches it.
+        envelopes: Arc<[Envelope]>,
     },
     /// A trusted peer ended its answer to a mail request.
     MailCompleted {

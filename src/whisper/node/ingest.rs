@@ -123,8 +123,13 @@ async fn archive(
                 }
             }
             if shared.events.are_heard() {
-                for (one, _) in admitted.into_iter().zip(new).filter(|(_, new)| *new) {
-                    shared.events.tell(NodeEvent::Envelope(one.into_envelope()));
+                let news: Arc<[Envelope]> = admitted
+                    .into_iter()
+                    .zip(new)
+                    .filter_map(|(one, new)| new.then(|| one.into_envelope()))
+                    .collect();
+                if !news.is_empty() {
+                    shared.events.tell(NodeEvent::Envelopes(news));
                 }
             }
             Ok(archived)

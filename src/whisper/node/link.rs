@@ -320,10 +320,10 @@ impl Connection {
             }
             Action::Mail(envelopes) => {
                 let peer = self.reader.remote().id;
-                for envelope in envelopes {
-                    let envelope = envelope.detached();
-                    self.shared.events.tell(NodeEvent::Mail { peer, envelope });
-                }
+                self.shared.events.tell(NodeEvent::Mail {
+                    peer,
+                    envelopes: envelopes.into(),
+                });
             }
             Action::MailComplete(payload) => {
                 let completion = Completion::decode(&payload).map_err(Ended::Completion)?;

@@ -175,9 +175,14 @@ impl Filters {
         Some(std::mem::take(&mut filter.held).into())
     }
 
-    /// Shows an envelope to the filters. `direct` says that it was sent to this
-    /// node alone.
-    pub fn show(&mut self, envelope: &Envelope, direct: bool) {
+    /// Whether nobody waits for anything.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Shows an envelope to the filters; gives how many hold it now that did
+    /// not. `direct` says that it was sent to this node alone.
+    pub fn show(&mut self, envelope: &Envelope, direct: bool) -> usize {
         let of_topic = self.by_topic.get(&envelope.topic());
         let ids: Vec<Id> = of_topic
             .into_iter()
@@ -185,8 +190,9 @@ impl Filters {
             .chain(&self.of_all_topics)
             .copied()
             .collect();
-        // Filters are few; what the envelope shows is computed once for all.
+        // What the envelope shows is computed once for all filters.
         let mut pow = None;
+        let mut finders = 0;
         for id in ids {
             let Some(filter) = self.filters.get_mut(&id) else {
                 continue;
@@ -202,8 +208,10 @@ impl Filters {
             if let Some(message) = open(criteria, envelope, pow) {
                 filter.seen.insert(message.hash);
                 filter.hold(Arc::new(message));
+                finders += 1;
             }
         }
+        finders
     }
 }
 

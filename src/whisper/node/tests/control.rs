@@ -44,11 +44,11 @@ async fn mail_is_taken_from_a_peer_that_is_trusted_and_from_no_other() {
     rig.node.trust(&id).await.unwrap();
     peer.send(&Packet::P2pMessage(vec![wanted.clone()])).await;
     let mail = event(&mut events, |event| match event {
-        NodeEvent::Mail { peer, envelope } => Some((peer, envelope)),
+        NodeEvent::Mail { peer, envelopes } => Some((peer, envelopes.to_vec())),
         _ => None,
     })
     .await;
-    assert_eq!(mail, (id, wanted));
+    assert_eq!(mail, (id, vec![wanted]));
     // Mail is for this node alone: neither archived nor passed on.
     assert_eq!((rig.archived().len(), rig.node.pooled().0), (0, 0));
     // A peer that is trusted and sends nonsense is dropped like any other.
@@ -79,7 +79,7 @@ async fn a_node_asks_another_for_mail_over_the_link_they_have() {
     let mut mail = Vec::new();
     let completion = loop {
         match soon(events.recv()).await.unwrap() {
-            NodeEvent::Mail { envelope, .. } => mail.push(envelope),
+            NodeEvent::Mail { envelopes, .. } => mail.extend_from_slice(&envelopes),
             NodeEvent::MailCompleted { completion, .. } => break completion,
             _ => {}
         }
@@ -275,9 +275,9 @@ async fn posted_and_passed_on_envelopes_are_events_once() {
         .await;
     for expected in [posted, passed_on] {
         let heard = event(&mut events, |event| match event {
-            NodeEvent::Envelope(envelope) => Some(envelope),
+            NodeEvent::Envelopes(envelopes) => Some(envelopes.to_vec()),
             _ => None,
         });
-        assert_eq!(heard.await, expected);
+        assert_eq!(heard.await, [expected]);
     }
 }
