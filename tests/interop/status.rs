@@ -4,7 +4,15 @@
 //! `GWA_STATUS_PEER` names the binary.
 
 use std::process::Command;
+use std::sync::Arc;
 
+use gwa::mailserver::sync::SyncRequest;
+use gwa::mailserver::sync::client::SyncClient;
+use gwa::rlpx::NodeKey;
+use gwa::rlpx::session::LocalNode;
+use gwa::time::TimeRange;
+use gwa::whisper::Bloom;
+use gwa::whisper::node::protocol;
 use serde_json::{Value, json};
 
 use crate::running::Running;
@@ -237,6 +245,79 @@ fn the_canary_of_status_finds_the_mailserver_well() {
         .process
         .wait_event("envelope.available", &json!({"hash": rows[0]}));
     server.end();
+}
+
+/// A mailserver made of Status's own code takes our history over, page by page.
+#[test]
+fn a_status_mailserver_syncs_from_us() {
+    let scene = Scene::new(PASSWORD);
+    let (server, rows) = server_with_history(&scene);
+    let mut theirs = Peer::of(&server, &["-server", PASSWORD]);
+    let mut cursor = json!("");
+    for page in rows.chunks(2) {
+        theirs.process.forget();
+        theirs.process.tell(&with(
+            request("status"),
+            &json!({"do": "sync", "limit": 2, "cursor": cursor}),
+        ));
+        let finished = theirs
+            .process
+            .wait_event("mailserver.sync.finished", &json!({}));
+        assert_eq!(finished["error"], "");
+        for hash in page {
+            theirs
+                .process
+                .wait_event("archived", &json!({"hash": hash}));
+        }
+        cursor = finished["cursor"].clone();
+    }
+    assert_eq!(cursor, "");
+    server.end();
+}
+
+/// And ours from such a one.
+#[tokio::test]
+async fn we_sync_from_a_status_mailserver() {
+    let address = free_address();
+    let mut theirs = Peer::start(&["-server", PASSWORD, "-listen", &address]);
+    let mut poster = Peer::start(&[]);
+    poster.connect(&theirs.enode);
+    let mut posted = Vec::new();
+    for n in 1..=5 {
+        let hash = poster.post("status", &format!("message number {n}"));
+        theirs
+            .process
+            .wait_event("archived", &json!({"hash": hash}));
+        posted.push(hash.as_str().unwrap().to_owned());
+    }
+    posted.sort();
+
+    let local = LocalNode::new(NodeKey::generate(), "gwa/test", vec![protocol()], 0);
+    let server = theirs.enode.parse().unwrap();
+    let mut client = SyncClient::connect(&server, &Arc::new(local))
+        .await
+        .unwrap();
+    let mut synced = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = client
+            .page(SyncRequest {
+                range: TimeRange::ALL,
+                topics: Bloom::FULL,
+                limit: 2,
+                cursor,
+            })
+            .await
+            .unwrap();
+        synced.extend(page.envelopes.iter().map(|e| e.hash().to_string()));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    synced.sort();
+    assert_eq!(synced, posted);
+    client.close().await;
 }
 
 /// `gwa request` reads from a mailserver made of Status's own code.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gwa::mailserver::response::Completion;
+use gwa::mailserver::sync::SyncResponse;
 use gwa::mailserver::{Mailserver, MailserverConfig, MemoryVault, Vault};
 use gwa::rlpx::session::LocalNode;
 use gwa::rlpx::socket::{PeerLink, connect};
@@ -133,8 +134,9 @@ struct Stage<'a> {
     delivered: Vec<EnvelopeHash>,
 }
 
+/// The envelopes of a recorded packet, as far as it is of a kind that has any.
 fn hashes(vector: &Value) -> Vec<EnvelopeHash> {
-    let hashes = vector["envelope_hashes"].as_array().unwrap().iter();
+    let hashes = vector["envelope_hashes"].as_array().into_iter().flatten();
     hashes
         .map(|hash| hash.as_str().unwrap().parse().unwrap())
         .collect()
@@ -156,9 +158,6 @@ impl<'a> Stage<'a> {
     /// Plays one line of the script; gives the hashes of a batch it posted.
     async fn play(&mut self) -> Option<Vec<EnvelopeHash>> {
         let (code, payload, vector) = self.next()?;
-        if matches!(code, code::SYNC_REQUEST | code::SYNC_RESPONSE) {
-            return Some(Vec::new());
-        }
         if Self::is_ours(vector) {
             self.expect(code, &payload, vector).await;
             return Some(Vec::new());
@@ -178,12 +177,7 @@ impl<'a> Stage<'a> {
                 return Some(hashes(vector));
             }
             code::POW_REQUIREMENT | code::BLOOM_FILTER => self.client.settle().await,
-            code::REQUEST => {
-                self.delivered.clear();
-                if !self.status {
-                    self.expect_geths_answer(vector).await;
-                }
-            }
+            code::REQUEST if !self.status => self.expect_geths_answer(vector).await,
             _ => {}
         }
         Some(Vec::new())
@@ -216,13 +210,18 @@ impl<'a> Stage<'a> {
                 // Neither does the recorded server send what nobody wants.
                 assert!(self.relayed.is_empty(), "{step}: {:?}", self.relayed);
             }
-            code::P2P_MESSAGE => {
+            code::P2P_MESSAGE | code::SYNC_RESPONSE if !hashes(vector).is_empty() => {
                 let told = hashes(vector);
                 while self.delivered.len() < told.len() {
-                    self.take_mail().await;
+                    self.take_mail(code).await;
                 }
                 let came: Vec<_> = self.delivered.drain(..told.len()).collect();
                 assert_eq!(came, told, "{step}");
+            }
+            code::SYNC_RESPONSE => {
+                assert!(self.delivered.is_empty(), "{step}: more than was recorded");
+                let (_, ours) = self.client.next_of(&[code]).await;
+                assert_eq!(ours, payload, "{step}");
             }
             code::REQUEST_COMPLETE => {
                 assert!(self.delivered.is_empty(), "{step}: more than was recorded");
@@ -237,18 +236,22 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn take_mail(&mut self) {
-        let codes = [code::P2P_MESSAGE, code::REQUEST_COMPLETE];
-        let (code, mail) = self.client.next_of(&codes).await;
-        let Ok(Packet::P2pMessage(envelopes)) = Packet::decode(code, &mail) else {
-            panic!("mail comes before its end");
+    /// Takes the next packet of an answer: mail, or what is synced.
+    async fn take_mail(&mut self, code: u8) {
+        let (code, mail) = self.client.next_of(&[code, code::REQUEST_COMPLETE]).await;
+        let envelopes = match Packet::decode(code, &mail) {
+            Ok(Packet::P2pMessage(envelopes)) => envelopes,
+            Ok(Packet::SyncResponse(payload)) => SyncResponse::decode(&payload).unwrap().envelopes,
+            other => panic!("the answer ended early: {other:?}"),
         };
+        assert!(!envelopes.is_empty(), "the answer ended early");
         self.delivered.extend(envelopes.iter().map(Envelope::hash));
     }
 
     /// Takes the mail that was recorded after a request, and the completion that
     /// was not.
     async fn expect_geths_answer(&mut self, request: &Value) {
+        self.delivered.clear();
         let mut theirs = Vec::new();
         while let Some(mail) = self.script.get(self.at).filter(|next| Self::is_ours(next)) {
             theirs.extend(hashes(mail));
