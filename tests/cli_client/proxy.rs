@@ -7,6 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gwa::rlpx::Enode;
 
+/// How a link breaks.
+#[derive(Clone, Copy, PartialEq)]
+enum Break {
+    Cut,
+    Silence,
+}
+
 /// Passes bytes on between clients and a server.
 pub struct Proxy {
     address: SocketAddr,
@@ -17,6 +24,16 @@ impl Proxy {
     /// In front of `server`. The first `broken` links are cut once they have
     /// carried `after` bytes to the client; later ones live.
     pub fn start(server: SocketAddr, broken: usize, after: usize) -> Self {
+        Self::with(server, broken, after, Break::Cut)
+    }
+
+    /// In front of `server`. Every link falls silent once it has carried `after`
+    /// bytes to the client.
+    pub fn falling_silent(server: SocketAddr, after: usize) -> Self {
+        Self::with(server, usize::MAX, after, Break::Silence)
+    }
+
+    fn with(server: SocketAddr, broken: usize, after: usize, how: Break) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let links = Arc::new(AtomicUsize::new(0));
@@ -26,7 +43,7 @@ impl Proxy {
                 let client = client.expect("a client");
                 let link = counted.fetch_add(1, Ordering::SeqCst);
                 let most = if link < broken { after } else { usize::MAX };
-                std::thread::spawn(move || carry(client, server, most));
+                std::thread::spawn(move || carry(client, server, most, how));
             }
         });
         Self { address, links }
@@ -43,7 +60,7 @@ impl Proxy {
     }
 }
 
-fn carry(client: TcpStream, server: SocketAddr, most: usize) {
+fn carry(client: TcpStream, server: SocketAddr, most: usize, how: Break) {
     let Ok(server) = TcpStream::connect(server) else {
         return;
     };
@@ -51,12 +68,12 @@ fn carry(client: TcpStream, server: SocketAddr, most: usize) {
         client.try_clone().expect("a socket"),
         server.try_clone().expect("a socket"),
     );
-    std::thread::spawn(move || pass(from, to, usize::MAX));
-    pass(server, client, most);
+    std::thread::spawn(move || pass(from, to, usize::MAX, Break::Cut));
+    pass(server, client, most, how);
 }
 
-/// Passes up to `most` bytes on, then cuts both ways.
-fn pass(mut from: TcpStream, mut to: TcpStream, most: usize) {
+/// Passes up to `most` bytes on, then breaks the link.
+fn pass(mut from: TcpStream, mut to: TcpStream, most: usize, how: Break) {
     let mut left = most;
     let mut buffer = [0; 4_096];
     while left > 0 {
@@ -68,6 +85,10 @@ fn pass(mut from: TcpStream, mut to: TcpStream, most: usize) {
             break;
         }
         left -= read;
+    }
+    if how == Break::Silence {
+        // What still comes goes nowhere, until the server closes.
+        while matches!(from.read(&mut buffer), Ok(1..)) {}
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);

@@ -1,13 +1,15 @@
 //! `gwa request`.
 
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use gwa::whisper::keys::SymKey;
 use gwa::whisper::message::{MessageRandom, Reader, seal};
 use gwa::whisper::{Envelope, Topic};
 
 use crate::bad::{BadServer, Manner};
-use crate::house::{House, envelope, hashes, now};
+use crate::house::{Ended, House, envelope, hashes, now};
 use crate::proxy::Proxy;
 
 /// An hour of traffic of two topics, a second apart.
@@ -271,4 +273,43 @@ fn a_server_that_sends_what_nobody_asked_for_is_named() {
     let args = ["--json", "request", &server.enode, &liar.enode];
     let both = house.run("none", &args).expect(3);
     assert_eq!(both.objects().len(), 10);
+}
+
+#[test]
+fn an_interrupt_keeps_what_came_and_where_to_go_on() {
+    let house = House::new();
+    let traffic = traffic(200);
+    house.archive("a", &traffic);
+    let server = house.serve("a", &[]);
+    let proxy = Proxy::falling_silent(server.parsed().tcp_address(), 20_000);
+    let enode = proxy.enode(&server.parsed());
+    let file = house.path("request.json");
+    let args = [
+        "--json", "request", &enode, "--limit", "10", "--resume", &file,
+    ];
+    let child = house
+        .gwa("none", &args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gwa runs");
+    // The first page was printed once the file is there.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !house.exists("request.json") {
+        assert!(Instant::now() < deadline, "no page came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let kill = format!("kill -INT {}", child.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.expect("sh runs").success());
+    let first = Ended::from(child.wait_with_output().expect("it ends")).expect(130);
+    let rest = house
+        .run(
+            "none",
+            &["--json", "request", &server.enode, "--resume", &file],
+        )
+        .expect(0);
+    let (first, rest) = (first.hashes(), rest.hashes());
+    assert!(!first.is_empty() && first.is_disjoint(&rest));
+    assert_eq!(&first | &rest, hashes(&traffic));
 }
