@@ -21,6 +21,7 @@ mod init;
 mod log;
 mod mail;
 mod mine;
+mod news;
 mod opening;
 mod peers;
 mod post;
@@ -88,6 +89,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Print any block, decoded.
     Show(show::ShowArgs),
+    /// Ask another gwa what has come since the last time.
+    News(news::NewsArgs),
     /// Fetch from another mailserver what the archive lacks.
     Sync(sync::SyncArgs),
     /// Print envelopes by topic and time, verified, newest last.
@@ -169,6 +172,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Log(args) => log::run(args, context),
         Command::Stats(args) => stats::run(args, context),
         Command::Show(args) => show::run(args, context),
+        Command::News(args) => news::run(args, context),
         Command::Sync(args) => sync::run(args, context),
         Command::Query(args) => query::run(args, context),
         Command::Request(args) => request::run(args, context),

@@ -1,4 +1,4 @@
-//! `gwa sync`, and daemons that reconcile.
+//! `gwa sync`, `gwa news`, and daemons that reconcile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use gwa::time::SystemClock;
 use gwa::whisper::node::{Node, NodeConfig};
 use gwa::whisper::{Envelope, Pow, Topic};
 
-use crate::house::{House, envelope, now};
+use crate::house::{House, envelope, hashes, now};
 
 /// Envelopes of the last hour.
 fn traffic(count: u32) -> Vec<Envelope> {
@@ -91,4 +91,49 @@ fn daemons_that_name_one_another_come_to_hold_the_same() {
         }
         assert!(Instant::now() < until, "b never held all of a's");
     }
+}
+
+#[test]
+fn what_came_late_is_news_although_it_was_sent_long_ago() {
+    let house = House::new();
+    let all = traffic(40);
+    house.archive("a", &all[10..30]);
+    let server = house.serve("a", &[]);
+    let keep = house.path("position");
+    let news = |args: &[&str]| {
+        let args = [&["--json", "news", &server.enode], args].concat();
+        house.run("none", &args)
+    };
+    let from_now = news(&["--keep", &keep]).expect(0);
+    assert_eq!((from_now.hashes().len(), from_now.objects().len()), (0, 1));
+    let from_then = news(&["--from", "0"]).expect(0);
+    assert_eq!(from_then.hashes(), hashes(&all[10..30]));
+    let position = from_then.objects()[20]["position"].clone();
+
+    // The daemon takes in what was sent before all it holds, and is opened again.
+    drop(server);
+    let late = house.path("late.rlps");
+    let bytes: Vec<u8> = all[..10].iter().flat_map(|e| e.rlp().to_vec()).collect();
+    std::fs::write(&late, bytes).expect("a file");
+    house.run("a", &["seal"]).expect(0);
+    house.run("a", &["import", &late]).expect(0);
+    house.run("a", &["seal"]).expect(0);
+    let server = house.serve("a", &[]);
+    let news = |args: &[&str]| {
+        let args = [&["--json", "news", &server.enode], args].concat();
+        house.run("none", &args)
+    };
+    for since in [
+        ["--keep", &keep],
+        ["--since", position.as_str().expect("hex")],
+    ] {
+        let come = news(&since).expect(0).hashes();
+        assert!(come.is_superset(&hashes(&all[..10])), "{since:?}");
+    }
+    assert!(news(&["--keep", &keep]).expect(0).hashes().is_empty());
+
+    house.archive("b", &all[..1]);
+    let other = house.serve("b", &[]);
+    let args = ["news", &other.enode, "--keep", &keep];
+    house.run("none", &args).expect(1).says("another archive");
 }
