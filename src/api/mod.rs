@@ -88,7 +88,7 @@ impl ApiServer {
         let since = node.now();
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
-            rpc: Rpc::start(node.clone(), stopping.clone()),
+            rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
             node,
             archive,
             access: Access::new(

@@ -321,6 +321,18 @@ async fn mail_requests_are_refused_in_the_words_of_status_go() {
                 "invalid cursor size: expected 36 but got 2",
             ),
             (ask, request(json!({})), failed, &no_peer),
+            (
+                "shhext_syncMessages",
+                json!([{}]),
+                failed,
+                "invalid mailServerPeer value: invalid URL scheme, want \"enode\"",
+            ),
+            (
+                "shhext_syncMessages",
+                request(json!({"limit": 1001})),
+                failed,
+                "invalid 'Limit' value, expected at most 1000",
+            ),
         ],
     )
     .await;

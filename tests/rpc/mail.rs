@@ -116,6 +116,39 @@ async fn a_server_that_refuses_is_quoted() {
 }
 
 #[tokio::test]
+async fn an_archive_takes_over_what_another_mailserver_holds() {
+    let (near, far, mut hashes) = late_comer(3).await;
+    let mut request = json!({
+        "mailServerPeer": far.enode.to_string(), "limit": 2, "topics": ["0x01020304"],
+    });
+    let page = near.call("shhext_syncMessages", json!([request])).await;
+    assert_eq!(page["error"], "");
+    let cursor = page["cursor"].as_str().expect("a text").to_owned();
+    assert_eq!(cursor.len(), 72);
+    request["cursor"] = json!(cursor);
+    request["followCursor"] = json!(true);
+    let rest = near.call("shhext_syncMessages", json!([request])).await;
+    assert_eq!(rest, json!({"cursor": "", "error": ""}));
+
+    // Now the near one is a mailserver that has them, too.
+    far.meet(&near).await;
+    let [open, _] = filters(&far).await;
+    let retries = json!({"baseTimeout": 20_000_000_000u64});
+    let request = json!({"mailServerPeer": near.enode.to_string(), "topics": ["0x01020304"]});
+    let answer = far
+        .call("shhext_requestMessagesSync", json!([retries, request]))
+        .await;
+    assert_eq!(answer, json!({"cursor": "", "error": null}));
+    let mut all = found(&far, &open).await;
+    let text = |hash: &Value| hash.as_str().map(str::to_owned);
+    all.sort_by_key(text);
+    hashes.sort_by_key(text);
+    assert_eq!(all, hashes);
+    near.end().await;
+    far.end().await;
+}
+
+#[tokio::test]
 async fn a_message_for_one_peer_reaches_its_filters_that_allow_it() {
     let (near, far, _) = late_comer(0).await;
     // The receiver must trust the sender.
@@ -154,7 +187,10 @@ async fn a_peer_may_be_dropped() {
     assert_eq!(peers[0]["caps"], json!(["shh/6"]));
     assert_eq!(peers[0]["network"]["static"], true);
     let enode = json!([far.enode.to_string()]);
+    assert_eq!(peers[0]["network"]["trusted"], false);
     assert_eq!(near.call("admin_addTrustedPeer", enode.clone()).await, true);
+    let peers = near.call("admin_peers", json!([])).await;
+    assert_eq!(peers[0]["network"]["trusted"], true);
     assert_eq!(near.call("admin_removePeer", enode).await, true);
     eventually(async || near.call("net_peerCount", json!([])).await == "0x0").await;
     near.end().await;

@@ -59,14 +59,14 @@ async fn node_info(context: Arc<Context>, _: Args) -> Answer {
 
 async fn peers(context: Arc<Context>, _: Args) -> Answer {
     let local = context.node.local_addr().map(|address| address.to_string());
-    let peers = context.node.peers();
-    Ok(peers
-        .iter()
-        .map(|peer| object(peer, local.as_deref()))
-        .collect())
+    let objects = context.node.peers().into_iter().map(|peer| {
+        let trusted = context.node.has_reserved_seat(&peer.id);
+        object(&peer, local.as_deref(), trusted)
+    });
+    Ok(objects.collect())
 }
 
-fn object(peer: &PeerInfo, local: Option<&str>) -> Value {
+fn object(peer: &PeerInfo, local: Option<&str>, trusted: bool) -> Value {
     json!({
         "id": hex::encode(peer.id.hash()),
         "enode": Enode::new(peer.id, peer.address).to_string(),
@@ -76,7 +76,7 @@ fn object(peer: &PeerInfo, local: Option<&str>) -> Value {
             "localAddress": local,
             "remoteAddress": peer.address.to_string(),
             "inbound": peer.inbound,
-            "trusted": false,
+            "trusted": trusted,
             "static": peer.is_static,
         },
         "protocols": {"shh": {"version": 6}},

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::rpc::miner::Miner;
 use crate::api::rpc::shhext::asked::Asked;
 use crate::api::rpc::waiting::Waiting;
+use crate::archive::disk::Archive;
 use crate::rlpx::NodeKey;
 use crate::whisper::node::NodeControl;
 use crate::whisper::service::KeyStore;
@@ -17,10 +18,11 @@ use crate::whisper::service::KeyStore;
 const DERIVATIONS: usize = 2;
 
 /// What all methods work with.
-#[derive(Debug)]
 pub(super) struct Context {
     /// The node.
     pub(super) node: NodeControl,
+    /// The archive behind the node.
+    pub(super) archive: Arc<Archive>,
     /// Filters and what they found.
     pub(super) waiting: Waiting,
     /// Whoever does the work of messages.
@@ -35,11 +37,16 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// For methods over `node`.
-    pub(super) fn new(node: NodeControl, stopping: CancellationToken) -> Arc<Self> {
+    /// For methods over `node` and `archive`.
+    pub(super) fn new(
+        node: NodeControl,
+        archive: Arc<Archive>,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             waiting: Waiting::new(node.clone(), stopping),
             node,
+            archive,
             miner: Miner::default(),
             derivations: Semaphore::new(DERIVATIONS),
             asked: Asked::default(),

@@ -44,6 +44,7 @@ use tower::layer::util::Identity;
 use crate::api::Api;
 use crate::api::access::Grant;
 use crate::api::server::MAX_BODY;
+use crate::archive::disk::Archive;
 use crate::rlpx::random::random_bytes;
 use crate::whisper::node::NodeControl;
 
@@ -84,9 +85,13 @@ pub(super) struct Rpc {
 }
 
 impl Rpc {
-    /// Methods over `node`, until `stopping`.
-    pub(super) fn start(node: NodeControl, stopping: CancellationToken) -> Self {
-        let context = Context::new(node, stopping.clone());
+    /// Methods over `node` and `archive`, until `stopping`.
+    pub(super) fn start(
+        node: NodeControl,
+        archive: Arc<Archive>,
+        stopping: CancellationToken,
+    ) -> Self {
+        let context = Context::new(node, archive, stopping.clone());
         let mut methods = Methods::new(context);
         shh::register(&mut methods);
         shhext::register(&mut methods);

@@ -150,6 +150,11 @@ impl NodeControl {
         self.shared.registry.reserve(id);
     }
 
+    /// Whether a peer gets a seat whatever their number.
+    pub fn has_reserved_seat(&self, id: &NodeId) -> bool {
+        self.shared.registry.is_reserved(id)
+    }
+
     /// Archives an envelope and passes it on, as if a peer had sent it.
     /// Resolves when it is durable.
     pub async fn post(&self, envelope: Envelope) -> Result<Archived, PostError> {

@@ -114,14 +114,15 @@ impl Registry {
         reserved.insert(id);
     }
 
+    /// Whether a peer gets a seat whatever their number.
+    pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
+        let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.contains(id)
+    }
+
     /// Whether a peer takes no seat from others.
     fn is_expected(&self, info: &PeerInfo) -> bool {
-        info.is_static
-            || self
-                .reserved
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&info.id)
+        info.is_static || self.is_reserved(&info.id)
     }
 
     /// Registers a peer, of whose address at most `of_address` have a seat if that

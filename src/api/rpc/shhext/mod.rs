@@ -5,6 +5,7 @@
 
 pub(super) mod asked;
 mod request;
+mod sync;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("shhext_post", all, 1, shh::post);
     methods.add("shhext_requestMessages", all, 1, request_messages);
     methods.add("shhext_requestMessagesSync", all, 2, request_messages_sync);
+    methods.add("shhext_syncMessages", all, 1, sync::sync_messages);
 }
 
 async fn request_messages(context: Arc<Context>, args: Args) -> Answer {
