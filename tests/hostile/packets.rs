@@ -257,6 +257,20 @@ fn untrusted() -> Vec<Row> {
             vec![0xff; 40],
         ));
     }
+    for (name, payload) in [
+        ("sync request: noise", vec![0xff; 40]),
+        ("sync request: backwards", vec![0xc5, 9, 8, 0x80, 5, 0x80]),
+        (
+            "sync request: a limit of none",
+            vec![0xc5, 1, 2, 0x80, 0x80, 0x80],
+        ),
+        (
+            "sync request: a limit of 1,001",
+            vec![0xc7, 1, 2, 0x80, 0x82, 3, 0xe9, 0x80],
+        ),
+    ] {
+        rows.push(one_packet(name, SUBPROTOCOL, 123, payload));
+    }
     rows.push(one_packet(
         "code 50: more than a packet may hold",
         SUBPROTOCOL,
