@@ -28,6 +28,7 @@ pub mod journal;
 pub mod keccak;
 pub mod limits;
 pub mod mailserver;
+pub mod nat;
 pub mod node;
 pub mod progress;
 pub mod reconcile;
