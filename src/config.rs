@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::limits::Limits;
+use crate::nat::NatMethod;
 use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
 use crate::whisper::Pow;
@@ -151,6 +152,8 @@ pub struct Partial {
     pub archivers: Option<Vec<Enode>>,
     /// How often to reconcile.
     pub reconcile_every: Option<Span>,
+    /// How a router is made to let others in.
+    pub nat: Option<NatMethod>,
     /// Least proof of work of an envelope.
     pub min_pow: Option<MinPow>,
     /// How often to seal.
@@ -178,6 +181,8 @@ pub struct Settings {
     pub archivers: Vec<Enode>,
     /// How often what archivers hold is compared.
     pub reconcile_every: Duration,
+    /// How a router is made to let others in.
+    pub nat: NatMethod,
     /// Least proof of work of an envelope.
     pub min_pow: Pow,
     /// How often to seal.
@@ -254,6 +259,7 @@ impl Settings {
                 .reconcile_every
                 .or(file.reconcile_every)
                 .map_or(DEFAULT_EVERY, |span| span.0),
+            nat: flags.nat.or(file.nat).unwrap_or_default(),
             min_pow: flags
                 .min_pow
                 .or(file.min_pow)
@@ -270,13 +276,14 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "listen",
     "password",
     "node-key",
     "peers",
     "archivers",
     "reconcile-every",
+    "nat",
     "min-pow",
     "seal-every",
     "retention",
@@ -322,6 +329,7 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         peers: file.value("peers")?,
         archivers: file.value("archivers")?,
         reconcile_every: file.text("reconcile-every")?,
+        nat: file.text("nat")?,
         min_pow: file.text("min-pow")?,
         seal_every: file.text("seal-every")?,
         retention: file.text("retention")?,
@@ -406,6 +414,7 @@ mod tests {
             peers = ["{peer}"]
             archivers = ["{peer}"]
             reconcile-every = "5m"
+            nat = "extip:203.0.113.7"
             min-pow = 0.5
             seal-every = "10m"
             http = "off"
@@ -425,6 +434,7 @@ mod tests {
         assert_eq!(settings.peers, [peer]);
         assert_eq!(settings.archivers, [peer]);
         assert_eq!(settings.reconcile_every, Duration::from_secs(300));
+        assert_eq!(settings.nat, "extip:203.0.113.7".parse().unwrap());
         assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());
         assert_eq!(settings.seal_every, Duration::from_secs(600));
         assert_eq!(settings.http.address, None);
@@ -468,6 +478,7 @@ mod tests {
     fn values_of_another_shape_are_refused_by_key() {
         for (text, named) in [
             ("listen = \"here\"", "listen"),
+            ("nat = \"stun\"", "nat"),
             ("min-pow = -1", "min-pow"),
             ("min-pow = nan", "min-pow"),
             ("peers = [\"enode://\"]", "peers"),

@@ -175,6 +175,7 @@ fn a_wrong_command_line_exits_2_and_says_what_is_right() {
         (&["serve", "--seal-every", "0"], "span of time"),
         (&["serve", "--min-pow", "-1"], "proof of work"),
         (&["serve", "--peer", "enode://x"], "enode"),
+        (&["serve", "--nat", "stun"], "extip:IP"),
         (&["init", "--name", &"x".repeat(33)], "limit of 32"),
         (&["import"], "<FILE>"),
         (&["--quiet", "-v", "head"], "cannot be used with"),
@@ -555,6 +556,8 @@ fn a_daemon_makes_its_archive_tells_where_it_is_and_ends_cleanly() {
             "serve",
             "--listen",
             "127.0.0.1:0",
+            "--nat",
+            "extip:203.0.113.7",
             "--http",
             "127.0.0.1:0",
         ])
@@ -566,8 +569,13 @@ fn a_daemon_makes_its_archive_tells_where_it_is_and_ends_cleanly() {
     let stdout = daemon.stdout.as_mut().expect("a pipe");
     BufReader::new(stdout).read_line(&mut line).expect("a line");
     let started: Value = serde_json::from_str(&line).expect("JSON");
-    assert!(text(&started, "enode").starts_with("enode://"));
-    assert_ne!(text(&started, "listen"), "127.0.0.1:0");
+    // Peers are told the address outside; it listens where it was told to.
+    let listen = text(&started, "listen");
+    let port = listen.strip_prefix("127.0.0.1:").expect("loopback");
+    assert_ne!(port, "0");
+    let enode = text(&started, "enode");
+    assert!(enode.starts_with("enode://"), "{enode}");
+    assert!(enode.ends_with(&format!("@203.0.113.7:{port}")), "{enode}");
 
     let run = house.data().join("run.json");
     let told: Value = serde_json::from_slice(&fs::read(&run).expect("a file")).expect("JSON");

@@ -15,6 +15,7 @@ use crate::archive::disk::{Archive, DiskError};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::config::{self, ConfigError, MinPow, Partial, Password, Settings, Span};
+use crate::nat::NatMethod;
 use crate::node::{Daemon, DaemonError, key_file};
 use crate::rlpx::Enode;
 use crate::time::SystemClock;
@@ -56,6 +57,10 @@ pub struct ServeArgs {
     /// How often to compare with other archivers [default: 1m].
     #[arg(long, env = "GWA_RECONCILE_EVERY", value_name = "SPAN")]
     reconcile_every: Option<Span>,
+    /// How a router is made to let others in: none, any, extip:IP, upnp, pmp
+    /// [default: none].
+    #[arg(long, env = "GWA_NAT", value_name = "METHOD")]
+    nat: Option<NatMethod>,
     /// Least proof of work of an envelope [default: 0.001].
     #[arg(
         long,
@@ -126,6 +131,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         peers: (!args.peers.is_empty()).then(|| args.peers.clone()),
         archivers: (!args.archivers.is_empty()).then(|| args.archivers.clone()),
         reconcile_every: args.reconcile_every,
+        nat: args.nat,
         min_pow: args.min_pow,
         seal_every: args.seal_every,
         retention: args.retention,
@@ -171,7 +177,7 @@ async fn serve(
     );
     let started = Started {
         enode: enode.to_string(),
-        listen: enode.tcp_address(),
+        listen: daemon.listen(),
         http,
         archive: dir,
         head,

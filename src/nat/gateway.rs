@@ -92,6 +92,11 @@ impl Gateway {
     pub async fn upnp(places: &Places) -> Result<Self, GatewayError> {
         let mut options = SearchOptions::default();
         options.broadcast_address = places.ssdp;
+        if places.ssdp.ip().is_loopback() {
+            // Asked for by name; from anywhere else, nobody may point at this
+            // machine's own servers.
+            options.allowed_gateway_ips = vec![places.ssdp.ip()];
+        }
         options.timeout = Some(UPNP_SEARCH);
         options.single_search_timeout = Some(UPNP_SEARCH);
         Ok(Self::Upnp(Box::new(search_gateway(options).await?)))
@@ -146,7 +151,8 @@ impl Gateway {
         lease: Duration,
     ) -> Result<(), GatewayError> {
         let port = local.port();
-        let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX);
+        // 0 would end it.
+        let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1);
         match self {
             Self::Upnp(gateway) => {
                 let add = |lease| {

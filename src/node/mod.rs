@@ -7,17 +7,20 @@
 //! - Ending seals nothing: what waits is durable in the journal.
 
 pub mod key_file;
+pub mod reach;
 pub mod run_file;
 pub mod vault;
 
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
 use self::vault::ArchiveVault;
 use crate::api::{ApiError, ApiServer};
@@ -69,7 +72,9 @@ pub struct Daemon {
     node: NodeHandle,
     api: Option<ApiServer>,
     archive: Arc<Archive>,
+    listen: SocketAddr,
     enode: Enode,
+    reach: Reach,
     run_file: RunFile,
     clock: Arc<dyn Clock>,
     seal_every: Duration,
@@ -119,9 +124,12 @@ impl Daemon {
             ..NodeConfig::new(key)
         };
         let node = Node::start(config, Arc::new(mailserver), Arc::clone(&clock)).await?;
-        let enode = node
-            .enode()
-            .unwrap_or_else(|| Enode::new(id, settings.listen));
+        let listen = node.local_addr().unwrap_or(settings.listen);
+        let mut enode = Enode::new(id, listen);
+        let mut reach = Reach::start(settings.nat, listen);
+        if let Some(ip) = reach.known() {
+            enode.ip = ip;
+        }
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
@@ -144,7 +152,9 @@ impl Daemon {
             node,
             api,
             archive,
+            listen,
             enode,
+            reach,
             run_file,
             clock,
             seal_every: settings.seal_every,
@@ -155,6 +165,11 @@ impl Daemon {
     /// Where peers reach it.
     pub fn enode(&self) -> Enode {
         self.enode
+    }
+
+    /// Where it accepts peers.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
     }
 
     /// Where its HTTP interface is, if it is on.
@@ -178,6 +193,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = &mut stop => break,
+                ip = self.reach.changed() => self.is_reached_at(ip),
                 _ = watch.tick() => {}
             }
             if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now()) {
@@ -193,6 +209,16 @@ impl Daemon {
             api.shutdown().await;
         }
         self.node.shutdown().await;
+        self.reach.end().await;
+    }
+
+    /// Others reach it by this address from now on.
+    fn is_reached_at(&mut self, ip: IpAddr) {
+        self.enode.ip = ip;
+        tracing::info!(enode = %self.enode, "others reach this node through the router");
+        if let Err(error) = self.run_file.set_enode(self.enode) {
+            tracing::warn!(%error, "run.json does not tell of the address outside");
+        }
     }
 
     /// Seals what is due. A failure is told and tried again next time: nothing

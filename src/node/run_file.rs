@@ -52,6 +52,12 @@ impl RunFile {
         self.write()
     }
 
+    /// Tells where peers reach the daemon now.
+    pub fn set_enode(&mut self, enode: Enode) -> io::Result<()> {
+        self.info.enode = enode;
+        self.write()
+    }
+
     fn write(&self) -> io::Result<()> {
         let mut json = serde_json::to_vec(&self.info)?;
         json.push(b'\n');
@@ -91,6 +97,9 @@ mod tests {
         assert_eq!(read(&path), info);
         file.set_head("bafy".to_owned()).unwrap();
         assert_eq!(read(&path).head.as_deref(), Some("bafy"));
+        let outside = Enode::new(id, "203.0.113.7:30303".parse().unwrap());
+        file.set_enode(outside).unwrap();
+        assert_eq!(read(&path).enode, outside);
         drop(file);
         assert!(!path.exists());
     }

@@ -47,22 +47,22 @@ impl Keeper {
 
     async fn is_told(&mut self) -> IpAddr {
         let told = tokio::time::timeout(PATIENCE, self.told.wait_for(Option::is_some));
-        let told = *told.await.expect("an address is told").unwrap();
-        told.unwrap()
+        let told = *told.await.expect("in time").expect("it runs");
+        told.expect("waited for")
     }
 
     /// Ends it, and says what it had told.
     async fn end(self) -> Option<IpAddr> {
         self.stopping.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.task);
-        ended.await.expect("it ends").unwrap();
+        ended.await.expect("it ends").expect("without a panic");
         *self.told.borrow()
     }
 }
 
 async fn reaches(state: &mut watch::Receiver<State>, is_there: impl FnMut(&State) -> bool) {
     let reached = tokio::time::timeout(PATIENCE, state.wait_for(is_there)).await;
-    reached.expect("the router is asked").unwrap();
+    reached.expect("the router is asked").expect("it runs");
 }
 
 fn nowhere() -> SocketAddr {
@@ -104,7 +104,7 @@ async fn without_discovery_the_udp_port_stays_closed() {
 async fn forwarding_is_asked_for_again_before_its_lease_ends() {
     let mut router = PmpRouter::start(Behaviour::default()).await;
     let keeper = Keeper::start_with(NatMethod::Pmp(None), router.places(), |config| {
-        config.lease = Duration::from_millis(20);
+        config.lease = Duration::from_millis(200);
     });
     reaches(&mut router.state, |state| state.asked >= 6).await;
     keeper.end().await;

@@ -30,7 +30,7 @@ pub struct Behaviour {
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
-            outside: super::OUTSIDE.parse().unwrap(),
+            outside: super::OUTSIDE.parse().expect("well formed"),
             other_port: false,
             permanent_only: false,
             taken: false,
@@ -72,8 +72,10 @@ impl State {
 }
 
 async fn udp() -> (UdpSocket, SocketAddr) {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .expect("loopback works");
+    let address = socket.local_addr().expect("loopback works");
     (socket, address)
 }
 
@@ -92,11 +94,11 @@ impl PmpRouter {
         tasks.spawn(async move {
             let mut buffer = [0; 64];
             loop {
-                let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+                let (len, from) = socket.recv_from(&mut buffer).await.expect("loopback works");
                 change.send_modify(|state| state.heard += 1);
                 let answer = pmp_answer(&buffer[..len], behaviour, &change);
                 if !behaviour.silent {
-                    socket.send_to(&answer, from).await.unwrap();
+                    socket.send_to(&answer, from).await.expect("loopback works");
                 }
             }
         });
@@ -151,8 +153,10 @@ const SERVICE: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
 impl UpnpRouter {
     pub async fn start(behaviour: Behaviour) -> Self {
         let (socket, ssdp) = udp().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let http = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback works");
+        let http = listener.local_addr().expect("loopback works");
         let (change, state) = watch::channel(State::default());
         let change = Arc::new(change);
         let heard = Arc::clone(&change);
@@ -164,11 +168,11 @@ impl UpnpRouter {
                 post(async move |body: String| soap_answer(&body, behaviour, &change)),
             );
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        tasks.spawn(async move { axum::serve(listener, app).await.expect("loopback works") });
         tasks.spawn(async move {
             let mut buffer = [0; 1_024];
             loop {
-                let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+                let (len, from) = socket.recv_from(&mut buffer).await.expect("loopback works");
                 heard.send_modify(|state| state.heard += 1);
                 assert!(buffer[..len].starts_with(b"M-SEARCH * HTTP/1.1\r\n"));
                 let found = format!(
@@ -267,7 +271,7 @@ fn soap_answer(
         let inner = format!("<NewExternalIPAddress>{ip}</NewExternalIPAddress>");
         return good("GetExternalIPAddress", &inner);
     }
-    let port: u16 = value("NewExternalPort").parse().unwrap();
+    let port: u16 = value("NewExternalPort").parse().expect("well formed");
     let transport = value("NewProtocol");
     if body.contains("DeletePortMapping") {
         change.send_modify(|state| state.unmap(&transport, port));
@@ -275,7 +279,7 @@ fn soap_answer(
     }
     assert_eq!(value("NewInternalClient"), "127.0.0.1");
     assert_eq!(value("NewInternalPort"), port.to_string());
-    let lease: u32 = value("NewLeaseDuration").parse().unwrap();
+    let lease: u32 = value("NewLeaseDuration").parse().expect("well formed");
     if behaviour.taken {
         change.send_modify(|state| state.asked += 1);
         // ConflictInMappingEntry.
