@@ -14,6 +14,7 @@
 //! - Peers, handshakes, bytes in flight, requests and packets waiting for a
 //!   peer are bounded.
 
+mod collect;
 mod control;
 mod counters;
 mod dial;
@@ -60,6 +61,7 @@ use crate::whisper::pool::{Pool, PoolLimits};
 use crate::whisper::rules::Rules;
 use crate::whisper::status::Status;
 
+use collect::Collector;
 use counters::Counters;
 use events::Events;
 use guard::Guard;
@@ -152,6 +154,7 @@ struct Shared {
     mail: Arc<dyn MailServer>,
     clock: Arc<dyn Clock>,
     pool: Mutex<Pool>,
+    collector: Collector,
     registry: Registry,
     lines: Lines,
     events: Events,
@@ -236,6 +239,7 @@ impl Node {
             guard: Guard::new(config.limits.clone(), Arc::clone(&clock)),
             clock,
             pool: Mutex::new(Pool::new(config.pool)),
+            collector: Collector::default(),
             registry: Registry::new(config.limits.max_peers.get()),
             lines: Lines::default(),
             events: Events::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::mailserver::{ArchiveError, Archived};
 use crate::whisper::admission::Admitted;
 use crate::whisper::confirm::EnvelopeFault;
+use crate::whisper::node::collect::{self, NotStored};
 use crate::whisper::node::{NodeEvent, Shared};
 use crate::whisper::pool::{Inserted, Origin};
 use crate::whisper::sift::{Sifted, sift};
@@ -41,7 +42,7 @@ pub(super) fn weight(envelopes: &[Envelope]) -> usize {
 pub(super) async fn take_in(
     shared: Arc<Shared>,
     envelopes: Vec<Envelope>,
-) -> Result<TakenIn, ArchiveError> {
+) -> Result<TakenIn, NotStored> {
     let received = count(envelopes.len());
     shared
         .counters
@@ -52,7 +53,10 @@ pub(super) async fn take_in(
         let judging = Arc::clone(&shared);
         tokio::task::spawn_blocking(move || judge(&judging, envelopes))
             .await
-            .map_err(|error| ArchiveError::new("judge a batch", error))?
+            .map_err(|error| {
+                tracing::error!(%error, "BUG: judging a batch panicked");
+                NotStored
+            })?
     };
     shared.counters.update(|counters| {
         counters.duplicate += sifted.known;
@@ -61,7 +65,8 @@ pub(super) async fn take_in(
     });
     let works = sifted.new.iter().map(Admitted::work).collect();
     if !sifted.new.is_empty() {
-        archive(&shared, sifted.new, Origin::Peer).await?;
+        collect::archive(&shared, envelopes_of(&sifted.new)).await?;
+        pool(&shared, sifted.new, Origin::Peer);
     }
     Ok(TakenIn {
         faults: sifted.faults,
@@ -78,7 +83,13 @@ pub(super) async fn store(
     shared
         .counters
         .update(|counters| counters.received += received);
-    archive(shared, admitted, Origin::Own).await
+    let archived = append(shared, envelopes_of(&admitted)).await?;
+    pool(shared, admitted, Origin::Own);
+    Ok(archived)
+}
+
+fn envelopes_of(admitted: &[Admitted]) -> Vec<Envelope> {
+    admitted.iter().map(|one| one.envelope().clone()).collect()
 }
 
 fn judge(shared: &Shared, envelopes: Vec<Envelope>) -> Sifted {
@@ -99,46 +110,45 @@ fn held_of(shared: &Shared, envelopes: &[Envelope]) -> std::collections::HashSet
         .collect()
 }
 
-async fn archive(
+/// Archives envelopes at once; durable on return. Counts what became of them,
+/// and logs why they could not be stored.
+pub(super) async fn append(
     shared: &Shared,
-    admitted: Vec<Admitted>,
-    origin: Origin,
+    envelopes: Vec<Envelope>,
 ) -> Result<Archived, ArchiveError> {
-    let envelopes = admitted
-        .iter()
-        .map(|admitted| admitted.envelope().clone())
-        .collect();
-    match shared.mail.archive(envelopes).await {
-        Ok(archived) => {
-            shared.counters.update(|counters| {
-                counters.stored += archived.stored;
-                counters.duplicate += archived.duplicate;
-            });
-            let now = shared.clock.now();
-            let mut new = vec![false; admitted.len()];
-            {
-                let mut pool = shared.pool();
-                for (one, new) in admitted.iter().zip(&mut new) {
-                    *new = pool.insert(one, origin, now) != Inserted::Known;
-                }
-            }
-            if shared.events.are_heard() {
-                let news: Arc<[Envelope]> = admitted
-                    .into_iter()
-                    .zip(new)
-                    .filter_map(|(one, new)| new.then(|| one.into_envelope()))
-                    .collect();
-                if !news.is_empty() {
-                    shared.events.tell(NodeEvent::Envelopes(news));
-                }
-            }
-            Ok(archived)
-        }
+    let len = count(envelopes.len());
+    let outcome = shared.mail.archive(envelopes).await;
+    match &outcome {
+        Ok(archived) => shared.counters.update(|counters| {
+            counters.stored += archived.stored;
+            counters.duplicate += archived.duplicate;
+        }),
         Err(error) => {
-            let failed = count(admitted.len());
-            shared.counters.update(|counters| counters.failed += failed);
+            shared.counters.update(|counters| counters.failed += len);
             tracing::error!(%error, cause = %error.source, "envelopes not stored");
-            Err(error)
+        }
+    }
+    outcome
+}
+
+/// Gives what is durable to the pool, and tells of what is new.
+fn pool(shared: &Shared, admitted: Vec<Admitted>, origin: Origin) {
+    let now = shared.clock.now();
+    let mut new = vec![false; admitted.len()];
+    {
+        let mut pool = shared.pool();
+        for (one, new) in admitted.iter().zip(&mut new) {
+            *new = pool.insert(one, origin, now) != Inserted::Known;
+        }
+    }
+    if shared.events.are_heard() {
+        let news: Arc<[Envelope]> = admitted
+            .into_iter()
+            .zip(new)
+            .filter_map(|(one, new)| new.then(|| one.into_envelope()))
+            .collect();
+        if !news.is_empty() {
+            shared.events.tell(NodeEvent::Envelopes(news));
         }
     }
 }

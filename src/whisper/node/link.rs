@@ -10,13 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::limits::{Party, Reason};
+use crate::mailserver::MailRequest;
 use crate::mailserver::response::Completion;
 use crate::mailserver::sync::{SyncRequest, SyncResponse, TOO_MANY_SYNCS};
-use crate::mailserver::{ArchiveError, MailRequest};
 use crate::rlpx::DisconnectReason;
 use crate::rlpx::session::Message;
 use crate::rlpx::socket::{CLOSE_DEADLINE, LinkError, PeerLink, PeerReader};
 use crate::whisper::dialect::Dialect;
+use crate::whisper::node::collect::NotStored;
 use crate::whisper::node::ended::Ended;
 use crate::whisper::node::guard::Known;
 use crate::whisper::node::ingest::TakenIn;
@@ -34,8 +35,9 @@ use crate::whisper::peer::{Action, BatchId, Session};
 use crate::whisper::{Envelope, EnvelopeHash};
 
 /// Batches of one peer that may wait for the archive. With more, reading stops
-/// until one is durable.
-const MAX_BATCHES_IN_FLIGHT: usize = 8;
+/// until one is durable. A peer that sends one envelope at a time fills an append
+/// with them; the answers they earn fit into the outbox.
+const MAX_BATCHES_IN_FLIGHT: usize = 512;
 
 /// What batches of one peer may weigh that wait for the archive, not counting
 /// the one that exceeds it: 8 MiB, some 16,000 messages of usual size.
@@ -126,7 +128,7 @@ pub(super) async fn serve(shared: Arc<Shared>, link: PeerLink, seat: Seat) {
 struct Finished {
     batch: BatchId,
     weight: usize,
-    outcome: Result<TakenIn, ArchiveError>,
+    outcome: Result<TakenIn, NotStored>,
 }
 
 struct Connection {

@@ -119,3 +119,32 @@ async fn a_shutdown_acknowledges_what_becomes_durable_and_says_goodbye() {
     drop(peer);
     soon(shutdown).await.unwrap();
 }
+
+#[tokio::test]
+async fn each_of_many_peers_is_acknowledged_what_was_archived_together() {
+    let rig = Rig::start().await;
+    let held_up = rig.mail.gate.acquire().await.unwrap();
+    let mut peers = Vec::new();
+    for seed in 0..6 {
+        let peer = Raw::ready(&rig, Status::default()).await;
+        let batch = Packet::Messages(vec![envelope([1, 2, 3, 4], seed)]);
+        peer.send(&batch).await;
+        peers.push((peer, batch_hash(&batch.encode())));
+    }
+    eventually("all came", || rig.node.counters().received == 6).await;
+    drop(held_up);
+    for (peer, hash) in &mut peers {
+        loop {
+            match peer.recv().await.unwrap() {
+                Packet::BatchAcknowledged(acknowledged) => {
+                    assert_eq!(acknowledged, *hash);
+                    break;
+                }
+                Packet::MessageResponse(_) | Packet::Messages(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(rig.archived().len(), 6);
+    assert_eq!(rig.node.counters().stored, 6);
+}
