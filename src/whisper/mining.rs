@@ -68,11 +68,9 @@ pub enum Mined {
 pub fn mine(template: &Template, target: Target, from: u64, budget: u32) -> Mined {
     let blank = template.with_nonce(0);
     let preimage = Preimage::of(&blank);
-    let leading_start = Keccak256::new()
-        .chain_update(preimage.parts()[0])
-        .chain_update(preimage.parts()[1]);
+    let leading_start = preimage.absorbed();
     let trailing_start = Keccak256::new()
-        .chain_update(preimage.digest())
+        .chain_update(preimage.absorbed().finalize())
         .chain_update(TRAILING_GAP);
     let reached = |formula: Formula, nonce: u64| {
         let Some(wanted) = target.by(formula) else {

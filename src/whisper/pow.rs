@@ -22,6 +22,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use alloy_rlp::{Encodable, Header};
+use keccak_asm::{Digest, Keccak256};
 
 use crate::keccak::keccak256_concat;
 use crate::whisper::Envelope;
@@ -152,12 +153,15 @@ impl Work {
     /// receivers do with one sent slightly in the future.
     pub fn with_extra_lifetime(envelope: &Envelope, extra: u32) -> Self {
         let preimage = Preimage::of(envelope);
-        let [header, fields] = preimage.parts();
         let nonce = envelope.nonce().to_be_bytes();
         // Wraps like the 32-bit sum of the reference nodes.
         let lifetime = envelope.ttl().0.wrapping_add(extra);
-        let trailing = keccak256_concat(&[&preimage.digest(), &TRAILING_GAP, &nonce]);
-        let leading = keccak256_concat(&[header, fields, &nonce]);
+        // Both hash the same bytes first, which is nearly all of the cost: once
+        // is enough.
+        let absorbed = preimage.absorbed();
+        let leading: [u8; 32] = absorbed.clone().chain_update(nonce).finalize().into();
+        let digest: [u8; 32] = absorbed.finalize().into();
+        let trailing = keccak256_concat(&[&digest, &TRAILING_GAP, &nonce]);
         Self {
             trailing: work(
                 Formula::Trailing.zero_bits(&trailing),
@@ -238,13 +242,11 @@ impl<'a> Preimage<'a> {
         }
     }
 
-    /// The two pieces.
-    pub(crate) fn parts(&self) -> [&[u8]; 2] {
-        [&self.header[..self.header_len], self.fields]
-    }
-
-    pub(crate) fn digest(&self) -> [u8; 32] {
-        keccak256_concat(&self.parts())
+    /// A hash that has taken in the two pieces.
+    pub(crate) fn absorbed(&self) -> Keccak256 {
+        Keccak256::new()
+            .chain_update(&self.header[..self.header_len])
+            .chain_update(self.fields)
     }
 
     pub(crate) fn len(&self) -> usize {
