@@ -39,6 +39,19 @@ figures runs="5":
         "$GWA_BENCH_STREAM/baseline" "$GWA_BENCH_STREAM"
     done | tee "$GWA_BENCH_STREAM/figures.jsonl"
 
+# Mail delivered beside status-go's LevelDB, in turn on one disk; needs Go.
+delivery runs="3":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export GWA_BENCH_STREAM=$PWD/target/figures GWA_BENCH_KEEP=1
+    mkdir -p "$GWA_BENCH_STREAM"
+    (cd benches/baseline && go build -o "$GWA_BENCH_STREAM/baseline" .)
+    cargo bench --bench deliver --no-run
+    for _ in $(seq {{ runs }}); do
+        cargo bench -q --bench deliver
+        "$GWA_BENCH_STREAM/baseline" "$GWA_BENCH_STREAM" deliver
+    done | tee "$GWA_BENCH_STREAM/delivery.jsonl"
+
 # One fuzz target under libFuzzer, for some seconds; needs nightly and cargo-fuzz.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}

@@ -1,10 +1,14 @@
 // What status-go's LevelDB mailserver does with envelopes, without its network:
-// the baseline of `benches/durable.rs`, which writes the files read here.
+// the baseline of `benches/durable.rs` and `benches/deliver`, which write the
+// files read here.
 //
 //	go run . FOLDER
+//	go run . FOLDER deliver
 //
 // FOLDER/envelopes.rlps holds envelopes one after the other, FOLDER/queries one
-// query a line: name, topic, first and last second. One JSON object a line.
+// query a line: name, topic, first and last second. FOLDER/requests holds one
+// request a line: name, bloom, first and last second; "deliver" answers those,
+// by pages and in bundles. One JSON object a line.
 package main
 
 import (
@@ -15,6 +19,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"sort"
 	"time"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -37,11 +42,19 @@ type envelope struct {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		log.Fatal("usage: baseline FOLDER")
+	if len(os.Args) < 2 {
+		log.Fatal("usage: baseline FOLDER [deliver]")
 	}
 	folder := os.Args[1]
 	envelopes := read(filepath.Join(folder, "envelopes.rlps"))
+	if len(os.Args) > 2 {
+		db, path := open(folder)
+		archive(db, envelopes, nil)
+		envelopes = nil
+		requests(db, filepath.Join(folder, "requests"))
+		closeAndRemove(db, path)
+		return
+	}
 
 	few := envelopes[:min(synced, len(envelopes))]
 	db, path := open(folder)
@@ -119,6 +132,108 @@ func queries(db *leveldb.DB, path string) {
 			name, found, bytes, took.Microseconds())
 	}
 	check(lines.Err())
+}
+
+// What a request is answered with at most: status clients ask for no more.
+const pageLimit = 10000
+
+// Bytes of a bundle; the reference flushes below its largest message.
+const bundleSize = 1 << 20
+
+// Times a request is answered; the first is told apart.
+const runs = 5
+
+// requests answers each request page by page until nothing follows, as the
+// mailserver does: each page scans from its cursor on, tests the bloom of every
+// key's topic, copies values and gathers them into bundles, each of which is
+// encoded as a list.
+func requests(db *leveldb.DB, path string) {
+	file, err := os.Open(path)
+	check(err)
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		var name, bloomHex string
+		var from, to uint32
+		_, err := fmt.Sscan(lines.Text(), &name, &bloomHex, &from, &to)
+		check(err)
+		decoded, err := hex.DecodeString(bloomHex)
+		check(err)
+		var wanted [64]byte
+		copy(wanted[:], decoded)
+		var took []time.Duration
+		var found, bytes int
+		for run := 0; run < runs; run++ {
+			found, bytes = 0, 0
+			took = append(took, timed(func() {
+				var cursor []byte
+				for {
+					var count, size int
+					count, size, cursor = page(db, &wanted, from, to, cursor)
+					found += count
+					bytes += size
+					if cursor == nil {
+						return
+					}
+				}
+			}))
+		}
+		first := took[0]
+		rest := took[1:]
+		sort.Slice(rest, func(i, j int) bool { return rest[i] < rest[j] })
+		fmt.Printf("{\"work\":\"leveldb %s\",\"found\":%d,\"bytes\":%d,\"first_micros\":%d,\"micros\":%d}\n",
+			name, found, bytes, first.Microseconds(), rest[(len(rest)-1)/2].Microseconds())
+	}
+	check(lines.Err())
+}
+
+// page answers one request; the cursor leads on, or is nil.
+func page(db *leveldb.DB, wanted *[64]byte, from, to uint32, cursor []byte) (found, bytes int, next []byte) {
+	var start, limit [keyLength]byte
+	binary.BigEndian.PutUint32(start[:], from)
+	binary.BigEndian.PutUint32(limit[:], to+1)
+	scan := db.NewIterator(&util.Range{Start: start[:], Limit: limit[:]}, nil)
+	defer scan.Release()
+	if cursor != nil {
+		scan.Seek(cursor)
+	}
+	var bundle [][]byte
+	size := 0
+	flush := func() {
+		if len(bundle) > 0 {
+			bytes += len(list(bundle, size))
+			bundle, size = nil, 0
+		}
+	}
+	for scan.Next() {
+		key := scan.Key()
+		if !matches(wanted, bloomOf(key[36:40])) {
+			continue
+		}
+		raw := append([]byte(nil), scan.Value()...)
+		if size+len(raw) >= bundleSize {
+			flush()
+		}
+		bundle = append(bundle, raw)
+		size += len(raw)
+		found++
+		if found == pageLimit {
+			next = append([]byte(nil), key[:36]...)
+			break
+		}
+	}
+	flush()
+	check(scan.Error())
+	return
+}
+
+// list encodes items that are encoded already.
+func list(items [][]byte, size int) []byte {
+	encoded := appendHeader(make([]byte, 0, size+9), 0xc0, size)
+	for _, item := range items {
+		encoded = append(encoded, item...)
+	}
+	return encoded
 }
 
 // bloomOf sets three of 512 bits, as EIP-627 says.

@@ -20,8 +20,8 @@ use crate::mailserver::request::{MailQuery, RequestError, RequestId};
 use crate::mailserver::response::Completion;
 use crate::mailserver::sync::SyncRequest;
 use crate::mailserver::{
-    ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest, MailServer, Page,
-    PageQuery, PeerGone, Vault,
+    AnswerCost, ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest,
+    MailServer, Page, PageQuery, PeerGone, Vault,
 };
 use crate::rlpx::NodeKey;
 use crate::time::{Clock, UnixSeconds};
@@ -155,7 +155,7 @@ impl<V: Vault> Mailserver<V> {
             Err(refused) => Err(Broken::Refused(refused.to_string())),
         };
         let (completion, delivered) = match outcome {
-            Ok((completion, envelopes)) => (completion, Delivered::Served { envelopes }),
+            Ok((completion, cost)) => (completion, Delivered::Served(cost)),
             Err(Broken::PeerGone) => return Delivered::PeerGone,
             Err(Broken::Refused(message)) => {
                 tracing::debug!(peer = ?peer.id(), %message, "mail request refused");
@@ -179,11 +179,11 @@ impl<V: Vault> Mailserver<V> {
         peer: &dyn MailPeer,
         request: RequestId,
         query: &MailQuery,
-    ) -> Result<(Completion, u64), Broken> {
+    ) -> Result<(Completion, AnswerCost), Broken> {
         let until = Instant::now() + MAX_ANSWER_TIME;
         let mut left = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut bytes_left = MAX_ANSWER_BYTES;
-        let mut sent = 0;
+        let mut cost = AnswerCost::default();
         let mut last: Option<Cursor> = None;
         let mut more = true;
         while more && left > 0 && bytes_left > 0 {
@@ -195,6 +195,7 @@ impl<V: Vault> Mailserver<V> {
                     limit: left.min(PAGE_ENVELOPES),
                 })
                 .await?;
+            cost.blocks += page.blocks;
             let (taken, cut) = within(page.envelopes, &mut bytes_left);
             more = page.more || cut;
             if taken.is_empty() {
@@ -208,7 +209,8 @@ impl<V: Vault> Mailserver<V> {
                     left = 0;
                     break;
                 }
-                sent += u64::try_from(packet.len()).unwrap_or(u64::MAX);
+                cost.envelopes += packet.len() as u64;
+                cost.bytes += packet.iter().map(|e| e.rlp().len() as u64).sum::<u64>();
                 last = packet.last().map(Cursor::of).or(last);
                 peer.send(Packet::P2pMessage(packet)).await?;
             }
@@ -218,7 +220,7 @@ impl<V: Vault> Mailserver<V> {
             last: last.map(|cursor| cursor.hash),
             next: last.filter(|_| more),
         };
-        Ok((completion, sent))
+        Ok((completion, cost))
     }
 
     /// Whether it answers who shows nothing: no password, no work.

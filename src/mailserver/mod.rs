@@ -103,15 +103,24 @@ pub trait MailServer: Send + Sync + 'static {
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// With this many envelopes and a completion.
-    Served {
-        /// Envelopes sent.
-        envelopes: u64,
-    },
+    /// With a completion, and this.
+    Served(AnswerCost),
     /// With an error completion: the request was refused or the archive failed.
     Refused,
     /// The peer left first.
     PeerGone,
+}
+
+/// What an answer amounted to. Whoever limits what a peer may cost can go by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerCost {
+    /// Envelopes sent.
+    pub envelopes: u64,
+    /// Bytes of their RLP.
+    pub bytes: u64,
+    /// Blocks that were read whole and hashed for it. What was read lately costs
+    /// none.
+    pub blocks: u64,
 }
 
 /// A peer that asked for mail.
@@ -161,4 +170,6 @@ pub struct Page {
     pub envelopes: Vec<Envelope>,
     /// Whether at least one more follows.
     pub more: bool,
+    /// Blocks that were read whole and hashed for it.
+    pub blocks: u64,
 }

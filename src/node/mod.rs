@@ -9,6 +9,7 @@
 pub mod key_file;
 pub mod reach;
 pub mod run_file;
+mod times;
 pub mod vault;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
+use self::times::TimesMaker;
 use self::vault::ArchiveVault;
 use crate::api::{ApiError, ApiServer};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
@@ -188,6 +190,8 @@ impl Daemon {
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sealed = Instant::now();
         self.sweep().await;
+        let mut times = TimesMaker::new(Arc::clone(&self.archive));
+        times.start();
         let mut swept = Instant::now();
         tokio::pin!(stop);
         loop {
@@ -198,6 +202,7 @@ impl Daemon {
             }
             if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now()) {
                 self.seal().await;
+                times.start();
                 sealed = Instant::now();
             }
             if swept.elapsed() >= SWEEP_EVERY {
@@ -210,6 +215,7 @@ impl Daemon {
         }
         self.node.shutdown().await;
         self.reach.end().await;
+        times.end().await;
     }
 
     /// Others reach it by this address from now on.

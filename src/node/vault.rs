@@ -1,12 +1,14 @@
 //! The archive as the mailserver's vault.
 //!
-//! Always true: the disk is waited for on threads meant for waiting, never on
-//! those that move packets.
+//! Always true:
+//! - The disk is waited for on threads meant for waiting, never on those that
+//!   move packets.
+//! - A page that nobody waits for any more is not read on.
 
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::archive::disk::{Archive, PageRequest};
+use crate::archive::disk::{Archive, PageRequest, Stop};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::mailserver::{ArchiveError, Archived, BoxFuture, Page, PageQuery, Vault};
@@ -59,19 +61,36 @@ impl Vault for ArchiveVault {
         })
     }
 
+    /// Reading stops soon after the future is dropped.
     fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, ArchiveError>> {
-        self.wait_for("read envelopes", move |archive| {
-            let found = archive.page(&request(&query))?;
+        let guard = StopOnDrop(Stop::default());
+        let stop = guard.0.clone();
+        let reading = self.wait_for("read envelopes", move |archive| {
+            let found = archive.page_unless(&request(&query), &stop)?;
             let envelopes: Result<Vec<_>, EnvelopeError> = found
                 .records
                 .iter()
-                .map(|record| Envelope::decode(&record.bytes))
+                .map(|record| Envelope::known(&record.bytes, record.key.hash))
                 .collect();
             Ok(Page {
                 envelopes: envelopes?,
                 more: found.more,
+                blocks: found.reads.blocks,
             })
+        });
+        Box::pin(async move {
+            let _guard = guard;
+            reading.await
         })
+    }
+}
+
+/// Stops what reads for a future that is dropped before its end.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -155,5 +174,35 @@ mod tests {
         assert_eq!(walk(&vault, Bloom::FULL).await, all);
         let odd: Vec<_> = all.iter().skip(1).step_by(2).cloned().collect();
         assert_eq!(walk(&vault, Bloom::of_topic(topic(1))).await, odd);
+    }
+
+    #[tokio::test]
+    async fn a_page_for_a_peer_that_left_is_not_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Arc::new(Archive::init(folder.path(), "").unwrap());
+        let vault = Arc::new(ArchiveVault::new(Arc::clone(&archive)));
+        vault.append((0..9).map(envelope).collect()).await.unwrap();
+        let until = crate::archive::watermark::Watermark::at_or_before(UnixSeconds(u32::MAX));
+        archive.seal(until, NOW, &Quiet).unwrap();
+
+        let held_up = archive.hold_up_pages();
+        let users = Arc::strong_count(&archive);
+        let asking = {
+            let vault = Arc::clone(&vault);
+            tokio::spawn(async move { vault.page(query(Bloom::FULL, None, 2)).await })
+        };
+        // The reading thread has the archive now, and waits for its turn.
+        while Arc::strong_count(&archive) == users {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        // It gives up, although the turn never comes.
+        while Arc::strong_count(&archive) > users {
+            tokio::task::yield_now().await;
+        }
+        drop(held_up);
+        let page = vault.page(query(Bloom::FULL, None, 2)).await.unwrap();
+        assert_eq!(page.envelopes.len(), 2);
     }
 }

@@ -121,8 +121,23 @@ impl Envelope {
     pub fn decode_first(bytes: &mut Bytes) -> Result<Self, EnvelopeError> {
         let fields = EnvelopeFields::decode_first(bytes)?;
         let rlp = bytes.split_to(fields.rlp_len);
-        Ok(Self {
-            hash: EnvelopeHash(keccak256(&rlp)),
+        let hash = EnvelopeHash(keccak256(&rlp));
+        Ok(Self::of_fields(rlp, fields, hash))
+    }
+
+    /// Reads the envelope that fills `rlp` entirely and is known by `hash`: of
+    /// bytes that were hashed when they were stored, and found unchanged.
+    pub(crate) fn known(rlp: &Bytes, hash: EnvelopeHash) -> Result<Self, EnvelopeError> {
+        let fields = EnvelopeFields::decode_first(rlp)?;
+        if fields.rlp_len != rlp.len() {
+            return Err(EnvelopeError::Trailing(rlp.len() - fields.rlp_len));
+        }
+        Ok(Self::of_fields(rlp.clone(), fields, hash))
+    }
+
+    fn of_fields(rlp: Bytes, fields: EnvelopeFields, hash: EnvelopeHash) -> Self {
+        Self {
+            hash,
             expiry: fields.expiry,
             ttl: fields.ttl,
             topic: fields.topic,
@@ -130,7 +145,7 @@ impl Envelope {
             data_len: fields.data_len,
             nonce: fields.nonce,
             rlp,
-        })
+        }
     }
 
     /// The RLP bytes, exactly as received.
@@ -310,6 +325,10 @@ mod tests {
         let envelope = example();
         let decoded = Envelope::decode(envelope.rlp()).unwrap();
         assert_eq!(decoded, envelope);
+        assert_eq!(
+            Envelope::known(envelope.rlp(), envelope.hash()).unwrap(),
+            envelope
+        );
         assert_eq!(decoded.data(), [0xde, 0xad, 0xbe, 0xef]);
         assert_eq!(decoded.sent(), UnixSeconds(1_599_999_950));
         assert_eq!(decoded.size(), 24);

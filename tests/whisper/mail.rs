@@ -140,8 +140,8 @@ impl Server {
             completion,
         };
         match delivered {
-            Delivered::Served { envelopes } => {
-                assert_eq!(envelopes, answer.hashes().len() as u64);
+            Delivered::Served(cost) => {
+                assert_eq!(cost.envelopes, answer.hashes().len() as u64);
                 assert_eq!(answer.error(), None);
             }
             Delivered::Refused => assert!(answer.error().is_some()),

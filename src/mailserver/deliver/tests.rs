@@ -140,9 +140,12 @@ async fn stream<V: Vault>(
     query: &MailQuery,
 ) -> (Option<Cursor>, u64) {
     match server.stream(client, RequestId([1; 32]), query).await {
-        Ok((Completion::Done { next, last, .. }, sent)) => {
+        Ok((Completion::Done { next, last, .. }, cost)) => {
             assert_eq!(last, delivered(client).last().map(Envelope::hash));
-            (next, sent)
+            let delivered = delivered(client);
+            let bytes = delivered.iter().map(|e| e.rlp().len() as u64);
+            assert_eq!(cost.bytes, bytes.sum::<u64>());
+            (next, cost.envelopes)
         }
         _ => panic!("a well-ended answer"),
     }
@@ -348,7 +351,7 @@ async fn few_answers_read_the_archive_at_a_time_and_all_are_given() {
         });
     }
     for ended in answers.join_all().await {
-        assert_eq!(ended, Delivered::Served { envelopes: 0 });
+        assert_eq!(ended, Delivered::Served(AnswerCost::default()));
     }
     assert_eq!(*server.vault().most.lock().unwrap(), PAGES_AT_A_TIME);
 }

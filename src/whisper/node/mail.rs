@@ -158,9 +158,9 @@ async fn answer(shared: Arc<Shared>, peer: Arc<LinkPeer>, mut waiting: mpsc::Rec
             }
         };
         shared.counters.update(|counters| match delivered {
-            Delivered::Served { envelopes } => {
+            Delivered::Served(cost) => {
                 counters.requests_served += 1;
-                counters.delivered += envelopes;
+                counters.delivered += cost.envelopes;
             }
             Delivered::Refused => counters.requests_refused += 1,
             Delivered::PeerGone => {}

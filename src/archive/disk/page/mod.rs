@@ -24,6 +24,7 @@ mod read;
 mod tests;
 mod times;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -144,6 +145,12 @@ impl Pages {
         }
     }
 
+    /// Keeps everybody from making times until it is dropped.
+    #[cfg(test)]
+    fn hold_up(&self) -> impl Drop + '_ {
+        self.times.turn(&Stop::default()).expect("nobody stops it")
+    }
+
     /// The buckets of the head that `sealed` is of.
     fn layout(
         &self,
@@ -177,6 +184,14 @@ impl Pages {
         let layout: Layout = plan.finish().into();
         *kept() = Some((head, Arc::clone(&layout)));
         Ok(layout)
+    }
+}
+
+#[cfg(test)]
+impl Archive {
+    /// Holds up every page that needs times which were not made yet.
+    pub(crate) fn hold_up_pages(&self) -> impl Drop + '_ {
+        self.pages.hold_up()
     }
 }
 
@@ -341,28 +356,17 @@ fn after_cursor(request: &PageRequest) -> Option<Filter> {
     }
 }
 
-/// Makes the times of every segment of the current head that is kept, so that no
-/// request has to wait for them. Gives how many segments it looked at.
+/// Makes the time files of segments of the current head that have none, so that
+/// no request has to wait for them. Gives how many it made.
 pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskError> {
-    let (head, sealed, kept_from) = {
-        let state = archive.read_state();
-        let head = state.head.as_ref();
-        let sealed = head.map(sealed_by).unwrap_or_default();
-        (head.map(|head| *head.cid()), sealed, state.kept_from)
-    };
-    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
-    let kept_from = kept_from.range().from();
+    let times = &archive.pages.times;
     let mut made = 0;
-    for plan in layout.iter().filter(|plan| plan.range.to() >= kept_from) {
-        for segment in &plan.segments {
-            let times = archive
-                .pages
-                .times
-                .of(&archive.blocks, *segment, plan.bounds, stop);
-            match times {
+    for plan in kept_buckets(archive)? {
+        for segment in plan.segments.iter().filter(|s| !times.is_settled(s)) {
+            match times.of(&archive.blocks, *segment, plan.bounds, stop) {
                 Ok(_) => made += 1,
                 Err(PageError::Stopped) => return Err(DiskError::Stopped),
-                Err(PageError::Stale(cid)) => archive.pages.times.forget(&cid),
+                Err(PageError::Stale(cid)) => times.forget(&cid),
                 // A page that needs it says so.
                 Err(PageError::Archive(error)) => {
                     tracing::debug!(segment = %segment.cid, %error, "no times");
@@ -373,8 +377,8 @@ pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskEr
     Ok(made)
 }
 
-/// Deletes the time files of segments that the current head does not name.
-pub(super) fn sweep_times(archive: &Archive) -> Result<(), DiskError> {
+/// The buckets of the current head that are kept.
+fn kept_buckets(archive: &Archive) -> Result<Vec<BucketPlan>, DiskError> {
     let (head, sealed, kept_from) = {
         let state = archive.read_state();
         let head = state.head.as_ref();
@@ -383,9 +387,14 @@ pub(super) fn sweep_times(archive: &Archive) -> Result<(), DiskError> {
     };
     let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
     let kept_from = kept_from.range().from();
-    let live: std::collections::HashSet<Cid> = layout
+    let kept = layout.iter().filter(|plan| plan.range.to() >= kept_from);
+    Ok(kept.cloned().collect())
+}
+
+/// Deletes the time files of segments that the current head does not name.
+pub(super) fn sweep_times(archive: &Archive) -> Result<(), DiskError> {
+    let live: HashSet<Cid> = kept_buckets(archive)?
         .iter()
-        .filter(|plan| plan.range.to() >= kept_from)
         .flat_map(|plan| plan.segments.iter().map(|segment| segment.cid))
         .collect();
     let swept = archive.pages.times.sweep(|cid| live.contains(cid));

@@ -323,6 +323,22 @@ fn a_page_that_nobody_waits_for_is_not_read() {
 }
 
 #[test]
+fn who_waits_for_times_that_another_makes_can_be_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, _) = mixed(dir.path());
+    let stop = Stop::default();
+    let other = archive.pages.times.turn(&Stop::default());
+    let request = request(TopicFilter::All, TimeRange::ALL, 10);
+    std::thread::scope(|scope| {
+        let page = scope.spawn(|| archive.page_unless(&request, &stop));
+        // Whether it waits by now or not yet: the turn never comes.
+        stop.stop();
+        assert!(matches!(page.join().unwrap(), Err(DiskError::Stopped)));
+    });
+    drop(other);
+}
+
+#[test]
 fn times_are_made_ahead_and_go_with_their_segments() {
     let dir = tempfile::tempdir().unwrap();
     let (archive, all) = mixed(dir.path());

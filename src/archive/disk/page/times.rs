@@ -106,6 +106,12 @@ impl Times {
         within(parts, bounds)
     }
 
+    /// Whether nothing need be done ahead for a segment: it has a file, or is so
+    /// small that it gets none. The file is not looked into.
+    pub(super) fn is_settled(&self, segment: &SegmentRef) -> bool {
+        segment.sums.count < self.filed_from || self.path(&segment.cid, 0).exists()
+    }
+
     /// Forgets a segment's times: they are made again when asked for next.
     pub(super) fn forget(&self, segment: &Cid) {
         self.segments.forget(|cid| cid == segment);
@@ -148,7 +154,7 @@ impl Times {
     }
 
     /// Waits until nobody makes times.
-    fn turn(&self, stop: &Stop) -> Result<Turn<'_>, PageError> {
+    pub(super) fn turn(&self, stop: &Stop) -> Result<Turn<'_>, PageError> {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         while *making {
             stop.check()?;
@@ -272,7 +278,7 @@ impl Times {
 }
 
 /// The turn to make times; passes on when dropped.
-struct Turn<'t>(&'t Times);
+pub(super) struct Turn<'t>(&'t Times);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
