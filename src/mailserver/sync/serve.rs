@@ -2,7 +2,7 @@
 
 use crate::mailserver::deliver::{ARCHIVE_FAILED, Mailserver, packets};
 use crate::mailserver::sync::{SyncRequest, SyncResponse};
-use crate::mailserver::{Cursor, Delivered, MailPeer, PageQuery, PeerGone, Vault};
+use crate::mailserver::{AnswerCost, Cursor, Delivered, MailPeer, PageQuery, PeerGone, Vault};
 use crate::whisper::packet::Packet;
 
 /// What one is told whom this server does not answer.
@@ -35,7 +35,11 @@ impl<V: Vault> Mailserver<V> {
                 return refused(send(SyncResponse::failed(ARCHIVE_FAILED)).await);
             }
         };
-        let envelopes = u64::try_from(page.envelopes.len()).unwrap_or(u64::MAX);
+        let cost = AnswerCost {
+            envelopes: page.envelopes.len() as u64,
+            bytes: page.envelopes.iter().map(|e| e.rlp().len() as u64).sum(),
+            blocks: page.blocks,
+        };
         let last = page.envelopes.last().map(Cursor::of);
         // The one that fills the page travels alone, as from status-go.
         let alone = (page.envelopes.len() == limit)
@@ -48,7 +52,7 @@ impl<V: Vault> Mailserver<V> {
             }
         }
         match send(SyncResponse::end(last.filter(|_| page.more))).await {
-            Ok(()) => Delivered::Served { envelopes },
+            Ok(()) => Delivered::Served(cost),
             Err(PeerGone) => Delivered::PeerGone,
         }
     }
