@@ -6,6 +6,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_rlp::Header;
@@ -85,7 +86,7 @@ impl Server {
                 max_peers: NonZeroUsize::new(2 * CLIENTS).expect("there are clients"),
                 ..Limits::default()
             },
-            ..NodeConfig::new(key(1))
+            ..NodeConfig::new(key())
         };
         let node = Node::start(node, Arc::new(mail), Arc::new(SystemClock)).await;
         let node = node.expect("the loopback has free ports");
@@ -94,12 +95,18 @@ impl Server {
     }
 }
 
-fn key(seed: u8) -> NodeKey {
-    NodeKey::from_secret_bytes(&[seed; 32]).expect("a small number is a key")
+fn key() -> NodeKey {
+    /// Keys are never used twice: a server may take a while to see that a client
+    /// has left, and does not seat the same one again until then.
+    static USED: AtomicU64 = AtomicU64::new(0);
+    let number = USED.fetch_add(1, Ordering::Relaxed) + 1;
+    let mut secret = [0; 32];
+    secret[24..].copy_from_slice(&number.to_be_bytes());
+    NodeKey::from_secret_bytes(&secret).expect("a small number is a key")
 }
 
-fn local(seed: u8) -> Arc<LocalNode> {
-    Arc::new(LocalNode::new(key(seed), "bench", vec![protocol()], 0))
+fn local(key: NodeKey) -> Arc<LocalNode> {
+    Arc::new(LocalNode::new(key, "bench", vec![protocol()], 0))
 }
 
 /// What an answer was, and how long it took.
@@ -114,8 +121,8 @@ struct Answered {
 struct Probe(PeerLink);
 
 impl Probe {
-    async fn connect(server: &Server, seed: u8) -> Self {
-        let link = socket::connect(&server.enode, &local(seed)).await;
+    async fn connect(server: &Server) -> Self {
+        let link = socket::connect(&server.enode, &local(key())).await;
         let link = link.expect("the server is there");
         let status = Packet::Status(Status {
             pow: Pow::ZERO,
@@ -213,7 +220,8 @@ fn query(case: &Case, traffic: &Synthetic, limit: u32) -> MailQuery {
 /// What the link alone does: the same packets, made beforehand.
 async fn raw_link(bytes: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let enode = Enode::new(key(1).id(), listener.local_addr().expect("it listens"));
+    let server = key();
+    let enode = Enode::new(server.id(), listener.local_addr().expect("it listens"));
     let mut seed = 1u64;
     let payload: Bytes = std::iter::repeat_with(|| {
         seed ^= seed << 13;
@@ -227,7 +235,7 @@ async fn raw_link(bytes: usize) {
     let packets = bytes.div_ceil(payload.len());
     let sending = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("the client dials");
-        let link = socket::accept(stream, &local(1))
+        let link = socket::accept(stream, &local(server))
             .await
             .expect("it shakes hands");
         for _ in 0..RUNS * packets {
@@ -235,7 +243,7 @@ async fn raw_link(bytes: usize) {
         }
         link
     });
-    let mut link = socket::connect(&enode, &local(2))
+    let mut link = socket::connect(&enode, &local(key()))
         .await
         .expect("it accepts");
     let mut took = Vec::new();
@@ -258,7 +266,7 @@ async fn raw_link(bytes: usize) {
 }
 
 async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) {
-    let mut probe = Probe::connect(server, 2).await;
+    let mut probe = Probe::connect(server).await;
     let mut took = Vec::new();
     let mut answered = Answered::default();
     for _ in 0..RUNS {
@@ -269,7 +277,7 @@ async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) {
     let name = format!("answer {}", case.name);
     report(&name, answered.envelopes, answered.bytes, &mut took);
 
-    let mut client = MailClient::connect(&server.enode, &local(3))
+    let mut client = MailClient::connect(&server.enode, &local(key()))
         .await
         .expect("the server is there");
     let signer = SecretKey::from_secret_bytes([9; 32]).expect("a small number is a key");
@@ -293,7 +301,7 @@ async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) {
 
 /// One topic of one day, of all ranks and days.
 async fn topics_of_days(server: &Server, traffic: &Synthetic) {
-    let mut probe = Probe::connect(server, 2).await;
+    let mut probe = Probe::connect(server).await;
     let mut took = Vec::new();
     let mut slowest = Duration::ZERO;
     for n in 0..REQUESTS {
@@ -324,9 +332,8 @@ async fn topics_of_days(server: &Server, traffic: &Synthetic) {
 async fn many_clients(server: &Server, case: &Case, traffic: &Synthetic) {
     let mut clients = JoinSet::new();
     let barrier = Arc::new(tokio::sync::Barrier::new(CLIENTS));
-    for n in 0..CLIENTS {
-        let seed = u8::try_from(n + 10).expect("few clients");
-        let mut probe = Probe::connect(server, seed).await;
+    for _ in 0..CLIENTS {
+        let mut probe = Probe::connect(server).await;
         let query = query(case, traffic, LIMIT);
         let barrier = Arc::clone(&barrier);
         clients.spawn(async move {
