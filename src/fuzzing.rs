@@ -7,6 +7,7 @@
 //! them on a stable toolchain. A new decoder gets a function here, a target
 //! there and a line in the table of the test.
 
+mod api;
 mod archive;
 mod reconcile;
 mod whisper;
@@ -28,6 +29,7 @@ use crate::rlpx::handshake::{
 use crate::rlpx::snappy::{self, MAX_MESSAGE};
 use crate::rlpx::{Capability, Hello, NodeKey, PeerReason, Protocol};
 
+pub use api::rpc_arguments;
 pub use archive::{
     archive_calendar_node, archive_head, archive_leaf, archive_pack, archive_topic_node,
 };

@@ -38,6 +38,7 @@ const TARGETS: &[Target] = &[
         seeds::completion,
     ),
     ("mail_sync", fuzzing::mail_sync, seeds::sync),
+    ("rpc_arguments", fuzzing::rpc_arguments, seeds::arguments),
     (
         "archive_position",
         fuzzing::archive_position,
@@ -187,6 +188,33 @@ mod seeds {
             .iter()
             .flat_map(|vector| fields.iter().map(|field| bytes(vector, field)))
             .collect()
+    }
+
+    pub fn arguments() -> Vec<Vec<u8>> {
+        let enode = format!("enode://{}@127.0.0.1:30303", "3c".repeat(64));
+        let cursor = "5f5e1000".to_owned() + &"ab".repeat(32);
+        let key = "11".repeat(32);
+        [
+            format!(
+                r#"[{{"symKeyID":"{key}","sig":"{key}","ttl":10,"topic":"0x01020304","payload":
+                "0x68656c6c6f","padding":"0x","powTime":3,"powTarget":0.5,"targetPeer":"{enode}"}}]"#
+            ),
+            format!(
+                r#"["messages",{{"privateKeyID":"{key}","sig":"0x04{key}","minPow":0.2,"topics":
+                ["0x01020304",null],"allowP2P":true}}]"#
+            ),
+            format!(
+                r#"[{{"baseTimeout":1000000000,"stepTimeout":5,"maxRetries":2}},{{"mailServerPeer":
+                "{enode}","from":1,"to":2,"limit":3,"cursor":"{cursor}","topics":["0xcd423760"],
+                "timeout":5,"force":true,"followCursor":false}}]"#
+            ),
+            format!(r#"["0x{key}","{cursor}","{enode}",0.001]"#),
+            format!("Bearer {}", "a1".repeat(32)),
+            format!("token={}", "a1".repeat(32)),
+            "[::1]:8547".to_owned(),
+        ]
+        .map(String::into_bytes)
+        .to_vec()
     }
 
     pub fn sync() -> Vec<Vec<u8>> {

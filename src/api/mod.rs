@@ -47,6 +47,7 @@ use pulse::Pulse;
 use rpc::Rpc;
 
 pub use error::ApiError;
+pub(crate) use rpc::read_arguments;
 
 /// What all answers are made of.
 struct Api {

@@ -36,7 +36,7 @@ use jsonrpsee::server::{
     BatchRequestConfig, Methods as Registered, PingConfig, Server, ServerConfig, ServerHandle,
     StopHandle, TowerServiceBuilder, stop_channel,
 };
-use jsonrpsee::types::SubscriptionId;
+use jsonrpsee::types::{Params, SubscriptionId};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tower::layer::util::Identity;
@@ -46,8 +46,10 @@ use crate::api::access::Grant;
 use crate::api::server::MAX_BODY;
 use crate::archive::disk::Archive;
 use crate::rlpx::random::random_bytes;
+use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
+use args::Args;
 use context::Context;
 use gate::{GateLayer, Transport};
 use methods::Methods;
@@ -136,6 +138,37 @@ impl Rpc {
         }
     }
 }
+
+/// Reads arguments as every method does: for fuzzing.
+pub(crate) fn read_arguments(json: &str, now: UnixSeconds) {
+    let Ok(args) = Args::read(&Params::new(Some(json)), MAX_FUZZED) else {
+        return;
+    };
+    for at in 0..MAX_FUZZED {
+        let Ok(argument) = args.required(at) else {
+            return;
+        };
+        let _ = argument.read(|value| {
+            shh::read_any(value);
+            shhext::read_any(value, now);
+            Ok(())
+        });
+        let _ = (args.float(at), args.u32(at), args.enode(at));
+        if let (Ok(text), Ok(bytes)) = (args.text(at), args.data(at))
+            && !bytes.is_empty()
+        {
+            assert_eq!(hex_data::write(&bytes), text.to_ascii_lowercase());
+        }
+        if let Ok(text) = args.text(at)
+            && let Ok(Some(cursor)) = shhext::cursor(&text)
+        {
+            assert_eq!(cursor.to_string(), text.to_ascii_lowercase());
+        }
+    }
+}
+
+/// Arguments that are looked at by fuzzing.
+const MAX_FUZZED: usize = 4;
 
 /// Ends all WebSockets when `stopping`.
 async fn stop_with(handle: ServerHandle, stopping: CancellationToken) {

@@ -45,7 +45,7 @@ pub(super) fn register(methods: &mut Methods) {
 
 /// What a client waits for, as it writes it.
 #[derive(Clone, Debug, Default)]
-struct Wanted {
+pub(super) struct Wanted {
     sym_key_id: String,
     private_key_id: String,
     signer: Vec<u8>,
@@ -55,7 +55,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(value: &Value) -> Result<Self, String> {
+    pub(super) fn read(value: &Value) -> Result<Self, String> {
         let object = Object::read(value, "whisperv6", "Criteria")?;
         Ok(Self {
             sym_key_id: object.text("symKeyID")?,

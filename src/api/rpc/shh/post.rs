@@ -40,7 +40,7 @@ pub(in crate::api::rpc) async fn post(context: Arc<Context>, args: Args) -> Answ
     Ok(hash)
 }
 
-fn read(value: &Value) -> Result<NewMessage, String> {
+pub(super) fn read(value: &Value) -> Result<NewMessage, String> {
     let object = Object::read(value, "whisperv6", "NewMessage")?;
     Ok(NewMessage {
         sym_key_id: object.text("symKeyID")?,

@@ -25,12 +25,13 @@ use crate::mailserver::MailRequest;
 use crate::mailserver::request::RequestId;
 use crate::mailserver::response::Completion;
 use crate::rlpx::NodeId;
-use crate::time::{Expiry, Ttl};
+use crate::time::{Expiry, Ttl, UnixSeconds};
 use crate::whisper::message::{MessageRandom, Reader, seal};
 use crate::whisper::mining::Template;
 use crate::whisper::service::Composed;
 use crate::whisper::{Envelope, Pow, Topic};
 
+pub(super) use request::cursor;
 use request::{Members, Retries, Wanted};
 
 /// The lifetime of a request's envelope (status-go).
@@ -38,6 +39,16 @@ const REQUEST_TTL: Ttl = Ttl(50);
 
 /// How long a request is mined (status-go).
 const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// Reads whatever object a method here takes out of `value`: for fuzzing.
+pub(super) fn read_any(value: &Value, now: UnixSeconds) {
+    let asked = Members::read(value).map(|members| members.wanted(now));
+    if let Ok(Ok(wanted)) = asked {
+        assert!(wanted.query.range.from() <= wanted.query.range.to());
+    }
+    let _ = Retries::read(value).map(Retries::timeouts);
+    sync::read_any(value, now);
+}
 
 /// Adds them.
 pub(super) fn register(methods: &mut Methods) {

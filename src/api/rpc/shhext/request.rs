@@ -110,7 +110,7 @@ impl Members {
 }
 
 /// A cursor in 72 hex digits, or none.
-pub(super) fn cursor(text: &str) -> Result<Option<Cursor>, Fault> {
+pub(in crate::api::rpc) fn cursor(text: &str) -> Result<Option<Cursor>, Fault> {
     if text.is_empty() {
         return Ok(None);
     }

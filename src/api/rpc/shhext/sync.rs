@@ -107,6 +107,11 @@ impl Members {
     }
 }
 
+/// Reads a request out of `value`: for fuzzing.
+pub(super) fn read_any(value: &Value, now: UnixSeconds) {
+    let _ = Members::read(value).map(|members| members.wanted(now));
+}
+
 /// Takes one page, or all of them.
 pub(super) async fn sync_messages(context: Arc<Context>, args: Args) -> Answer {
     let members = args.required(0)?.read(Members::read)?;
