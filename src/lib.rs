@@ -19,6 +19,7 @@ pub mod archive;
 pub mod blocks;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod durable;
 #[doc(hidden)]
 pub mod fuzzing;
