@@ -148,6 +148,10 @@ pub struct Partial {
     pub node_key: Option<PathBuf>,
     /// Peers to keep a connection to.
     pub peers: Option<Vec<Enode>>,
+    /// Nodes by which others are found.
+    pub bootnodes: Option<Vec<Enode>>,
+    /// Whether to find others and be found.
+    pub discovery: Option<bool>,
     /// Archivers to reconcile with.
     pub archivers: Option<Vec<Enode>>,
     /// How often to reconcile.
@@ -177,6 +181,10 @@ pub struct Settings {
     pub node_key: PathBuf,
     /// Peers to keep a connection to.
     pub peers: Vec<Enode>,
+    /// Nodes by which others are found.
+    pub bootnodes: Vec<Enode>,
+    /// Whether to find others and be found.
+    pub discovery: bool,
     /// Archivers to keep a connection to, whose envelopes are taken as they are.
     pub archivers: Vec<Enode>,
     /// How often what archivers hold is compared.
@@ -240,11 +248,17 @@ impl Settings {
     /// Settings from `flags` and `file`, the defaults where both are silent.
     /// A key file named in neither is `node.key` in the data folder.
     pub fn resolve(data: &Path, flags: Partial, file: Partial) -> Self {
+        let listen = flags
+            .listen
+            .or(file.listen)
+            .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+        let bootnodes = flags.bootnodes.or(file.bootnodes).unwrap_or_default();
+        // Who listens on this machine alone and knows nobody has nobody to find.
+        let has_others = !bootnodes.is_empty() || !listen.ip().is_loopback();
         Self {
-            listen: flags
-                .listen
-                .or(file.listen)
-                .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
+            listen,
+            discovery: flags.discovery.or(file.discovery).unwrap_or(has_others),
+            bootnodes,
             password: flags
                 .password
                 .or(file.password)
@@ -276,11 +290,13 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "listen",
     "password",
     "node-key",
     "peers",
+    "bootnodes",
+    "discovery",
     "archivers",
     "reconcile-every",
     "nat",
@@ -327,6 +343,8 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
             .value::<PathBuf>("node-key")?
             .map(|key| path.parent().unwrap_or(Path::new("")).join(key)),
         peers: file.value("peers")?,
+        bootnodes: file.value("bootnodes")?,
+        discovery: file.value("discovery")?,
         archivers: file.value("archivers")?,
         reconcile_every: file.text("reconcile-every")?,
         nat: file.text("nat")?,
@@ -457,6 +475,24 @@ mod tests {
         assert_eq!(settings.min_pow, Pow::new(1.0).unwrap());
         assert_eq!(settings.listen, "127.0.0.1:30303".parse().unwrap());
         assert_eq!(settings.node_key, Path::new("/data/node.key"));
+    }
+
+    #[test]
+    fn discovery_is_on_where_there_is_somebody_to_find() {
+        let id = crate::rlpx::NodeKey::generate().id();
+        let boot = Enode::new(id, "127.0.0.1:1".parse().unwrap());
+        let bootnodes = format!("bootnodes = [\"{boot}\"]\n");
+        for (text, is_on) in [
+            ("", false),
+            ("listen = \"0.0.0.0:0\"", true),
+            (&bootnodes, true),
+            (&format!("{bootnodes}discovery = false"), false),
+            ("discovery = true", true),
+        ] {
+            let file = parsed(text).unwrap();
+            let settings = Settings::resolve(Path::new("/data"), Partial::default(), file);
+            assert_eq!(settings.discovery, is_on, "{text}");
+        }
     }
 
     #[test]

@@ -19,13 +19,16 @@ use keccak_asm::{Digest, Keccak256};
 use secp256k1::SecretKey;
 
 use crate::blocks::car::{CarReader, write_car};
+use crate::discovery::packet::{MAX_PACKET, Packet};
 use crate::journal::{Found, salvage_bytes};
+use crate::keccak::keccak256;
 use crate::rlpx::capability::{BASE_LENGTH, shared_protocols};
 use crate::rlpx::ecies::EciesRandom;
 use crate::rlpx::frame::{FrameDecoder, FrameEncoder};
 use crate::rlpx::handshake::{
     AckBody, AuthBody, AuthSent, AwaitingAuth, Format, HandshakeRandom, Step,
 };
+use crate::rlpx::signature;
 use crate::rlpx::snappy::{self, MAX_MESSAGE};
 use crate::rlpx::{Capability, Hello, NodeKey, PeerReason, Protocol};
 
@@ -44,6 +47,25 @@ pub use whisper::{
 const RECIPIENT: &str = "e8a72e1d635b5f28b4d012f0408d4c239b800306d6094ca89392804f1a6a665c";
 /// The initiator's secret key of that vector, for its ack packet.
 const INITIATOR: &str = "8ca250692e7548c10f4feb2fa63821a95034bf9a559d56b3af6b603e120155b3";
+
+/// Type and list of a datagram of discovery, signed here so that they are read:
+/// what reads is written again, if not the same, for junk is allowed, then to
+/// what reads the same.
+pub fn discovery_packet(data: &[u8]) {
+    let key = key(RECIPIENT);
+    let signature = signature::sign(key.secret(), keccak256(data));
+    let signed = [&signature[..], data].concat();
+    let datagram = [&keccak256(&signed)[..], &signed].concat();
+    let Ok(received) = Packet::decode(&datagram) else {
+        return;
+    };
+    let (again, hash) = received.packet.encode(key.secret());
+    if again.len() > MAX_PACKET {
+        return;
+    }
+    let reread = Packet::decode(&again).expect("what was written reads");
+    assert_eq!((reread.packet, reread.hash), (received.packet, hash));
+}
 
 /// A responder reads a handshake packet, and a decrypted body.
 pub fn rlpx_auth(data: &[u8]) {

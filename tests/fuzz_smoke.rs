@@ -40,6 +40,11 @@ const TARGETS: &[Target] = &[
     ("mail_sync", fuzzing::mail_sync, seeds::sync),
     ("rpc_arguments", fuzzing::rpc_arguments, seeds::arguments),
     (
+        "discovery_packet",
+        fuzzing::discovery_packet,
+        seeds::discovery,
+    ),
+    (
         "archive_position",
         fuzzing::archive_position,
         seeds::position,
@@ -222,6 +227,15 @@ mod seeds {
         let requests = all(&file, "sync_request", &["packet"]);
         let responses = all(&file, "sync_response", &["packet"]);
         [requests, responses].concat()
+    }
+
+    /// What hash and signature stand before: 97 bytes.
+    pub fn discovery() -> Vec<Vec<u8>> {
+        let packets = all(&fixture("wire/discv4.json"), "vectors", &["packet"]);
+        packets
+            .into_iter()
+            .map(|packet| packet[97..].to_vec())
+            .collect()
     }
 
     pub fn position() -> Vec<Vec<u8>> {

@@ -45,6 +45,18 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     peers: Vec<Enode>,
+    /// A node by which others are found; may be given more than once.
+    #[arg(
+        long = "bootnode",
+        env = "GWA_BOOTNODES",
+        value_name = "ENODE",
+        value_delimiter = ','
+    )]
+    bootnodes: Vec<Enode>,
+    /// Whether to find others and be found, by UDP at the port of `--listen`
+    /// [default: true where a bootnode is given or others can reach `--listen`].
+    #[arg(long, env = "GWA_DISCOVERY", value_name = "true|false")]
+    discovery: Option<bool>,
     /// Another gwa to stay connected to and to fetch from what is missing here,
     /// as it is: trust it with the archive. May be given more than once.
     #[arg(
@@ -129,6 +141,8 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         password: args.password.clone(),
         node_key: args.node_key.clone(),
         peers: (!args.peers.is_empty()).then(|| args.peers.clone()),
+        bootnodes: (!args.bootnodes.is_empty()).then(|| args.bootnodes.clone()),
+        discovery: args.discovery,
         archivers: (!args.archivers.is_empty()).then(|| args.archivers.clone()),
         reconcile_every: args.reconcile_every,
         nat: args.nat,

@@ -33,11 +33,15 @@ const EXPIRES_IN: u32 = 20;
 /// Between two looks at whether a node is still there: half of this on average.
 const REVALIDATE_WITHIN: Duration = Duration::from_secs(10);
 
+/// The same while there are nodes that were not looked at yet: nobody is told of
+/// them before.
+const REVALIDATE_NEW_WITHIN: Duration = Duration::from_secs(1);
+
 /// Between two walks to anywhere, once enough nodes are known.
 const REFRESH: Duration = Duration::from_secs(30 * 60);
 
 /// The same while few are known: a small network, or one just entered.
-const REFRESH_EARLY: Duration = Duration::from_secs(10);
+const REFRESH_EARLY: Duration = Duration::from_secs(5);
 
 /// From how many nodes on enough are known.
 const ENOUGH: usize = BUCKET_SIZE;
@@ -138,7 +142,7 @@ impl Machine {
             queries: HashMap::new(),
             lookup: None,
             walked: None,
-            next_revalidation: REVALIDATE_WITHIN,
+            next_revalidation: REVALIDATE_NEW_WITHIN,
             random: StdRng::from_seed(seed),
             out: VecDeque::new(),
         }
@@ -299,6 +303,7 @@ impl Machine {
         let room = BUCKET_SIZE.saturating_sub(query.told);
         query.told += nodes.len().clamp(1, BUCKET_SIZE);
         // Sixteen come in two packets; fewer in one.
+        self.table.told(&sender);
         let is_all = nodes.len() < MAX_NEIGHBORS || query.told >= BUCKET_SIZE;
         if let Some(lookup) = &mut self.lookup {
             for node in nodes.iter().take(room) {
@@ -373,11 +378,17 @@ impl Machine {
         if now.since_start < self.next_revalidation {
             return;
         }
-        let wait = self.random.random_range(..=REVALIDATE_WITHIN.as_millis());
+        let any = usize::try_from(self.random.next_u32()).unwrap_or(0);
+        let unchecked = self.table.iter().find(|node| node.checks == 0);
+        let within = match unchecked {
+            Some(_) => REVALIDATE_NEW_WITHIN,
+            None => REVALIDATE_WITHIN,
+        };
+        let node = unchecked.or_else(|| self.table.stalest(any)).copied();
+        let wait = self.random.random_range(..=within.as_millis());
         let wait = u64::try_from(wait).unwrap_or(u64::MAX);
         self.next_revalidation = now.since_start + Duration::from_millis(wait);
-        let any = usize::try_from(self.random.next_u32()).unwrap_or(0);
-        if let Some(node) = self.table.stalest(any).copied() {
+        if let Some(node) = node {
             self.ping(node.id, node.udp, node.tcp, Some(RETRIES), now);
         }
     }

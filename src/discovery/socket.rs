@@ -40,7 +40,7 @@ impl Discovery {
         address: SocketAddr,
         clock: Arc<dyn Clock>,
         stopping: CancellationToken,
-    ) -> std::io::Result<(Self, impl Future<Output = ()> + Send)> {
+    ) -> std::io::Result<(Self, impl Future<Output = ()> + Send + use<>)> {
         let socket = UdpSocket::bind(address).await?;
         let endpoint = Endpoint {
             ip: Some(address.ip()),

@@ -173,18 +173,27 @@ impl Table {
         }
     }
 
+    /// A node answered a request: what it left unanswered is forgiven.
+    pub fn told(&mut self, id: &NodeId) {
+        if let Some(known) = self.get_mut(id) {
+            known.failures = 0;
+        }
+    }
+
     /// A node did not answer a request; one that does so again and again goes.
     pub fn failed(&mut self, id: &NodeId) {
-        let Some(at) = self.bucket_of(id) else {
-            return;
-        };
-        let mut nodes = self.buckets[at].nodes.iter_mut();
-        if let Some(known) = nodes.find(|known| known.id == *id) {
+        if let Some(known) = self.get_mut(id) {
             known.failures += 1;
             if known.failures >= MAX_FAILURES {
                 self.remove(id);
             }
         }
+    }
+
+    fn get_mut(&mut self, id: &NodeId) -> Option<&mut Known> {
+        let at = self.bucket_of(id)?;
+        let mut nodes = self.buckets[at].nodes.iter_mut();
+        nodes.find(|known| known.id == *id)
     }
 
     /// A node is gone; the first that waits for its place takes it.

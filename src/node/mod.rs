@@ -29,6 +29,7 @@ use crate::api::{ApiError, ApiServer};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
+use crate::discovery::DiscoveryConfig;
 use crate::mailserver::{Mailserver, MailserverConfig};
 use crate::reconcile::{Exchange, ExchangeConfig, Shelf};
 use crate::rlpx::{Enode, NodeKey};
@@ -120,6 +121,9 @@ impl Daemon {
                 max_message_size: MAX_MESSAGE_SIZE,
                 ..AdmissionPolicy::default()
             },
+            discovery: settings.discovery.then(|| DiscoveryConfig {
+                bootnodes: settings.bootnodes.clone(),
+            }),
             static_peers: [&settings.peers[..], &settings.archivers].concat(),
             side: Some(Arc::new(exchange)),
             limits: settings.limits.clone(),
@@ -128,9 +132,10 @@ impl Daemon {
         let node = Node::start(config, Arc::new(mailserver), Arc::clone(&clock)).await?;
         let listen = node.local_addr().unwrap_or(settings.listen);
         let mut enode = Enode::new(id, listen);
-        let mut reach = Reach::start(settings.nat, listen);
+        let mut reach = Reach::start(settings.nat, listen, settings.discovery);
         if let Some(ip) = reach.known() {
             enode.ip = ip;
+            node.set_external_ip(ip);
         }
         let api = match settings.http.address {
             None => None,
@@ -220,6 +225,7 @@ impl Daemon {
 
     /// Others reach it by this address from now on.
     fn is_reached_at(&mut self, ip: IpAddr) {
+        self.node.set_external_ip(ip);
         self.enode.ip = ip;
         tracing::info!(enode = %self.enode, "others reach this node through the router");
         if let Err(error) = self.run_file.set_enode(self.enode) {

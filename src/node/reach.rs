@@ -20,8 +20,9 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Starts to open it to where the node listens.
-    pub fn start(method: NatMethod, listen: SocketAddr) -> Self {
+    /// Starts to open it to where the node listens, to its UDP port too if it
+    /// is found by discovery.
+    pub fn start(method: NatMethod, listen: SocketAddr, discovery: bool) -> Self {
         let (tell, told) = watch::channel(None);
         let stopping = CancellationToken::new();
         let task = match method {
@@ -39,7 +40,7 @@ impl Reach {
                 None
             }
             _ => {
-                let config = NatConfig::new(method, listen, false);
+                let config = NatConfig::new(method, listen, discovery);
                 Some(tokio::spawn(keep_open(config, tell, stopping.clone())))
             }
         };

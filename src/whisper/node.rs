@@ -14,10 +14,12 @@
 //! - Peers, handshakes, bytes in flight, requests and packets waiting for a
 //!   peer are bounded.
 
+mod bound;
 mod collect;
 mod control;
 mod counters;
 mod dial;
+mod discover;
 mod ended;
 mod events;
 mod guard;
@@ -37,17 +39,17 @@ mod toll;
 mod unconfirmed;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::discovery::DiscoveryConfig;
 use crate::limits::Limits;
 use crate::mailserver::{ArchiveError, MailServer};
 use crate::rlpx::capability::{Capability, Protocol};
@@ -61,6 +63,7 @@ use crate::whisper::pool::{Pool, PoolLimits};
 use crate::whisper::rules::Rules;
 use crate::whisper::status::Status;
 
+use bound::Bound;
 use collect::Collector;
 use counters::Counters;
 use events::Events;
@@ -110,6 +113,8 @@ pub struct NodeConfig {
     /// trust of devp2p (geth's `TrustedNodes`); whom mail is accepted from is
     /// decided for each connection, see [`NodeControl::trust`].
     pub trusted_peers: Vec<NodeId>,
+    /// How peers are found, if they are; on the UDP port beside `listen`.
+    pub discovery: Option<DiscoveryConfig>,
     /// What is kept for passing on.
     pub pool: PoolLimits,
     /// What is spoken beside Whisper, if anything.
@@ -128,6 +133,7 @@ impl NodeConfig {
             limits: Limits::default(),
             static_peers: Vec::new(),
             trusted_peers: Vec::new(),
+            discovery: None,
             pool: PoolLimits::default(),
             side: None,
         }
@@ -161,6 +167,9 @@ struct Shared {
     guard: Guard,
     counters: Counters,
     side: Option<Arc<dyn SideProtocol>>,
+    /// The address others reach this node by, where that is another than the
+    /// one it listens at.
+    external_ip: Mutex<Option<IpAddr>>,
     stopping: CancellationToken,
 }
 
@@ -216,11 +225,16 @@ impl Node {
         mail: Arc<dyn MailServer>,
         clock: Arc<dyn Clock>,
     ) -> Result<NodeHandle, StartError> {
-        let listener = match config.listen {
+        let stopping = CancellationToken::new();
+        let bound = match config.listen {
             None => None,
-            Some(address) => Some(bind(address).await?),
+            Some(address) => {
+                let discovery = config.discovery.clone();
+                let bound = Bound::bind(address, discovery, &config.key, &clock, &stopping);
+                Some(bound.await?)
+            }
         };
-        let address = listener.as_ref().map(|(_, address)| *address);
+        let address = bound.as_ref().map(|bound| bound.address);
         let local = Arc::new(LocalNode::new(
             config.key,
             &config.name,
@@ -245,17 +259,23 @@ impl Node {
             events: Events::default(),
             counters: Counters::default(),
             side: config.side,
-            stopping: CancellationToken::new(),
+            external_ip: Mutex::default(),
+            stopping: stopping.clone(),
         });
         let (dial, to_dial) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        if let Some((listener, _)) = listener {
-            tasks.spawn(listen::run(Arc::clone(&shared), listener));
+        let mut found = None;
+        if let Some(bound) = bound {
+            tasks.spawn(listen::run(Arc::clone(&shared), bound.listener));
+            if let Some((discovery, running)) = bound.discovery {
+                tasks.spawn(running);
+                tasks.spawn(discover::run(Arc::clone(&shared), discovery.clone()));
+                found = Some(discovery);
+            }
         }
         tasks.spawn(dial::run(Arc::clone(&shared), to_dial));
         tasks.spawn(expire(Arc::clone(&shared)));
-        let stopping = shared.stopping.clone();
-        let control = NodeControl::new(shared, address, dial);
+        let control = NodeControl::new(shared, address, dial, found);
         for peer in config.trusted_peers {
             control.reserve_seat(peer);
         }
@@ -268,18 +288,6 @@ impl Node {
             tasks,
         })
     }
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-/// By what a node that accepts connections is reached.
-fn enode_of(id: NodeId, address: Option<SocketAddr>) -> Option<Enode> {
-    address.map(|address| Enode::new(id, address))
 }
 
 /// Lets the dead leave the pool.

@@ -3,11 +3,12 @@
 //! Always true: a control keeps nothing alive. When its node has ended, peers
 //! are gone, and what is posted is still archived by the mailserver it had.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{broadcast, mpsc};
 
+use crate::discovery::Discovery;
 use crate::limits::{DropCount, Dropped};
 use crate::mailserver::{Archived, MailRequest};
 use crate::rlpx::{DisconnectReason, Enode, NodeId};
@@ -16,7 +17,7 @@ use crate::whisper::admission::{MAX_MESSAGE_SIZE, Verdict};
 use crate::whisper::node::dial::Dialling;
 use crate::whisper::node::orders::{Line, Order};
 use crate::whisper::node::{
-    CounterValues, NodeEvent, PeerActivity, PeerInfo, PostError, Shared, enode_of, ingest,
+    CounterValues, NodeEvent, PeerActivity, PeerInfo, PostError, Shared, ingest,
 };
 use crate::whisper::packet::Packet;
 use crate::whisper::rules::Rules;
@@ -43,6 +44,7 @@ pub struct NodeControl {
     shared: Arc<Shared>,
     address: Option<SocketAddr>,
     dial: mpsc::UnboundedSender<Dialling>,
+    discovery: Option<Discovery>,
 }
 
 impl NodeControl {
@@ -50,11 +52,13 @@ impl NodeControl {
         shared: Arc<Shared>,
         address: Option<SocketAddr>,
         dial: mpsc::UnboundedSender<Dialling>,
+        discovery: Option<Discovery>,
     ) -> Self {
         Self {
             shared,
             address,
             dial,
+            discovery,
         }
     }
 
@@ -75,7 +79,33 @@ impl NodeControl {
 
     /// By what others reach it, if it accepts connections.
     pub fn enode(&self) -> Option<Enode> {
-        enode_of(self.id(), self.address)
+        let address = self.address?;
+        let external = self.external_ip().unwrap_or(address.ip());
+        let address = SocketAddr::new(external, address.port());
+        Some(Enode::new(self.id(), address))
+    }
+
+    /// The address others reach this node by, if it is known to be another than
+    /// the one it listens at.
+    pub fn external_ip(&self) -> Option<IpAddr> {
+        let ip = self.shared.external_ip.lock();
+        *ip.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It has become known by which address others reach this node.
+    pub fn set_external_ip(&self, external: IpAddr) {
+        {
+            let ip = self.shared.external_ip.lock();
+            *ip.unwrap_or_else(PoisonError::into_inner) = Some(external);
+        }
+        if let Some(discovery) = &self.discovery {
+            discovery.set_ip(external);
+        }
+    }
+
+    /// How many nodes discovery knows; `None` where it is off.
+    pub fn discovered(&self) -> Option<usize> {
+        self.discovery.as_ref().map(Discovery::known)
     }
 
     /// What time the node has.

@@ -60,6 +60,8 @@ pub(super) enum Origin {
     Inbound,
     /// This node dialled, to stay connected.
     Static,
+    /// This node dialled, because discovery found the peer.
+    Found,
 }
 
 /// A seat for the peer on `link`, or what to tell it.

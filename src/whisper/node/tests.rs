@@ -1,6 +1,7 @@
 //! Nodes on loopback, and peers that misbehave.
 
 mod control;
+mod discovery;
 mod durable;
 mod hostile;
 mod mail;

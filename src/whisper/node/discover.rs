@@ -1,0 +1,112 @@
+//! Peers that discovery finds.
+//!
+//! Always true:
+//! - Half of the seats stay for those who dial us, as in geth.
+//! - A node that was tried is left alone for a while, longer each time, and by
+//!   chance: two nodes that find each other at once would otherwise turn each
+//!   other away for ever. At most [`MAX_DIALS`] are tried at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::discovery::Discovery;
+use crate::rlpx::{Enode, NodeId, socket};
+use crate::whisper::node::Shared;
+use crate::whisper::node::link::{self, Origin};
+
+/// How often free seats are looked for.
+const SEARCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Dials at a time.
+const MAX_DIALS: usize = 4;
+
+/// How long a node is left alone at least after it was tried first.
+const FIRST_REST: Duration = Duration::from_secs(1);
+
+/// How long it is left alone at most, and remembered.
+const LONGEST_REST: Duration = Duration::from_secs(5 * 60);
+
+/// Nodes remembered as tried.
+const MAX_TRIED: usize = 1_024;
+
+/// Fills free seats with nodes that are found until the node stops, then waits
+/// for the links to end.
+pub(super) async fn run(shared: Arc<Shared>, discovery: Discovery) {
+    let mut links = JoinSet::new();
+    let mut tried: HashMap<NodeId, Tried> = HashMap::new();
+    let mut cycle = interval(SEARCH_EVERY);
+    cycle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => break,
+            Some(_) = links.join_next() => {}
+            _ = cycle.tick() => {
+                tried.retain(|_, tried| tried.at.elapsed() < 2 * LONGEST_REST);
+                let room = room(&shared, links.len());
+                for peer in discovery.candidates(2 * room) {
+                    let is_new = peer.id != shared.local.key().id()
+                        && !shared.registry.contains(&peer.id)
+                        && tried.get(&peer.id).is_none_or(|tried| tried.at.elapsed() >= tried.rest);
+                    let has_room = tried.len() < MAX_TRIED || tried.contains_key(&peer.id);
+                    if is_new && has_room {
+                        tried.entry(peer.id).or_default().again();
+                        links.spawn(try_peer(Arc::clone(&shared), peer));
+                    }
+                }
+            }
+        }
+    }
+    while links.join_next().await.is_some() {}
+}
+
+/// When a node was tried, and how long it is left alone.
+struct Tried {
+    at: Instant,
+    rest: Duration,
+}
+
+impl Default for Tried {
+    fn default() -> Self {
+        Self {
+            at: Instant::now(),
+            rest: FIRST_REST / 2,
+        }
+    }
+}
+
+impl Tried {
+    fn again(&mut self) {
+        self.at = Instant::now();
+        let longer = 2.0 + f64::from(rand::random::<u8>()) / 255.0;
+        self.rest = self.rest.mul_f64(longer).min(LONGEST_REST);
+    }
+}
+
+/// How many more may be dialled now. `open` links and dials are of this task.
+fn room(shared: &Shared, open: usize) -> usize {
+    let peers = shared.registry.list();
+    let seated = peers.iter().filter(|peer| !peer.is_static).count();
+    let dialled = peers.iter().filter(|peer| !peer.is_static && !peer.inbound);
+    let dialling = open.saturating_sub(dialled.count());
+    let most = shared.max_peers.div_ceil(2).saturating_sub(open);
+    let free = shared.max_peers.saturating_sub(seated + dialling);
+    most.min(free).min(MAX_DIALS.saturating_sub(dialling))
+}
+
+async fn try_peer(shared: Arc<Shared>, peer: Enode) {
+    let opened = tokio::select! {
+        () = shared.stopping.cancelled() => return,
+        opened = socket::connect(&peer, &shared.local) => opened,
+    };
+    match opened {
+        Ok(link) => match link::seat(&shared, &link, Origin::Found) {
+            Ok(seat) => link::serve(shared, link, seat).await,
+            Err(reason) => link.close(reason).await,
+        },
+        Err(error) => tracing::debug!(peer = ?peer.id, %error, "cannot dial a node that was found"),
+    }
+}
