@@ -74,9 +74,11 @@ impl Evidence {
         self.trailing_alone |= trailing && !leading;
     }
 
-    /// What follows, in place of `hint` where there is something to go by.
+    /// What follows, in place of `hint` where there is something to go by. Who
+    /// takes either is not known by the few envelopes it has sent so far.
     pub fn or(self, hint: Dialect) -> Dialect {
         match (self.leading_alone, self.trailing_alone) {
+            _ if hint == Dialect::Either => hint,
             (false, false) => hint,
             (true, false) => Dialect::One(Formula::Leading),
             (false, true) => Dialect::One(Formula::Trailing),
@@ -105,6 +107,7 @@ mod tests {
             ("Statusd/v0.34.0-beta.9/linux-amd64/go1.13", leading),
             ("StatusIM/v1/android", leading),
             ("gwa/v0.1.0", Dialect::Either),
+            ("murmur/v0.3.4/linux-x64/nodejs", Dialect::Either),
             ("wnode/v6.0/linux/go1.26.8", Dialect::Unknown),
             ("", Dialect::Unknown),
         ] {
@@ -135,6 +138,7 @@ mod tests {
         evidence.add(&leading, required);
         assert_eq!(evidence.or(hint), Dialect::One(Formula::Leading));
         assert_eq!(evidence.or(hint).counts(&leading), pow(0.3));
+        assert_eq!(evidence.or(Dialect::Either), Dialect::Either);
         evidence.add(&trailing, required);
         assert_eq!(evidence.or(hint), Dialect::Either);
     }

@@ -12,6 +12,7 @@ mod murmur;
 mod running;
 mod scene;
 mod status;
+mod web3;
 
 /// The time.
 fn unix_now() -> u32 {

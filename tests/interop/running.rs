@@ -106,6 +106,29 @@ impl Running {
         told.expect("it was waited for")
     }
 
+    /// Waits for the end of a process that ends by itself; gives its exit code.
+    pub fn wait(mut self, what: &str) -> Option<i32> {
+        drop(self.stdin.take());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                // Both pipes are closed.
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!(
+                    "{what} does not end; the output was:\n{}",
+                    self.seen.join("\n")
+                ),
+            }
+        }
+        let code = self.child.wait().expect("the process ends").code();
+        if code != Some(0) {
+            eprintln!("{what}:\n{}", self.seen.join("\n"));
+        }
+        code
+    }
+
     /// Asks the process to end, and gives its exit code.
     pub fn terminate(mut self) -> Option<i32> {
         let kill = Command::new("sh")

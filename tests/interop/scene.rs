@@ -21,6 +21,8 @@ pub struct Server {
     pub process: Running,
     /// How peers reach it.
     pub enode: String,
+    /// What `run.json` says.
+    pub run: Value,
 }
 
 impl Scene {
@@ -75,7 +77,11 @@ impl Scene {
         let run = fs::read(self.data().join("run.json")).expect("run.json is there");
         let run: Value = serde_json::from_slice(&run).expect("JSON");
         let enode = run["enode"].as_str().expect("an enode URL").to_owned();
-        Server { process, enode }
+        Server {
+            process,
+            enode,
+            run,
+        }
     }
 
     /// Seals all there is.

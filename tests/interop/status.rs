@@ -45,6 +45,11 @@ impl Peer {
         peer
     }
 
+    /// How it is reached, if it listens.
+    pub fn enode(&self) -> &str {
+        &self.enode
+    }
+
     fn connect(&mut self, enode: &str) {
         self.process.tell(&json!({"do": "connect", "enode": enode}));
         self.process.wait_event("connected", &json!({}));

@@ -27,7 +27,10 @@ SHH.prototype._handleMessage = function (code, data) {
     const payload = rlp.decode(whole[1]);
     emit('completed', { payload: '0x' + payload.toString('hex') });
   }
-  return handle.apply(this, whole);
+  handle.apply(this, whole);
+  // Murmur has answered with its own status then, before which it may send
+  // nothing else.
+  if (whole[0] === 0) emit('connected', {});
 };
 
 const provider = new Provider();
@@ -37,7 +40,6 @@ const manager = new Manager(provider, { isBridge: false, ignoreBloomFilters: fal
 manager.setupNodes([node]);
 manager.start();
 node.start();
-node.rlpx.on('peer:added', () => emit('connected', {}));
 node.rlpx.on('peer:removed', () => emit('dropped', {}));
 provider.on('data', ({ params: { result } }) => {
   const text = Buffer.from(result.payload.slice(2), 'hex').toString();
