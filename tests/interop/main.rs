@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not work fails the test")]
 
+mod discovery;
 mod geth;
 mod murmur;
 mod running;
