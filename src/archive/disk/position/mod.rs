@@ -5,7 +5,7 @@
 //!   next answer was given, and which of the waiting envelopes.
 //! - A position read from bytes is what those bytes say and nothing else: it
 //!   writes as it was read. Whether it is this archive's is decided where it is
-//!   used ([`since`]).
+//!   used (`since`).
 //!
 //! Layout, numbers big-endian; specified in `docs/spec/positions.md`:
 //!
