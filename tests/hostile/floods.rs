@@ -1,19 +1,19 @@
 //! Too much of what is allowed.
 
 use bytes::Bytes;
-use gwa::rlpx::DisconnectReason;
+use gwa::limits::Reason;
+use gwa::rlpx::{DisconnectReason, NodeId, NodeKey};
 use gwa::time::{Expiry, Ttl};
 use gwa::whisper::packet::{Packet, code};
 use gwa::whisper::{Bloom, Envelope, Pow, Topic};
 
 use crate::wire::{Framed, OFFSET, Packets};
-use crate::world::NOW;
+use crate::world::{NOW, World};
 use crate::{Reaction, Row, row};
 
 pub fn rows() -> Vec<Row> {
-    let told = Reaction::Told;
-    let breach = || told(DisconnectReason::ProtocolBreach);
-    let subprotocol = || told(DisconnectReason::Subprotocol);
+    let breach = || DisconnectReason::ProtocolBreach;
+    let subprotocol = || DisconnectReason::Subprotocol;
     vec![
         base_flood("flood: pings", breach(), 2),
         base_flood("flood: pongs", breach(), 3),
@@ -65,9 +65,10 @@ fn duplicates() -> Bytes {
 }
 
 /// A thousand messages of the base protocol.
-fn base_flood(name: &str, expected: Reaction, code: u64) -> Row {
-    row(name, expected, move |world| async move {
+fn base_flood(name: &str, told: DisconnectReason, code: u64) -> Row {
+    row(name, dropped(), move |world| async move {
         let mut peer = Framed::greeted(&world).await;
+        let id = peer.hello.id;
         // A good status first: it is not silence that ends this.
         peer.send(OFFSET, &[2, 4, 0xc1, 6]).await;
         let mut frames = Vec::new();
@@ -75,14 +76,19 @@ fn base_flood(name: &str, expected: Reaction, code: u64) -> Row {
             frames.extend(peer.frame(code, &[1, 0, 0xc0]));
         }
         peer.tcp.write(&frames).await;
-        peer.end().await
+        let seen = peer.end().await;
+        judged(&world, &id, seen, told).await
     })
 }
 
 /// A packet of Whisper, until the server has had enough.
-fn flood(name: &str, expected: Reaction, code: u8, payload: Bytes) -> Row {
-    row(name, expected, move |world| async move {
-        let (mut reader, writer) = Packets::ready(&world).await.0.split();
+fn flood(name: &str, told: DisconnectReason, code: u8, payload: Bytes) -> Row {
+    row(name, dropped(), move |world| async move {
+        let key = NodeKey::generate();
+        let id = key.id();
+        let peer = Packets::connect_as(&world, key).await;
+        peer.introduce().await;
+        let (mut reader, writer) = peer.0.split();
         let sending = async {
             for _ in 0..5_000 {
                 let wire = OFFSET + u64::from(code);
@@ -99,6 +105,20 @@ fn flood(name: &str, expected: Reaction, code: u8, payload: Bytes) -> Row {
             }
         };
         let ((), seen) = tokio::join!(sending, reading);
-        seen
+        judged(&world, &id, seen, told).await
     })
+}
+
+fn dropped() -> Reaction {
+    Reaction::Ledger(Reason::Flood)
+}
+
+/// What the ledger says, where the peer was told `told`, or nothing: closing on
+/// bytes that are still coming in resets a connection, and what was said last is
+/// then lost on the way.
+async fn judged(world: &World, id: &NodeId, seen: Reaction, told: DisconnectReason) -> Reaction {
+    if seen != Reaction::Closed && seen != Reaction::Told(told) {
+        return seen;
+    }
+    Reaction::Ledger(world.dropped(id).await)
 }
