@@ -9,6 +9,7 @@
 //! - Blocks of a window are asked for in the same rounds, each once.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 
@@ -162,15 +163,19 @@ impl<'s> Query<'s> {
         mut feed: impl FnMut(&Block) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
         self.cost.rounds += 1;
-        for cid in wants {
-            let block = self.source.get(cid)?;
-            if self.fetched.insert(*cid) {
+        let mut fed = Ok(());
+        self.source.get_each(wants, &mut |block| {
+            if self.fetched.insert(*block.cid()) {
                 self.cost.blocks += 1;
                 self.cost.bytes += block.bytes().len() as u64;
             }
-            feed(&block)?;
-        }
-        Ok(())
+            fed = feed(&block);
+            match fed {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        fed
     }
 }
 

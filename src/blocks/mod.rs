@@ -14,6 +14,7 @@ mod names;
 mod suite;
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 pub use cid::Cid;
@@ -268,6 +269,23 @@ pub trait BlockSource: Send + Sync {
 
     /// Whether the block is held; its bytes are not looked at.
     fn has(&self, cid: &Cid) -> Result<bool, BlockError>;
+
+    /// Gives `take` each of the blocks `cids` names, which all differ, until one
+    /// cannot be had or `take` breaks off. A source for which a block takes a
+    /// journey fetches many at a time and gives them in any order; memory holds
+    /// what is under way, not all that was asked for.
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        for cid in cids {
+            if take(self.get(cid)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a file of blocks holds; files of one group may share blocks, files of
