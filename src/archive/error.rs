@@ -79,6 +79,8 @@ impl ArchiveError {
                 BlockError::Missing { cid }
                 | BlockError::WrongBytes { cid, .. }
                 | BlockError::TooLarge { cid, .. }
+                | BlockError::NotADag { cid, .. }
+                | BlockError::Unavailable { cid, .. }
                 | BlockError::ForeignCid { cid },
             )
             | Self::Leaf { cid, .. }

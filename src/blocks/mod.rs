@@ -7,7 +7,9 @@
 //!   and durable, once its writer has committed, and not at all before.
 
 pub mod car;
+pub mod dag;
 mod folder;
+pub mod links;
 mod memory;
 mod names;
 #[cfg(test)]
@@ -195,6 +197,22 @@ pub enum BlockError {
         /// The CID.
         cid: Cid,
     },
+    /// The bytes are right, and yet no node of a DAG that anybody should walk.
+    #[error("block {cid} is no node of a DAG: {what}")]
+    NotADag {
+        /// The block.
+        cid: Cid,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Others were asked, and none gave the block.
+    #[error("block {cid} could not be had: {}", refusals(.by))]
+    Unavailable {
+        /// The block asked for.
+        cid: Cid,
+        /// Who was asked, and what came of it.
+        by: Vec<Refusal>,
+    },
     /// A file of blocks is damaged.
     #[error("{path}: {what}")]
     Corrupt {
@@ -225,6 +243,37 @@ pub enum BlockError {
     },
 }
 
+/// One who was asked for a block and did not give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The source, as its user named it.
+    pub source: String,
+    /// What came of it.
+    pub fault: Fault,
+}
+
+/// Why a source gave no block.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It says that it does not hold it.
+    #[error("does not have it")]
+    Absent,
+    /// What it gave is provably not what was asked for.
+    #[error("lied: {0}")]
+    Lied(String),
+    /// It could not be reached, or broke off.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+fn refusals(by: &[Refusal]) -> String {
+    let one = |refusal: &Refusal| format!("{} {}", refusal.source, refusal.fault);
+    match by {
+        [] => "there is no source to ask".to_owned(),
+        by => by.iter().map(one).collect::<Vec<_>>().join("; "),
+    }
+}
+
 impl BlockError {
     /// There is no file of blocks named `name`.
     fn no_file(name: &str) -> Self {
@@ -240,6 +289,8 @@ impl BlockError {
             Self::Missing { cid }
             | Self::WrongBytes { cid, .. }
             | Self::TooLarge { cid, .. }
+            | Self::NotADag { cid, .. }
+            | Self::Unavailable { cid, .. }
             | Self::ForeignCid { cid } => Some(*cid),
             Self::Corrupt { .. }
             | Self::Locked { .. }
@@ -250,15 +301,25 @@ impl BlockError {
 
     /// Whether the block is merely absent: another source may have it.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing { .. })
+        match self {
+            Self::Missing { .. } => true,
+            Self::Unavailable { by, .. } => by.iter().all(|refusal| refusal.fault == Fault::Absent),
+            _ => false,
+        }
     }
 
     /// Whether the bytes found were damaged or forged.
     pub fn is_corrupt(&self) -> bool {
-        matches!(
-            self,
-            Self::WrongBytes { .. } | Self::TooLarge { .. } | Self::Corrupt { .. }
-        )
+        match self {
+            Self::WrongBytes { .. }
+            | Self::TooLarge { .. }
+            | Self::NotADag { .. }
+            | Self::Corrupt { .. } => true,
+            Self::Unavailable { by, .. } => by
+                .iter()
+                .any(|refusal| matches!(refusal.fault, Fault::Lied(_))),
+            _ => false,
+        }
     }
 }
 
@@ -286,7 +347,55 @@ pub trait BlockSource: Send + Sync {
         }
         Ok(())
     }
+
+    /// Gives `take` every block of the DAG below `root`, `root` first, each once
+    /// and after a block that links to it, until one cannot be had or `take`
+    /// breaks off. Links are those of dag-cbor; a raw block has none. Where `skip`
+    /// says yes, a block is neither fetched nor walked: neither is what only it
+    /// leads to. Bounds and memory: [`dag`].
+    fn get_dag(
+        &self,
+        root: &Cid,
+        skip: &dyn Fn(&Cid) -> bool,
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        dag::walk_on(self, &mut dag::DagWalk::new(root, skip)?, take)
+    }
 }
+
+/// A source behind a pointer is the source.
+macro_rules! source_behind {
+    ($($pointer:ty),*) => {$(
+        impl<S: BlockSource + ?Sized> BlockSource for $pointer {
+            fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+                (**self).get(cid)
+            }
+
+            fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+                (**self).has(cid)
+            }
+
+            fn get_each(
+                &self,
+                cids: &[Cid],
+                take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+            ) -> Result<(), BlockError> {
+                (**self).get_each(cids, take)
+            }
+
+            fn get_dag(
+                &self,
+                root: &Cid,
+                skip: &dyn Fn(&Cid) -> bool,
+                take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+            ) -> Result<(), BlockError> {
+                (**self).get_dag(root, skip, take)
+            }
+        }
+    )*};
+}
+
+source_behind!(&S, Box<S>, std::sync::Arc<S>);
 
 /// What a file of blocks holds; files of one group may share blocks, files of
 /// different groups never rely on each other.

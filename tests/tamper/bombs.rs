@@ -8,6 +8,7 @@ use gwa::archive::cbor::CborError;
 use gwa::archive::fresh::Sealed;
 use gwa::archive::pack::{PACK_MAX_LEVEL, Pack, PackEntry};
 use gwa::archive::sums::Sums;
+use gwa::blocks::links::OutOfBounds;
 use gwa::blocks::{Block, BlockError, Codec};
 use ipld_core::ipld::Ipld;
 
@@ -261,7 +262,7 @@ fn a_block_too_wide_is_refused_before_it_is_built() {
     let cid = put(&mut source, &wide);
     let sealed = one_day(&mut source, segment(cid, entry.sums));
     let errors = within(&source, &sealed, 8);
-    let named = |error: &ArchiveError| matches!(error, ArchiveError::Node { cid: of, source: CborError::TooManyLinks } if *of == cid);
+    let named = |error: &ArchiveError| matches!(error, ArchiveError::Node { cid: of, source: CborError::Bounds(OutOfBounds::TooManyLinks) } if *of == cid);
     assert!(errors.iter().all(named), "{errors:?}");
 
     let pack = Pack::Leaves(vec![entry.clone(); 100_000]).encode();
