@@ -61,6 +61,19 @@ impl ArchiveError {
         matches!(self, Self::Block(error) if error.is_missing())
     }
 
+    /// Whether a block cannot be had now: it is missing, or damaged, or whoever was
+    /// asked for it did not give it. It may be had another time.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Block(error) => {
+                error.is_missing()
+                    || error.is_corrupt()
+                    || matches!(error, BlockError::Unavailable { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// Whether what was read is damaged or forged, rather than absent or
     /// unreadable.
     pub fn is_forged(&self) -> bool {

@@ -72,6 +72,9 @@ pub fn keep_new<T: Copy>(
             .or_default()
             .push(record);
     }
+    if days.is_empty() {
+        return Ok(days);
+    }
     let mut calendar = CalendarReader::new(source, base.state.as_ref())?;
     for (day, records) in &mut days {
         records.sort_by_key(|record| record.key);
@@ -89,6 +92,39 @@ pub fn keep_new<T: Copy>(
             drop_known(source, segment, &mut keys)?;
         }
         *records = keys.into_iter().map(|(_, pending)| pending).collect();
+    }
+    days.retain(|_, records| !records.is_empty());
+    Ok(days)
+}
+
+/// As [`keep_new`], where what cannot be read is no reason to turn anybody away:
+/// of a day whose blocks are not to be had now, all of `pending` is kept, each
+/// once. Some of it may be sealed already; a seal finds that out.
+pub fn keep_all_but_known<T: Copy>(
+    source: &dyn BlockSource,
+    base: &Sealed,
+    pending: Vec<Pending<T>>,
+) -> Result<NewByDay<T>, ArchiveError> {
+    match keep_new(source, base, pending.clone()) {
+        Err(error) if error.is_unavailable() => {}
+        other => return other,
+    }
+    let mut days: NewByDay<T> = BTreeMap::new();
+    for record in pending {
+        let of_day = days.entry(Day::of(record.key.sent)).or_default();
+        of_day.push(record);
+    }
+    for (day, records) in &mut days {
+        *records = match keep_new(source, base, records.clone()) {
+            Ok(mut new) => new.remove(day).unwrap_or_default(),
+            Err(error) if error.is_unavailable() => {
+                tracing::warn!(%day, %error, "whether envelopes are new cannot be told now");
+                records.sort_by_key(|record| record.key);
+                records.dedup_by_key(|record| record.key);
+                std::mem::take(records)
+            }
+            Err(error) => return Err(error),
+        };
     }
     days.retain(|_, records| !records.is_empty());
     Ok(days)

@@ -102,9 +102,12 @@ pub fn verify(
 }
 
 /// One bucket to recompute.
-struct Bucket {
-    range: TimeRange,
-    segment: SegmentRef,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    /// When its envelopes were sent.
+    pub(super) range: TimeRange,
+    /// What holds them.
+    pub(super) segment: SegmentRef,
 }
 
 fn verify_state(
@@ -200,7 +203,7 @@ fn verify_month(
 
 /// The segments of one day of a month, which must be closed or open as the
 /// watermark says.
-fn buckets_of(
+pub(super) fn buckets_of(
     source: &dyn BlockSource,
     month: &CalendarNode,
     cid: Cid,
@@ -234,7 +237,7 @@ fn buckets_of(
 }
 
 /// Makes a segment again from its own records, which must lie in its time.
-fn recompute(
+pub(super) fn recompute(
     source: &dyn BlockSource,
     segment: SegmentRef,
     range: TimeRange,
@@ -301,7 +304,11 @@ impl BlockSink for Cids {
 
 /// Recomputes the open deltas; gives what they hold of the open hour, each
 /// envelope counted once.
-fn verify_open(source: &dyn BlockSource, sealed: &Sealed, verified: &mut Verified) -> Option<Sums> {
+pub(super) fn verify_open(
+    source: &dyn BlockSource,
+    sealed: &Sealed,
+    verified: &mut Verified,
+) -> Option<Sums> {
     let hour = sealed.watermark.open_hour();
     let mut of_hour = Vec::new();
     let mut sound = true;
@@ -333,7 +340,7 @@ fn verify_open(source: &dyn BlockSource, sealed: &Sealed, verified: &mut Verifie
 
 /// Recomputes a delta, whose days are all segments of envelopes sent before the
 /// watermark; gives its segment of the day that holds the open hour.
-fn verify_delta(
+pub(super) fn verify_delta(
     source: &dyn BlockSource,
     delta: &Cid,
     watermark: Watermark,

@@ -156,12 +156,16 @@ impl BlockWriter for Writer<'_> {
     fn put(&mut self, block: &Block) -> Result<bool, BlockError> {
         check_writable(block)?;
         let cid = *block.cid();
-        if self.group_holds.contains(&cid) || self.added.contains_key(&cid) {
+        if self.leaves_out(&cid)? {
             return Ok(false);
         }
         self.order.push(cid);
         self.added.insert(cid, block.clone());
         Ok(true)
+    }
+
+    fn leaves_out(&self, cid: &Cid) -> Result<bool, BlockError> {
+        Ok(self.group_holds.contains(cid) || self.added.contains_key(cid))
     }
 
     fn commit(self: Box<Self>, root: &Cid) -> Result<Option<BlockFile>, BlockError> {

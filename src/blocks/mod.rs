@@ -457,6 +457,9 @@ pub trait BlockWriter: BlockSource {
     /// ([`BlockSource`]) see it, and the store's committed blocks, at once.
     fn put(&mut self, block: &Block) -> Result<bool, BlockError>;
 
+    /// Whether [`Self::put`] would leave the block out.
+    fn leaves_out(&self, cid: &Cid) -> Result<bool, BlockError>;
+
     /// Makes the file durable, then visible; gives what it holds. `root` heads
     /// the file (the root of its CAR header). A file without blocks is
     /// dropped, and `None` returned.

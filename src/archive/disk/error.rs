@@ -43,6 +43,30 @@ pub enum DiskError {
         /// The key file.
         path: PathBuf,
     },
+    /// It follows another's heads, and takes in nothing of its own.
+    #[error("the archive in {dir} is a mirror")]
+    Mirror {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Nothing was ever sealed in it.
+    #[error("the archive in {dir} has no head yet")]
+    NoHead {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The envelopes of another network.
+    #[error("it is an archive of network `{network}`")]
+    Network {
+        /// As its head names it.
+        network: String,
+    },
+    /// A head says what will be sealed one day.
+    #[error("it claims to be sealed up to {watermark}, which is ahead of this clock")]
+    Ahead {
+        /// What it says.
+        watermark: crate::archive::watermark::Watermark,
+    },
     /// A seal was asked for an instant before what is sealed.
     #[error("sealed up to {sealed} already, cannot seal up to {asked}")]
     Backwards {

@@ -27,6 +27,8 @@ use crate::durable;
 const POINTER: &str = "HEAD";
 /// Name of the folder.
 const FOLDER: &str = "heads";
+/// Ending of the files of heads that another took the place of.
+const ASIDE: &str = ".aside";
 
 /// The heads in an archive's folder.
 #[derive(Debug)]
@@ -85,6 +87,26 @@ impl Heads {
         );
         let path = folder.join(HeadName::spell(sequence, head.cid()));
         durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))
+    }
+
+    /// Takes the heads from this number on out of the lineage. Their files stay,
+    /// under names that say so.
+    pub(super) fn set_aside(&self, from: Sequence) -> Result<(), DiskError> {
+        let folder = self.dir.join(FOLDER);
+        for name in self
+            .names()?
+            .into_iter()
+            .filter(|name| name.sequence >= from)
+        {
+            let path = folder.join(&name.file);
+            let aside = folder.join(format!("{}{ASIDE}", name.file));
+            fs::rename(&path, &aside).map_err(DiskError::io(&path))?;
+        }
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        durable::sync_folder(&folder).map_err(DiskError::io(&folder))
     }
 
     /// The head before the one with this number, and so on: the archive's own

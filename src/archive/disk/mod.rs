@@ -12,10 +12,13 @@
 //! (`docs/architecture.md`).
 
 mod error;
+mod fork;
 mod heads;
 mod key;
 mod lock;
 mod meta;
+mod mirror;
+mod origin;
 mod page;
 pub mod position;
 mod reader;
@@ -36,6 +39,8 @@ use secp256k1::SecretKey;
 pub use error::DiskError;
 pub use heads::Heads;
 pub use meta::Meta;
+pub use mirror::{FollowError, Followed, Route};
+pub use origin::{Kind, Origin};
 pub use page::{Page, PageRequest, Reads, Stop};
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
@@ -44,7 +49,7 @@ pub use retention::{Dropped, kept_from};
 
 use super::ArchiveError;
 use super::filter::Filter;
-use super::fresh::{Pending, Sealed, keep_new};
+use super::fresh::{Pending, Sealed, keep_all_but_known};
 use super::head::{FORMAT_VERSION, Head, HeadError, MAX_NAME_LEN};
 use super::key::Key;
 use super::leaf::MAX_ENVELOPE_RLP;
@@ -110,6 +115,7 @@ pub struct Archive {
     dir: PathBuf,
     meta: Meta,
     key: SecretKey,
+    origin: RwLock<Option<Origin>>,
     blocks: Blocks,
     journal: Journal,
     /// Held by one seal at a time.
@@ -192,10 +198,7 @@ impl Archive {
             Index::in_memory()
         });
         let folder = CarFolder::open(&dir.join(BLOCKS), index)?;
-        let blocks = Blocks {
-            folder,
-            heads: Heads::new(dir),
-        };
+        let blocks = Blocks::new(folder, Heads::new(dir));
         // Names given by a process that was killed may not be durable yet.
         durable::sync_folder(dir).map_err(DiskError::io(dir))?;
         blocks.heads.sync()?;
@@ -236,7 +239,8 @@ impl Archive {
             .filter(|p| Day::of(p.key.sent) >= state.kept_from)
             .partition(|p| sealed.watermark.covers(p.key.sent));
         // A crash between head and trimming leaves what is sealed in the journal.
-        let unsealed = keep_new(&blocks, &sealed, covered)?.into_values().flatten();
+        let unsealed = keep_all_but_known(&blocks, &sealed, covered)?;
+        let unsealed = unsealed.into_values().flatten();
         for pending in unsealed.chain(later) {
             state.waiting.insert(pending.key, pending.len, pending.at);
         }
@@ -244,6 +248,7 @@ impl Archive {
             dir: dir.to_owned(),
             meta,
             key,
+            origin: RwLock::new(Origin::read(dir)?),
             blocks,
             journal,
             sealing: Mutex::new(()),
@@ -290,6 +295,7 @@ impl Archive {
     /// Stores envelopes; when this returns, every one is durable or counted as
     /// a duplicate, refused or too old.
     pub fn append(&self, envelopes: &[Envelope]) -> Result<Appended, DiskError> {
+        self.own()?;
         let mut appended = Appended::default();
         let mut new = self.not_held(envelopes, &mut appended)?;
         // The journal keeps the order of arrival.
@@ -348,7 +354,7 @@ impl Archive {
             .partition(|p| sealed.watermark.covers(p.key.sent));
         if !covered.is_empty() {
             let before = covered.len() as u64;
-            let kept: Vec<_> = keep_new(&self.blocks, &sealed, covered)?
+            let kept: Vec<_> = keep_all_but_known(&self.blocks, &sealed, covered)?
                 .into_values()
                 .flatten()
                 .collect();

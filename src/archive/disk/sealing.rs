@@ -3,14 +3,16 @@
 //! Always true: a head is stored after its blocks and after the list of what came
 //! late in it; the pointer and the journal follow, and may fail.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use super::{Archive, DiskError, SealReport};
+use crate::archive::fresh::{Pending, Sealed, keep_new};
 use crate::archive::head::{Head, HeadBody, MAX_OPEN, Sequence};
 use crate::archive::key::Key;
 use crate::archive::seal::{SealOutcome, SealRequest, seal};
-use crate::archive::watermark::Watermark;
-use crate::journal::FileNumber;
+use crate::archive::watermark::{Day, Watermark};
+use crate::journal::{FileNumber, Location};
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
 
@@ -23,6 +25,7 @@ impl Archive {
         now: UnixSeconds,
         progress: &dyn Progress,
     ) -> Result<SealReport, DiskError> {
+        self.own()?;
         let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
         self.adopt_stored_head()?;
         let (base, before, pending, rotated) = {
@@ -38,11 +41,12 @@ impl Archive {
             let rotated = self.journal.rotate()?;
             (base, state.head.clone(), state.waiting.due(until), rotated)
         };
+        let pending = self.readable(&base, pending)?;
         let keys: Vec<Key> = pending.iter().map(|p| p.key).collect();
         let sequence = Sequence(before.as_ref().map_or(1, |head| head.body().sequence.0 + 1));
         let outcome = seal(
             SealRequest {
-                store: &self.blocks.folder,
+                store: &self.blocks,
                 base: &base,
                 pending,
                 read: &|at| self.read_waiting(at),
@@ -81,6 +85,34 @@ impl Archive {
             added: outcome.added_sums,
             written: outcome.written,
         })
+    }
+
+    /// Leaves out what came late for a day whose blocks are not to be had now: it
+    /// waits for a later seal, and keeps no other day from being sealed.
+    fn readable(
+        &self,
+        base: &Sealed,
+        pending: Vec<Pending<Location>>,
+    ) -> Result<Vec<Pending<Location>>, DiskError> {
+        let mut late: BTreeMap<Day, Vec<Pending<Location>>> = BTreeMap::new();
+        for pending in pending.iter().filter(|p| base.watermark.covers(p.key.sent)) {
+            let of_day = late.entry(Day::of(pending.key.sent)).or_default();
+            of_day.push(*pending);
+        }
+        let mut unreadable = BTreeSet::new();
+        for (day, of_day) in late {
+            match keep_new(&self.blocks, base, of_day) {
+                Err(error) if error.is_unavailable() => {
+                    tracing::warn!(%day, %error, "what came late for this day waits");
+                    unreadable.insert(day);
+                }
+                other => drop(other?),
+            }
+        }
+        let left_out = |p: &Pending<Location>| {
+            base.watermark.covers(p.key.sent) && unreadable.contains(&Day::of(p.key.sent))
+        };
+        Ok(pending.into_iter().filter(|p| !left_out(p)).collect())
     }
 
     /// Takes over a head that was stored when what came after failed, so that no
@@ -156,7 +188,7 @@ impl Archive {
 }
 
 /// Which of `keys` were sent before what was sealed already.
-fn late_of(keys: &[Key], sealed: Watermark) -> Vec<Key> {
+pub(super) fn late_of(keys: &[Key], sealed: Watermark) -> Vec<Key> {
     keys.iter()
         .copied()
         .filter(|key| sealed.covers(key.sent))

@@ -102,7 +102,7 @@ impl BlockWriter for Writer<'_> {
         check_writable(block)?;
         self.intact()?;
         let cid = *block.cid();
-        if self.added.contains_key(&cid) || self.group_holds(&cid)? {
+        if self.leaves_out(&cid)? {
             return Ok(false);
         }
         let offset = self.car.put(block).map_err(|error| {
@@ -113,6 +113,10 @@ impl BlockWriter for Writer<'_> {
         self.added.insert(cid, self.order.len());
         self.order.push(BlockAt { cid, offset, len });
         Ok(true)
+    }
+
+    fn leaves_out(&self, cid: &Cid) -> Result<bool, BlockError> {
+        Ok(self.added.contains_key(cid) || self.group_holds(cid)?)
     }
 
     fn commit(self: Box<Self>, root: &Cid) -> Result<Option<BlockFile>, BlockError> {

@@ -216,6 +216,11 @@ impl LateList {
         (1 + entry.saturating_sub(self.first)) * SLOT as u64
     }
 
+    /// Begins anew behind `head`, of which it is not known what came late in it.
+    pub fn restart(&mut self, head: &Head) {
+        self.begin(HeadMark::of(head));
+    }
+
     /// Notes durably what came late in `head`, which is about to be stored. Where
     /// that fails the list begins anew behind it.
     pub fn append(&mut self, head: &Head, mut late: Vec<Key>) {
