@@ -14,6 +14,7 @@ pub mod calendar;
 pub mod calendar_edit;
 pub mod cbor;
 pub mod copy;
+pub mod diff;
 pub mod disk;
 pub mod error;
 pub mod filter;

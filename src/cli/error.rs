@@ -30,6 +30,8 @@ pub enum Kind {
     Verification,
     /// Ranges are missing.
     Gaps,
+    /// Two archives differ, and the user asked to be told by the exit code.
+    Different,
     /// Stopped by a signal.
     Interrupted,
 }
@@ -47,6 +49,7 @@ impl Kind {
             Self::WrongKey => 12,
             Self::Verification => 20,
             Self::Gaps => 21,
+            Self::Different => 22,
             Self::Interrupted => 130,
         }
     }
@@ -118,7 +121,8 @@ impl CliError {
 
     /// Tells the user, and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        if self.kind != Kind::ReaderLeft {
+        // What differs was printed: that is a result, not a failure.
+        if !matches!(self.kind, Kind::ReaderLeft | Kind::Different) {
             // Where stderr is gone too, the exit code still tells.
             let _ = write!(io::stderr().lock(), "{self}");
         }
@@ -191,6 +195,7 @@ mod tests {
             (Kind::WrongKey, 12),
             (Kind::Verification, 20),
             (Kind::Gaps, 21),
+            (Kind::Different, 22),
             (Kind::Interrupted, 130),
         ];
         for (kind, code) in codes {

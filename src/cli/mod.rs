@@ -5,6 +5,7 @@
 mod canary;
 mod context;
 mod demo;
+mod diff;
 pub mod error;
 mod interrupt;
 pub mod output;
@@ -33,6 +34,7 @@ mod show;
 mod stats;
 mod sync;
 mod verify;
+mod wanted;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -105,6 +107,8 @@ enum Command {
     Gaps(gaps::GapsArgs),
     /// Print who is connected to the running daemon, and who was dropped and why.
     Peers(peers::PeersArgs),
+    /// Print what of two heads is in one and not in the other.
+    Diff(diff::DiffArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
@@ -180,6 +184,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Canary(args) => canary::run(args, context),
         Command::Gaps(args) => gaps::run(args, context),
         Command::Peers(args) => peers::run(args, context),
+        Command::Diff(args) => diff::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),

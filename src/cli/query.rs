@@ -1,6 +1,6 @@
 //! `gwa query`: envelopes by topic and time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,7 @@ use crate::cli::context::Context;
 use crate::cli::envelopes::{Row, envelope_of};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
-use crate::time::{TimeRange, UnixSeconds};
-use crate::whisper::Topic;
+use crate::cli::wanted::WantedArgs;
 
 /// What failed where a block cannot be read.
 const UNANSWERED: &str = "cannot answer the query";
@@ -28,23 +27,8 @@ pub struct QueryArgs {
     /// The head to ask [default: the own head].
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
-    /// A topic, 8 hex digits; more than one is meant as any of them.
-    #[arg(long = "topic", value_name = "T", value_delimiter = ',')]
-    topics: Vec<Topic>,
-    /// A public chat, whose topic is meant.
-    #[arg(long = "chat", value_name = "NAME")]
-    chats: Vec<String>,
-    /// Sent at this time or later: Unix seconds, RFC 3339 or a day.
-    #[arg(long, value_name = "T", default_value = "0", hide_default_value = true)]
-    from: UnixSeconds,
-    /// Sent at this time or earlier.
-    #[arg(
-        long,
-        value_name = "T",
-        default_value = "4294967295",
-        hide_default_value = true
-    )]
-    to: UnixSeconds,
+    #[command(flatten)]
+    wanted: WantedArgs,
     /// Only the newest N.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -69,9 +53,10 @@ struct Count {
 
 /// Prints the envelopes, oldest first.
 pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
-    let range = TimeRange::new(args.from, args.to)
-        .map_err(|error| CliError::new(Kind::Usage, "no envelope can match").because(&error))?;
-    let wanted = topics(args);
+    let Filter {
+        topics: wanted,
+        range,
+    } = args.wanted.filter()?;
     let reference = args.reference.clone().unwrap_or_default();
     let opened = context.head(&reference)?;
 
@@ -127,17 +112,6 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
         context.output.result(&cost, line)?;
     }
     Ok(())
-}
-
-/// Every topic asked for; none means all.
-fn topics(args: &QueryArgs) -> TopicFilter {
-    let chats = args.chats.iter().map(|name| Topic::of_public_chat(name));
-    let topics: BTreeSet<Topic> = args.topics.iter().copied().chain(chats).collect();
-    if topics.is_empty() {
-        TopicFilter::All
-    } else {
-        TopicFilter::Any(topics)
-    }
 }
 
 /// Holds back the last so many records, or none.

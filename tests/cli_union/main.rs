@@ -1,0 +1,7 @@
+//! The commands that compare and unite archives, as scripts see them.
+
+#[path = "../cli_client/house.rs"]
+#[allow(dead_code)]
+mod house;
+
+mod diff;

@@ -1,0 +1,6 @@
+//! The laws of comparing and uniting archives, held against sets of envelopes.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod diff;
+mod made;
