@@ -290,7 +290,7 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "listen",
     "password",
     "node-key",
@@ -307,6 +307,8 @@ const KEYS: [&str; 17] = [
     "http",
     "http-hosts",
     "http-origins",
+    "http-public",
+    "denylists",
     "rpc-open",
 ];
 
@@ -357,6 +359,11 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
             hosts: file.value("http-hosts")?,
             origins: file.value("http-origins")?,
             open: file.value("rpc-open")?,
+            public: file.value("http-public")?,
+            denylists: file.value::<Vec<PathBuf>>("denylists")?.map(|paths| {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                paths.into_iter().map(|list| folder.join(list)).collect()
+            }),
         },
     })
 }
@@ -438,6 +445,8 @@ mod tests {
             http = "off"
             http-hosts = ["archive.example"]
             http-origins = ["https://page.example"]
+            http-public = false
+            denylists = ["bad.deny", "/etc/worse.deny"]
             rpc-open = true
             retention = "30d"
             [limits]

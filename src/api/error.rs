@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::api::gateway::denylist::DenylistError;
 use crate::api::token_file::TokenFileError;
 
 /// Why the HTTP interface could not start.
@@ -26,4 +27,7 @@ pub enum ApiError {
     /// There is no usable token.
     #[error(transparent)]
     Token(#[from] TokenFileError),
+    /// A denylist cannot be used.
+    #[error(transparent)]
+    Denylist(#[from] DenylistError),
 }

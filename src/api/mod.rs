@@ -9,18 +9,26 @@
 //! | `/api/v1/status` | what it is and what it did so far |
 //! | `/api/v1/peers` | who is connected, who was dropped and why |
 //! | `/rpc` | JSON-RPC over HTTP and WebSocket (`api::rpc`) |
+//! | `/ipfs/..` | blocks and CARs (`api::gateway`) |
+//! | `/head`, `/.well-known/gwa.json` | the current head (`api::head`) |
 //!
 //! Always true:
-//! - Every request passes [`access`] before anything else looks at it.
+//! - What is about the node passes [`access`] before anything else looks at it;
+//!   what is public for every page (`api::public`) reads the archive alone.
 //! - Connections, requests at a time, bytes of a body, and the time of a request
 //!   and of a connection are bounded.
 //! - Reading needs no token; changing anything, or touching keys, does.
 
 pub mod access;
+mod client;
 pub mod error;
+pub mod gateway;
 mod guard;
+mod head;
 mod health;
+mod patience;
 pub mod peers;
+mod public;
 mod pulse;
 mod rpc;
 mod server;
@@ -38,11 +46,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::disk::Archive;
+use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::config::HttpSettings;
+use crate::limits::Limits;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
 use access::Access;
+use gateway::Gateway;
+use gateway::denylist::Denylist;
 use pulse::Pulse;
 use rpc::Rpc;
 
@@ -55,6 +67,7 @@ struct Api {
     archive: Arc<Archive>,
     pulse: Pulse,
     rpc: Rpc,
+    gateway: Gateway,
     access: Access,
     since: UnixSeconds,
 }
@@ -72,6 +85,7 @@ impl ApiServer {
     pub async fn start(
         listen: SocketAddr,
         settings: &HttpSettings,
+        limits: &Limits,
         node: NodeControl,
         archive: Arc<Archive>,
     ) -> Result<Self, ApiError> {
@@ -79,6 +93,7 @@ impl ApiServer {
             return Err(ApiError::OpenToOthers { address: listen });
         }
         let token = token_file::load_or_create(archive.dir())?;
+        let denylist = Arc::new(Denylist::open(&settings.denylists)?);
         let failed = |source| ApiError::Listen {
             address: listen,
             source,
@@ -87,9 +102,12 @@ impl ApiServer {
         let address = listener.local_addr().map_err(failed)?;
         let stopping = CancellationToken::new();
         let since = node.now();
+        denylist.follow(stopping.clone());
+        let blocks = Arc::new(BlocksOf(Arc::clone(&archive)));
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
             rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
+            gateway: Gateway::new(blocks, denylist, limits),
             node,
             archive,
             access: Access::new(
@@ -100,7 +118,7 @@ impl ApiServer {
             ),
             since,
         });
-        let router = router(api);
+        let router = router(api, settings.public);
         let task = tokio::spawn(server::run(listener, router, stopping.clone()));
         Ok(Self {
             address,
@@ -136,16 +154,36 @@ impl Drop for ApiServer {
     }
 }
 
-fn router(api: Arc<Api>) -> Router {
-    let routes = Router::new()
+/// The blocks of an archive that somebody else holds too.
+struct BlocksOf(Arc<Archive>);
+
+impl BlockSource for BlocksOf {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.0.blocks().get(cid)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        self.0.blocks().has(cid)
+    }
+}
+
+/// The routes; if `is_public`, every name and page may use those of the archive.
+fn router(api: Arc<Api>, is_public: bool) -> Router {
+    let of_node = Router::new()
         .route("/health", get(health::get))
         .route("/api/v1/status", get(status::get))
         .route("/api/v1/peers", get(peers::get))
-        .route("/rpc", any(rpc::serve))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            guard::check,
-        ))
-        .with_state(api);
+        .route("/rpc", any(rpc::serve));
+    let of_archive = Router::new()
+        .route("/ipfs/{*path}", any(gateway::serve))
+        .route("/head", get(head::get))
+        .route("/.well-known/gwa.json", get(head::well_known));
+    let door = middleware::from_fn_with_state(Arc::clone(&api), guard::check);
+    let of_archive = if is_public {
+        of_archive.layer(middleware::from_fn(public::open))
+    } else {
+        of_archive.layer(door.clone())
+    };
+    let routes = of_node.layer(door).merge(of_archive).with_state(api);
     server::bounded(routes)
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,11 +18,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
+
+use crate::api::client::Client;
+use crate::api::patience::Patient;
 
 /// Connections at a time: programs of one machine and a reverse proxy need few.
 const MAX_CONNECTIONS: usize = 256;
@@ -40,9 +44,9 @@ const HEADER_TIME: Duration = Duration::from_secs(30);
 /// mailserver included.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(120);
 
-/// How long a connection lives that is no WebSocket: ends those who leave their
-/// answers unread.
-const CONNECTION_TIME: Duration = Duration::from_secs(600);
+/// How long a client may leave its answer unread. A mirror of a large archive takes
+/// hours, so the time of a connection as a whole is not bounded.
+const UNREAD_TIME: Duration = Duration::from_secs(30);
 
 /// How long answers may still take when the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -58,6 +62,7 @@ pub(super) fn bounded(routes: Router) -> Router {
             .layer(HandleErrorLayer::new(|_| async {
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
+                    [(header::RETRY_AFTER, "1")],
                     "too many requests at once\n",
                 )
             }))
@@ -81,8 +86,8 @@ pub(super) async fn run(listener: TcpListener, router: Router, stopping: Cancell
             accepted = accept(&listener, &seats) => accepted,
         };
         match accepted {
-            Ok((stream, seat)) => {
-                connections.spawn(serve(stream, router.clone(), stopping.clone(), seat));
+            Ok(accepted) => {
+                connections.spawn(serve(accepted, router.clone(), stopping.clone()));
             }
             Err(error) => {
                 tracing::debug!(%error, "no HTTP connection");
@@ -99,43 +104,54 @@ pub(super) async fn run(listener: TcpListener, router: Router, stopping: Cancell
     }
 }
 
+/// A connection, and its seat.
+struct Accepted {
+    stream: TcpStream,
+    client: Client,
+    seat: OwnedSemaphorePermit,
+}
+
 /// The next connection, once there is a seat for it.
-async fn accept(
-    listener: &TcpListener,
-    seats: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> io::Result<Accepted> {
     let seat = Arc::clone(seats)
         .acquire_owned()
         .await
         .expect("nothing closes the semaphore");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, seat))
+    let (stream, address) = listener.accept().await?;
+    Ok(Accepted {
+        stream,
+        client: Client(address),
+        seat,
+    })
 }
 
-async fn serve(
-    stream: TcpStream,
-    router: Router,
-    stopping: CancellationToken,
-    _seat: OwnedSemaphorePermit,
-) {
+async fn serve(accepted: Accepted, router: Router, stopping: CancellationToken) {
+    let Accepted {
+        stream,
+        client,
+        seat: _seat,
+    } = accepted;
     // Answers are small and whole: waiting to fill packets only delays them.
     let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream, UNREAD_TIME);
+    let router = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);
-    let ended = tokio::time::timeout(CONNECTION_TIME, async {
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
-    });
-    if let Ok(Err(error)) = ended.await {
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "HTTP connection failed");
     }
 }

@@ -178,6 +178,9 @@ async fn serve(
             DaemonError::Http(ApiError::OpenToOthers { .. }) => {
                 failed(&error).hint("leave out `--rpc-open`, and give clients DIR/rpc.token")
             }
+            DaemonError::Http(ApiError::Denylist(_)) => {
+                failed(&error).hint("mend the file, or leave out `--denylist`")
+            }
             DaemonError::Http(ApiError::Token(_)) | DaemonError::RunFile { .. } => failed(&error),
         })?;
 

@@ -1,6 +1,7 @@
 //! Settings of the HTTP interface.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Beside geth's 8545 and 8546, so that both can run.
@@ -49,6 +50,10 @@ pub struct HttpPartial {
     pub origins: Option<Vec<String>>,
     /// Whether no token is needed.
     pub open: Option<bool>,
+    /// Whether every name and page may read the archive.
+    pub public: Option<bool>,
+    /// Files of what is not served.
+    pub denylists: Option<Vec<PathBuf>>,
 }
 
 /// Settings of the HTTP interface.
@@ -62,6 +67,12 @@ pub struct HttpSettings {
     pub origins: Vec<String>,
     /// Whether everything is allowed without a token.
     pub open: bool,
+    /// Whether the archive itself may be read under every name and by every page,
+    /// as a public gateway is.
+    pub public: bool,
+    /// Files of what is not served, in the compact denylist format; later ones
+    /// override earlier ones.
+    pub denylists: Vec<PathBuf>,
 }
 
 impl HttpSettings {
@@ -76,6 +87,8 @@ impl HttpSettings {
             hosts: flags.hosts.or(file.hosts).unwrap_or_default(),
             origins: flags.origins.or(file.origins).unwrap_or_default(),
             open: flags.open.or(file.open).unwrap_or(false),
+            public: flags.public.or(file.public).unwrap_or(true),
+            denylists: flags.denylists.or(file.denylists).unwrap_or_default(),
         }
     }
 }

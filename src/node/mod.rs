@@ -140,8 +140,14 @@ impl Daemon {
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
-                ApiServer::start(listen, &settings.http, node.control(), Arc::clone(&archive))
-                    .await?,
+                ApiServer::start(
+                    listen,
+                    &settings.http,
+                    &settings.limits,
+                    node.control(),
+                    Arc::clone(&archive),
+                )
+                .await?,
             ),
         };
         let info = RunInfo {

@@ -1,5 +1,7 @@
 //! Flags of the HTTP interface.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::config::{HttpAddress, HttpPartial};
@@ -29,6 +31,21 @@ pub struct HttpArgs {
         value_delimiter = ','
     )]
     origins: Vec<String>,
+    /// Whether the archive itself (/ipfs, /head and what belongs to them) may be
+    /// read under every name in `Host` and by every web page, as of a public
+    /// gateway; false asks for `--http-host` and `--http-origin` there too
+    /// [default: true].
+    #[arg(long, env = "GWA_HTTP_PUBLIC", value_name = "true|false")]
+    http_public: Option<bool>,
+    /// A file of what is not served over HTTP, in the compact denylist format;
+    /// may be given more than once. It is followed while the daemon runs.
+    #[arg(
+        long = "denylist",
+        env = "GWA_DENYLISTS",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    denylists: Vec<PathBuf>,
     /// Let every program of this machine do everything, without the token in
     /// DIR/rpc.token. Loopback only.
     #[arg(long, env = "GWA_RPC_OPEN")]
@@ -44,6 +61,8 @@ impl HttpArgs {
             hosts: given(&self.hosts),
             origins: given(&self.origins),
             open: self.rpc_open.then_some(true),
+            public: self.http_public,
+            denylists: (!self.denylists.is_empty()).then(|| self.denylists.clone()),
         }
     }
 }
