@@ -69,11 +69,7 @@ pub struct CopyRequest<'a> {
 
 /// Copies; see the module.
 pub fn copy(request: &CopyRequest<'_>, progress: &dyn Progress) -> Result<Copied, ArchiveError> {
-    let mut copy = Copy {
-        request,
-        progress,
-        copied: Copied::default(),
-    };
+    let mut copy = Copy::new(request, progress)?;
     progress.phase("fetching the calendar", None, None);
     let months = copy.calendar()?;
     let buckets = copy.buckets(&months)?;
@@ -113,11 +109,7 @@ pub fn copy_delta(
         sequence,
         from: Day(0),
     };
-    let mut copy = Copy {
-        request: &request,
-        progress,
-        copied: Copied::default(),
-    };
+    let mut copy = Copy::new(&request, progress)?;
     let segments = copy.delta(delta)?;
     verify::verify_delta(store, &delta, sealed.watermark, &mut Verified::default())?;
     Ok((segments, copy.copied))
@@ -141,10 +133,22 @@ struct Wanted {
 struct Copy<'a> {
     request: &'a CopyRequest<'a>,
     progress: &'a dyn Progress,
+    /// Groups of which the store holds something from before.
+    held: HashSet<Group>,
     copied: Copied,
 }
 
 impl<'a> Copy<'a> {
+    fn new(request: &'a CopyRequest<'a>, progress: &'a dyn Progress) -> Result<Self, ArchiveError> {
+        let files = request.store.files()?;
+        Ok(Self {
+            request,
+            progress,
+            held: files.into_iter().map(|file| file.group).collect(),
+            copied: Copied::default(),
+        })
+    }
+
     /// Fetches the nodes from the state down to its months and open days.
     fn calendar(&mut self) -> Result<Vec<MonthNode>, ArchiveError> {
         let Some(state) = self.request.sealed.state else {
@@ -333,15 +337,33 @@ impl<'a> Copy<'a> {
             if wants.is_empty() {
                 break;
             }
+            // Of a bucket that is all new, all is wanted: one stream gives it.
+            let whole = wants == [segment.cid] && !self.held.contains(&group);
             let progress = self.progress;
-            let mut wrong = Ok(());
-            self.fetch(&wants, &mut |block| {
-                progress.advance(0, block.bytes().len() as u64);
-                parts.put(&block)?;
-                wrong = missing.take(&block);
-                Ok(())
-            })?;
-            wrong?;
+            let copied = &mut self.copied;
+            let mut taken = Ok(());
+            let mut take = |block: Block| {
+                let len = block.bytes().len() as u64;
+                copied.blocks += 1;
+                copied.bytes += len;
+                progress.advance(0, len);
+                taken = missing.take(&block);
+                if taken.is_ok() {
+                    taken = parts.put(&block).map_err(ArchiveError::from);
+                }
+                match taken {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            };
+            if whole {
+                self.request
+                    .source
+                    .get_dag(&segment.cid, &|_| false, &mut take)?;
+            } else {
+                self.request.source.get_each(&wants, &mut take)?;
+            }
+            taken?;
         }
         self.copied.written += parts.finish(&segment.cid)?;
         self.progress.advance(segment.sums.count, 0);

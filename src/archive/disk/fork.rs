@@ -81,7 +81,10 @@ impl Archive {
             .origin()
             .map(|origin| origin.sources)
             .unwrap_or_default();
-        self.set_origin(Origin::of(Kind::Fork, &head, sources))?;
+        self.set_origin(Origin {
+            complete: true,
+            ..Origin::of(Kind::Fork, &head, sources)
+        })?;
         self.go_on_from(&head, now)
     }
 

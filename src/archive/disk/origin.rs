@@ -43,6 +43,9 @@ pub struct Origin {
     pub name: String,
     /// Where it is to be had, as a user writes a source.
     pub sources: Vec<String>,
+    /// Whether all of it was fetched.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 impl Origin {
@@ -53,6 +56,7 @@ impl Origin {
             key: *head.key(),
             name: head.body().name.clone(),
             sources,
+            complete: kind == Kind::Mirror,
         }
     }
 

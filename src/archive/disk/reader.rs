@@ -48,6 +48,12 @@ impl Blocks {
         upstream.clone()
     }
 
+    /// What this disk holds, and nothing else: for those for whom nothing is to be
+    /// fetched.
+    pub fn held(&self) -> Held<'_> {
+        Held(self)
+    }
+
     /// A block that this disk holds.
     fn local(&self, cid: &Cid) -> Result<Block, BlockError> {
         match self.folder.get(cid) {
@@ -111,6 +117,19 @@ impl BlockSource for Blocks {
             }
             (false, None) => Err(lacking.swap_remove(0).1),
         }
+    }
+}
+
+/// The blocks that a disk holds.
+pub struct Held<'a>(&'a Blocks);
+
+impl BlockSource for Held<'_> {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.0.local(cid)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        self.0.has(cid)
     }
 }
 

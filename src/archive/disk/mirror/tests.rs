@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::*;
+use crate::archive::disk::Stop;
 use crate::archive::disk::fork::AHEAD;
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Sequence;
@@ -446,6 +447,26 @@ fn a_fork_copies_nothing_and_answers_through_its_source() {
     fork.blocks()
         .set_upstream(Some(Arc::new(OfArchive(source.archive))));
     assert_eq!(hashes(&fork).len() as u64, head.body().totals.count);
+}
+
+#[test]
+fn a_fork_that_fetched_its_history_needs_its_source_no_more() {
+    let source = Folder::with_history();
+    let head = source.archive.head().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
+    assert!(!fork.is_complete());
+    // Stopped on the way, it goes on later.
+    let stop = Stop::default();
+    stop.stop();
+    let stopped = fork.complete(source.archive.blocks(), &stop, &Quiet);
+    assert!(matches!(stopped, Err(DiskError::Stopped)));
+    assert!(!fork.is_complete());
+    fork.complete(source.archive.blocks(), &Stop::default(), &Quiet)
+        .unwrap();
+    assert!(fork.is_complete());
+    assert_sound(&fork);
+    assert_eq!(hashes(&fork), hashes(&source.archive));
 }
 
 #[test]

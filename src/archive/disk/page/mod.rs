@@ -95,8 +95,13 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn check(&self) -> Result<(), PageError> {
-        if self.0.load(Ordering::Relaxed) {
+        if self.is_stopped() {
             Err(PageError::Stopped)
         } else {
             Ok(())
