@@ -1,7 +1,7 @@
 //! What is wanted of one bucket, in order of time.
 
 use super::cursor::PartCursor;
-use super::read::Pick;
+use super::read::{Lying, Pick};
 use super::{PageError, Stop};
 use crate::archive::ArchiveError;
 use crate::archive::disk::Archive;
@@ -87,7 +87,11 @@ impl<'a> Bucket<'a> {
             .min_by_key(|part| part.peek().map(|entry| entry.place()))
             .expect("BUG: asked for what was not there");
         let entry = *next.peek().expect("what has nothing was left out");
-        let pick = Pick::Sealed(std::sync::Arc::clone(next.part()), entry);
+        let pick = Pick::Sealed(Lying {
+            part: std::sync::Arc::clone(next.part()),
+            entry,
+            number: next.number(),
+        });
         next.advance(self.stop)?;
         Ok((usize::try_from(entry.len).unwrap_or(usize::MAX), pick))
     }

@@ -32,7 +32,7 @@ pub(super) struct PartCursor<'t> {
     entries: Option<(u32, Bytes)>,
     postings: Option<(u32, Bytes)>,
     way: Way,
-    next: Option<Entry>,
+    next: Option<(u32, Entry)>,
 }
 
 enum Way {
@@ -82,13 +82,19 @@ impl<'t> PartCursor<'t> {
 
     /// The next entry.
     pub(super) fn peek(&self) -> Option<&Entry> {
-        self.next.as_ref()
+        self.next.as_ref().map(|(_, entry)| entry)
+    }
+
+    /// The number of the next entry, if every entry is wanted.
+    pub(super) fn number(&self) -> Option<u32> {
+        let (number, _) = self.next.as_ref()?;
+        matches!(self.way, Way::Walk { topics: None, .. }).then_some(*number)
     }
 
     /// Goes on to the one after it.
     pub(super) fn advance(&mut self, stop: &Stop) -> Result<(), PageError> {
         self.next = match self.step(stop)? {
-            Some(at) => Some(self.entry(at)?),
+            Some(at) => Some((at, self.entry(at)?)),
             None => None,
         };
         Ok(())

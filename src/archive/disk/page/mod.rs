@@ -6,7 +6,8 @@
 //!   between moves envelopes, never hides or repeats them.
 //! - More follows exactly if it says so.
 //! - Its cost follows the page: of a segment only what leads to the page's
-//!   envelopes is read, whatever else matches. Its memory does, too.
+//!   envelopes is read, whatever else matches, and at most [`ahead`]'s share
+//!   beyond. Its memory does, too.
 //! - A page that nobody waits for any more stops soon ([`Stop`]).
 //!
 //! The way: the head's buckets ([`Layout`]); in each, the wanted entries of its
@@ -15,6 +16,7 @@
 //! segment are damaged, its bucket is searched instead: what can be answered
 //! without them still is.
 
+mod ahead;
 mod bucket;
 mod cache;
 mod cursor;
@@ -29,6 +31,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use self::ahead::Ahead;
 use self::bucket::Bucket;
 use self::read::Pick;
 pub(super) use self::times::Times;
@@ -113,6 +116,7 @@ impl Stop {
 pub(super) struct Pages {
     times: Times,
     layout: Mutex<Option<(Cid, Layout)>>,
+    ahead: Ahead,
 }
 
 /// Every bucket of a head, in order of time.
@@ -139,6 +143,7 @@ impl Pages {
         Self {
             times: Times::new(dir.join(TIMES)),
             layout: Mutex::default(),
+            ahead: Ahead::new(),
         }
     }
 
@@ -147,6 +152,7 @@ impl Pages {
         Self {
             times: Times::with_parts_of(dir.join(TIMES), part_entries),
             layout: Mutex::default(),
+            ahead: Ahead::of_entries(32),
         }
     }
 
@@ -396,12 +402,14 @@ fn kept_buckets(archive: &Archive) -> Result<Vec<BucketPlan>, DiskError> {
     Ok(kept.cloned().collect())
 }
 
-/// Deletes the time files of segments that the current head does not name.
+/// Deletes the time files of segments that the current head does not name, and
+/// gives up what was read ahead: who reads on reads it again.
 pub(super) fn sweep_times(archive: &Archive) -> Result<(), DiskError> {
     let live: HashSet<Cid> = kept_buckets(archive)?
         .iter()
         .flat_map(|plan| plan.segments.iter().map(|segment| segment.cid))
         .collect();
+    archive.pages.ahead.give_up();
     let swept = archive.pages.times.sweep(|cid| live.contains(cid));
     swept.map_err(DiskError::io(&archive.dir.join(TIMES)))
 }

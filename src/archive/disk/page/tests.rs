@@ -286,7 +286,50 @@ fn damage_that_comes_after_the_first_look_is_not_delivered() {
     let blocks = dir.path().join("blocks");
     let mut of_day = all.iter().filter(|e| second_day().contains(e.sent()));
     assert!(of_day.any(|e| bend(&blocks, e)));
+    // What memory holds was right when it was read; the disk is not any more.
+    archive.pages.ahead.give_up();
     assert!(archive.page(&request).is_err());
+}
+
+#[test]
+fn damage_beyond_a_page_does_not_keep_it_from_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, all) = mixed(dir.path());
+    let mut request = request(TopicFilter::All, second_day(), 1);
+    let expected = wanted(&all, &request);
+    assert_eq!(walk(&archive, request.clone()), expected);
+    // A short stretch at the end is worth reading for one envelope.
+    archive.pages.ahead.give_up();
+    let of_hash = |hash: EnvelopeHash| all.iter().find(|e| e.hash() == hash).unwrap();
+    let mut from_last = expected.iter().enumerate().rev();
+    let blocks = dir.path().join("blocks");
+    let (bent, _) = from_last
+        .find(|(_, hash)| bend(&blocks, of_hash(**hash)))
+        .unwrap();
+    assert!(bent > 40);
+    request.limit = 4;
+    let mut got = Vec::new();
+    while let Ok(page) = archive.page(&request) {
+        got.extend(page.records.iter().map(|r| r.key.hash));
+        let last = page.records.last().unwrap();
+        request.after = Some((last.key.sent, last.key.hash));
+    }
+    assert_eq!(got, expected[..bent - bent % 4]);
+}
+
+#[test]
+fn who_reads_on_finds_it_read_already_and_who_asks_for_little_reads_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, all) = mixed(dir.path());
+    let mut request = request(TopicFilter::All, second_day(), 50);
+    let expected = wanted(&all, &request);
+    assert_eq!(walk(&archive, request.clone()), expected);
+    let page = archive.page(&request).unwrap();
+    assert_eq!(page.reads, Reads::default());
+    archive.pages.ahead.give_up();
+    request.limit = 1;
+    let page = archive.page(&request).unwrap();
+    assert_eq!(page.reads.bytes, page.records[0].bytes.len() as u64);
 }
 
 #[test]
