@@ -6,6 +6,7 @@
 //! - `run.json` is there from the first accepted peer to the clean end.
 //! - Ending seals nothing: what waits is durable in the journal.
 
+pub mod follow;
 pub mod key_file;
 pub mod reach;
 pub mod run_file;
@@ -19,8 +20,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::follow::{Follower, Following};
 use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
 use self::times::TimesMaker;
@@ -34,6 +37,7 @@ use crate::mailserver::{Mailserver, MailserverConfig};
 use crate::reconcile::{Exchange, ExchangeConfig, Shelf};
 use crate::rlpx::{Enode, NodeKey};
 use crate::time::Clock;
+use crate::whisper::Bloom;
 use crate::whisper::admission::AdmissionPolicy;
 use crate::whisper::envelope::ENVELOPE_HEADER_SIZE;
 use crate::whisper::keys::SymKey;
@@ -82,6 +86,7 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     seal_every: Duration,
     retention: Option<Duration>,
+    following: Following,
 }
 
 impl Daemon {
@@ -104,10 +109,17 @@ impl Daemon {
             },
             Arc::clone(&clock),
         );
+        // A mirror takes in nothing but what the heads it follows hold.
+        let is_mirror = archive.is_mirror();
+        let pulled_from = if is_mirror {
+            &[]
+        } else {
+            &settings.archivers[..]
+        };
         let exchange = Exchange::new(
             Arc::new(Shelf::new(Arc::clone(&archive))),
             ExchangeConfig {
-                archivers: settings.archivers.iter().map(|enode| enode.id).collect(),
+                archivers: pulled_from.iter().map(|enode| enode.id).collect(),
                 min_pow: settings.min_pow,
                 every: settings.reconcile_every,
                 limits: settings.limits.clone(),
@@ -119,6 +131,7 @@ impl Daemon {
             policy: AdmissionPolicy {
                 min_pow: settings.min_pow,
                 max_message_size: MAX_MESSAGE_SIZE,
+                bloom: if is_mirror { Bloom::EMPTY } else { Bloom::FULL },
                 ..AdmissionPolicy::default()
             },
             discovery: settings.discovery.then(|| DiscoveryConfig {
@@ -172,7 +185,13 @@ impl Daemon {
             clock,
             seal_every: settings.seal_every,
             retention: settings.retention,
+            following: Following::default(),
         })
+    }
+
+    /// Follows heads of others while it runs.
+    pub fn set_following(&mut self, following: Following) {
+        self.following = following;
     }
 
     /// Where peers reach it.
@@ -204,12 +223,29 @@ impl Daemon {
         let mut times = TimesMaker::new(Arc::clone(&self.archive));
         times.start();
         let mut swept = Instant::now();
+        let moved = Arc::new(Notify::new());
+        let follower = Follower::start(
+            Arc::clone(&self.archive),
+            std::mem::take(&mut self.following),
+            Arc::clone(&self.clock),
+            {
+                let moved = Arc::clone(&moved);
+                move || moved.notify_one()
+            },
+        );
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 ip = self.reach.changed() => self.is_reached_at(ip),
+                () = moved.notified() => {
+                    self.tell_head();
+                    times.start();
+                }
                 _ = watch.tick() => {}
+            }
+            if self.archive.is_mirror() {
+                sealed = Instant::now();
             }
             if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now()) {
                 self.seal().await;
@@ -221,6 +257,7 @@ impl Daemon {
                 swept = Instant::now();
             }
         }
+        follower.end().await;
         if let Some(api) = self.api {
             api.shutdown().await;
         }
@@ -259,7 +296,14 @@ impl Daemon {
             added = report.added.count,
             "sealed"
         );
-        if let Err(error) = self.run_file.set_head(head.cid().to_string()) {
+        self.tell_head();
+    }
+
+    fn tell_head(&mut self) {
+        let Some(head) = self.archive.head_cid() else {
+            return;
+        };
+        if let Err(error) = self.run_file.set_head(head.to_string()) {
             tracing::warn!(%error, "run.json does not tell of the new head");
         }
     }

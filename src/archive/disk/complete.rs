@@ -30,7 +30,7 @@ impl Archive {
             dir: self.dir.clone(),
         })?;
         let request = CopyRequest {
-            source: &Stoppable { source, stop },
+            source: &stop.guard(source),
             store: self.blocks.folder(),
             sealed: &sealed_by(&head),
             head: *head.cid(),
@@ -50,8 +50,15 @@ impl Archive {
     }
 }
 
-/// A source until it is stopped.
-struct Stoppable<'a> {
+impl Stop {
+    /// `source`, until this is stopped.
+    pub fn guard<'a>(&'a self, source: &'a dyn BlockSource) -> Stoppable<'a> {
+        Stoppable { source, stop: self }
+    }
+}
+
+/// A source until it is stopped; see [`Stop::guard`].
+pub struct Stoppable<'a> {
     source: &'a dyn BlockSource,
     stop: &'a Stop,
 }
