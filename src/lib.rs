@@ -32,6 +32,7 @@ pub mod mailserver;
 pub mod nat;
 pub mod node;
 pub mod progress;
+pub mod publish;
 pub mod reconcile;
 pub mod rlpx;
 pub mod time;

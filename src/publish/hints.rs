@@ -1,0 +1,121 @@
+//! Where an archive says that it is to be had.
+
+use crate::rlpx::Enode;
+
+/// Most addresses told of one archive.
+pub const MAX_ADDRESSES: usize = 4;
+
+/// Longest address in bytes.
+pub const MAX_ADDRESS: usize = 256;
+
+/// Addresses of one archive; none of them is trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    http: Vec<String>,
+    enode: Option<Enode>,
+}
+
+/// Why hints are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HintsError {
+    /// More addresses than anybody needs.
+    #[error("{0} addresses, above the limit of {MAX_ADDRESSES}")]
+    TooMany(usize),
+    /// An address that is too long.
+    #[error("an address of {0} bytes, above the limit of {MAX_ADDRESS}")]
+    TooLong(usize),
+    /// An address that is none.
+    #[error("`{0}` is no http:// or https:// address")]
+    NotHttp(String),
+    /// A node's address that is none.
+    #[error("`{0}` is no enode")]
+    NotAnEnode(String),
+}
+
+impl Hints {
+    /// Hints of these HTTP addresses, and of a node that is a mailserver.
+    pub fn new(http: Vec<String>, enode: Option<Enode>) -> Result<Self, HintsError> {
+        if http.len() > MAX_ADDRESSES {
+            return Err(HintsError::TooMany(http.len()));
+        }
+        for address in &http {
+            check(address)?;
+        }
+        Ok(Self { http, enode })
+    }
+
+    /// Reads them as others wrote them.
+    pub fn read(http: Vec<String>, enode: Option<&str>) -> Result<Self, HintsError> {
+        let enode = enode.map(|text| {
+            let whole = text.len() <= MAX_ADDRESS;
+            let enode = whole.then(|| text.parse().ok()).flatten();
+            enode.ok_or_else(|| HintsError::NotAnEnode(shown(text)))
+        });
+        Self::new(http, enode.transpose()?)
+    }
+
+    /// HTTP addresses of a `gwa` or gateway that has the blocks.
+    pub fn http(&self) -> &[String] {
+        &self.http
+    }
+
+    /// The mailserver's node.
+    pub fn enode(&self) -> Option<&Enode> {
+        self.enode.as_ref()
+    }
+}
+
+/// One address: printable, and of the web.
+fn check(address: &str) -> Result<(), HintsError> {
+    if address.len() > MAX_ADDRESS {
+        return Err(HintsError::TooLong(address.len()));
+    }
+    let rest = address
+        .strip_prefix("http://")
+        .or_else(|| address.strip_prefix("https://"));
+    // What is printed to a terminal must not steer it.
+    let is_plain = address.bytes().all(|byte| byte.is_ascii_graphic());
+    if rest.is_none_or(str::is_empty) || !is_plain {
+        return Err(HintsError::NotHttp(shown(address)));
+    }
+    Ok(())
+}
+
+/// Foreign text as it may stand in a message.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(64)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_web_are_taken_and_no_others() {
+        let one = |text: &str| Hints::new(vec![text.to_owned()], None);
+        assert!(one("http://127.0.0.1:8547").is_ok());
+        assert!(one("https://example.org/archive").is_ok());
+        for text in [
+            "",
+            "http://",
+            "ftp://example.org",
+            "http://a b",
+            "http://a\x1b[2J",
+            "x",
+        ] {
+            assert!(one(text).is_err(), "{text:?}");
+        }
+        assert!(one(&format!("http://{}", "a".repeat(MAX_ADDRESS))).is_err());
+        let many = vec!["http://a".to_owned(); MAX_ADDRESSES + 1];
+        assert_eq!(Hints::new(many, None), Err(HintsError::TooMany(5)));
+    }
+
+    #[test]
+    fn what_steers_a_terminal_does_not_stand_in_a_message() {
+        let error = Hints::read(Vec::new(), Some("enode://\x1b[2J")).unwrap_err();
+        assert!(!error.to_string().contains('\x1b'));
+    }
+}
