@@ -132,7 +132,6 @@ impl Daemon {
                 min_pow: settings.min_pow,
                 max_message_size: MAX_MESSAGE_SIZE,
                 bloom: if is_mirror { Bloom::EMPTY } else { Bloom::FULL },
-                ..AdmissionPolicy::default()
             },
             discovery: settings.discovery.then(|| DiscoveryConfig {
                 bootnodes: settings.bootnodes.clone(),
