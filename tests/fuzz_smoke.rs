@@ -51,6 +51,9 @@ const TARGETS: &[Target] = &[
     ),
     ("gwa_message", fuzzing::gwa_message, seeds::gwa_message),
     ("gwa_frame", fuzzing::gwa_frame, seeds::gwa_frame),
+    ("import_leveldb", fuzzing::import_leveldb, seeds::leveldb),
+    ("import_json", fuzzing::import_json, seeds::json_lines),
+    ("import_stream", fuzzing::import_stream, seeds::stream),
     ("archive_leaf", fuzzing::archive_leaf, || {
         seeds::archive("leaf")
     }),
@@ -193,6 +196,42 @@ mod seeds {
             .iter()
             .flat_map(|vector| fields.iter().map(|field| bytes(vector, field)))
             .collect()
+    }
+
+    /// The first bytes of each kind of file in a mailserver's database.
+    pub fn leveldb() -> Vec<Vec<u8>> {
+        let files = ["CURRENT", "MANIFEST-000007", "000004.ldb", "000006.log"];
+        let read = |name: &str| {
+            let path = format!(
+                "{}/fixtures/leveldb/status/{name}",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let mut bytes = std::fs::read(path).expect("a fixture");
+            bytes.truncate(super::MAX_INPUT / 2);
+            bytes
+        };
+        let mut seeds: Vec<_> = files.into_iter().map(read).collect();
+        // A batch, and a block of three entries, as they are behind checksums.
+        seeds.push(b"\x01\0\0\0\0\0\0\0\x02\0\0\0\x01\x03key\x05value\0\x03kez".to_vec());
+        seeds.push(b"\0\x02\x01abX\x01\x01\x01cY\0\x01\0d\0\0\0\0\x01\0\0\0".to_vec());
+        seeds
+    }
+
+    /// Lines of JSON with an envelope each.
+    pub fn json_lines() -> Vec<Vec<u8>> {
+        let line = |rlp: Vec<u8>| {
+            let rlp = hex::encode(rlp);
+            format!("{{\"sent\":5,\"topic\":\"0x00\",\"rlp\":\"0x{rlp}\"}}\n").into_bytes()
+        };
+        envelope().into_iter().map(line).collect()
+    }
+
+    /// Envelopes one after another.
+    pub fn stream() -> Vec<Vec<u8>> {
+        let envelopes = envelope();
+        let mut seeds = vec![envelopes.concat()];
+        seeds.extend(envelopes);
+        seeds
     }
 
     pub fn arguments() -> Vec<Vec<u8>> {

@@ -1,23 +1,36 @@
-//! Envelopes out of files.
+//! Envelopes out of what others kept them in.
 //!
 //! Always true:
 //! - Nothing is dropped for its age or its work: what is a canonical envelope of
 //!   a size the archive takes comes out.
-//! - What is refused is named by its offset in the file; where the next item is
-//!   still known the reader goes on behind it.
-//! - Memory is bounded by one block, however long the file.
+//! - What is refused is named by its place; where the next item is still known
+//!   the reader goes on behind it.
+//! - An envelope is what its own bytes say. Where the source says something else
+//!   of it, as the key of a database may, it comes all the same, with a
+//!   [`Mismatch`].
+//! - Nothing is written to a source.
+//! - Memory is bounded, however much a source holds.
 //!
-//! Two forms, told apart by content: a stream of RLP envelopes one after
-//! another ([`stream`]), and a CAR with leaves of an archive ([`car`]).
+//! Files are told apart by content: a stream of RLP envelopes one after another
+//! ([`stream`]), a CAR with leaves of an archive ([`car`]), lines of JSON
+//! ([`json`]). Folders are a mailserver's LevelDB ([`leveldb`]) or another archive
+//! ([`archive`]). [`source`] opens any of them.
 
+pub mod archive;
 pub mod car;
+mod error;
+pub mod json;
+pub mod leveldb;
+pub mod report;
+mod rows;
+pub mod source;
 pub mod stream;
 
 use std::io::{self, BufReader, Read};
 
+pub use self::error::{ImportError, Place, Reason};
 use crate::blocks::MAX_BLOCK_WRITTEN;
-use crate::blocks::car::CarError;
-use crate::whisper::{Envelope, EnvelopeError};
+use crate::whisper::Envelope;
 
 /// Longest envelope RLP taken, in bytes: one block of an archive holds it.
 pub const MAX_ENVELOPE: usize = MAX_BLOCK_WRITTEN;
@@ -30,75 +43,49 @@ pub const MAX_PASSED_OVER: usize = 10 << 20;
 /// its first key.
 const PROBE: usize = 19;
 
-/// Why a part of a file, or the rest of it, was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// An RLP list that is no envelope.
-    #[error("byte {offset}: {source}")]
-    NotAnEnvelope {
-        /// Where it starts.
-        offset: u64,
-        /// What is wrong with it.
-        source: EnvelopeError,
-    },
-    /// An envelope larger than an archive takes.
-    #[error("byte {offset}: an envelope of {len} bytes, above the limit of {MAX_ENVELOPE}")]
-    TooLarge {
-        /// Where it starts.
-        offset: u64,
-        /// Its length in bytes.
-        len: usize,
-    },
-    /// Bytes that start no RLP list: where the next envelope is cannot be known.
-    #[error("byte {offset}: not an envelope: {what}")]
-    Garbage {
-        /// Where it starts.
-        offset: u64,
-        /// What was found.
-        what: &'static str,
-    },
-    /// The file ends within an envelope.
-    #[error("byte {offset}: the file ends within the envelope that starts here")]
-    Truncated {
-        /// Where the envelope starts.
-        offset: u64,
-    },
-    /// The CAR, or a block of it, is damaged.
-    #[error(transparent)]
-    Car(#[from] CarError),
-    /// A raw block of the CAR is no run of envelopes.
-    #[error("block {cid}, {inner}")]
-    Leaf {
-        /// The block.
-        cid: crate::blocks::Cid,
-        /// What is wrong, and where in the block.
-        inner: Box<ImportError>,
-    },
-    /// The file cannot be read.
-    #[error("byte {offset}: {source}")]
-    Io {
-        /// How far it was read.
-        offset: u64,
-        /// What the system said.
-        source: io::Error,
-    },
+/// What the source says of an envelope that its bytes do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Another hash.
+    pub hash: bool,
+    /// Another time of sending.
+    pub sent: bool,
+    /// Another topic.
+    pub topic: bool,
+    /// It stands under a key no mailserver writes.
+    pub key: bool,
 }
 
-impl ImportError {
-    /// Whether the reader goes on behind what was refused.
-    pub fn goes_on(&self) -> bool {
-        match self {
-            Self::NotAnEnvelope { .. } | Self::TooLarge { .. } | Self::Leaf { .. } => true,
-            Self::Car(error) => error.next_section_is_known(),
-            Self::Garbage { .. } | Self::Truncated { .. } | Self::Io { .. } => false,
+impl Mismatch {
+    /// Whether they agree.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// An envelope out of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What its bytes say.
+    pub envelope: Envelope,
+    /// Where the source says something else.
+    pub mismatch: Mismatch,
+}
+
+impl From<Envelope> for Found {
+    fn from(envelope: Envelope) -> Self {
+        Self {
+            envelope,
+            mismatch: Mismatch::default(),
         }
     }
 }
 
-/// The envelopes of a file of either form, in file order.
-pub fn envelopes<'r>(
-    input: impl Read + 'r,
-) -> Result<Box<dyn Iterator<Item = Result<Envelope, ImportError>> + 'r>, ImportError> {
+/// What comes out of a source, in its order.
+pub type Items<'s> = Box<dyn Iterator<Item = Result<Found, ImportError>> + 's>;
+
+/// The envelopes of a file of any form, in file order.
+pub fn envelopes<'r>(input: impl Read + 'r) -> Result<Items<'r>, ImportError> {
     let mut input = BufReader::with_capacity(64 << 10, input);
     let mut start = Vec::with_capacity(PROBE);
     (&mut input)
@@ -106,12 +93,19 @@ pub fn envelopes<'r>(
         .read_to_end(&mut start)
         .map_err(|source| ImportError::Io { offset: 0, source })?;
     let is_car = looks_like_car(&start);
+    let is_json = start.first() == Some(&b'{');
     let input = io::Cursor::new(start).chain(input);
     if is_car {
-        Ok(Box::new(car::CarEnvelopes::new(input)?))
+        Ok(found(car::CarEnvelopes::new(input)?))
+    } else if is_json {
+        Ok(Box::new(json::JsonEnvelopes::new(input)))
     } else {
-        Ok(Box::new(stream::StreamEnvelopes::new(input)))
+        Ok(found(stream::StreamEnvelopes::new(input)))
     }
+}
+
+fn found<'r>(envelopes: impl Iterator<Item = Result<Envelope, ImportError>> + 'r) -> Items<'r> {
+    Box::new(envelopes.map(|item| item.map(Found::from)))
 }
 
 /// Whether the bytes start like the header of a CAR: its length, then a CBOR map
@@ -148,12 +142,13 @@ pub(crate) mod tests {
         let mut writer = crate::blocks::car::CarWriter::new(&mut car, leaf.cid()).unwrap();
         writer.put(&leaf).unwrap();
         writer.finish().unwrap();
-        for bytes in [rlp, car] {
+        let json = format!("{{\"rlp\":\"0x{}\"}}\n", hex::encode(&rlp));
+        for bytes in [rlp, car, json.into_bytes()] {
             let found: Vec<_> = envelopes(&bytes[..])
                 .unwrap()
                 .collect::<Result<_, _>>()
                 .unwrap();
-            assert_eq!(found, [envelope(1)]);
+            assert_eq!(found, [Found::from(envelope(1))]);
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use bytes::Bytes;
 
-use super::{ImportError, MAX_ENVELOPE, MAX_PASSED_OVER};
+use super::{ImportError, MAX_ENVELOPE, MAX_PASSED_OVER, Place};
 use crate::whisper::Envelope;
 
 /// Longest RLP header in bytes: one byte, and a length of eight.
@@ -63,7 +63,7 @@ impl<R: Read> StreamEnvelopes<R> {
             self.pass_over(rlp_len - header_len)?;
             self.offset += rlp_len as u64;
             return Err(ImportError::TooLarge {
-                offset,
+                place: Place::Byte(offset),
                 len: rlp_len,
             });
         }
@@ -73,7 +73,10 @@ impl<R: Read> StreamEnvelopes<R> {
         self.offset += rlp_len as u64;
         Envelope::decode(&Bytes::from(rlp))
             .map(Some)
-            .map_err(|source| ImportError::NotAnEnvelope { offset, source })
+            .map_err(|source| ImportError::NotAnEnvelope {
+                place: Place::Byte(offset),
+                source,
+            })
     }
 
     /// Reads one byte; 0 where the stream ends instead.
@@ -192,7 +195,7 @@ mod tests {
         assert_eq!(taken, [envelope(1), envelope(2)]);
         assert!(matches!(
             refused[..],
-            [ImportError::NotAnEnvelope { offset, .. }] if offset == at
+            [ImportError::NotAnEnvelope { place: Place::Byte(offset), .. }] if offset == at
         ));
     }
 
@@ -239,7 +242,7 @@ mod tests {
         assert_eq!(taken, [envelope(1)]);
         assert!(matches!(
             refused[..],
-            [ImportError::TooLarge { offset: 0, len }] if len == large.rlp().len()
+            [ImportError::TooLarge { place: Place::Byte(0), len }] if len == large.rlp().len()
         ));
     }
 

@@ -3,12 +3,13 @@
 //! It changes nothing, needs no lock, and may run beside the writer, whose last
 //! group it may then see torn.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use super::file::{self, Disk, JournalFile, RealDisk};
+use super::file::{self, JournalFile};
 use super::walk::{Item, Step, Walk, read_header};
 use super::{Entry, FileNumber, JournalError, Location};
 
@@ -51,10 +52,8 @@ pub fn salvage(dir: &Path, mut each: impl FnMut(Found)) -> Result<Salvaged, Jour
     for number in numbers {
         salvaged.files += 1;
         let path = file::path(dir, number);
-        let file = RealDisk
-            .open(&path)
-            .map_err(|error| JournalError::io(&path, error))?;
-        read_items(&*file, &path, number, &mut |found| {
+        let file = File::open(&path).map_err(|error| JournalError::io(&path, error))?;
+        read_items(&file, &path, number, &mut |found| {
             match &found {
                 Found::Record(_) => salvaged.records += 1,
                 Found::Damage { bytes, .. } => salvaged.skipped += bytes,

@@ -41,6 +41,9 @@ impl Pow {
     /// What status-go nodes and clients ask for.
     pub const STATUS_DEFAULT: Self = Self(0.001);
 
+    /// The most that Status's specification has nodes ask for.
+    pub const STATUS_SPECIFIED: Self = Self(0.002);
+
     /// The work of `value`, unless it is NaN or negative. Negative zero, which
     /// the reference nodes let pass, becomes zero.
     pub fn new(value: f64) -> Option<Self> {

@@ -113,8 +113,8 @@ fn decrypt(file: &Path, hashes: &BTreeSet<String>) -> BTreeSet<String> {
     let bytes = Bytes::from(fs::read(file).unwrap());
     import::envelopes(&bytes[..])
         .unwrap()
-        .map(|envelope| {
-            let envelope = envelope.unwrap();
+        .map(|found| {
+            let envelope = found.unwrap().envelope;
             assert!(hashes.contains(&envelope.hash().to_string()));
             let opened = Opened::open_symmetric(&key, envelope.data()).unwrap();
             String::from_utf8(opened.payload).unwrap()

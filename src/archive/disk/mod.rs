@@ -45,7 +45,7 @@ pub use origin::{Kind, Origin};
 pub use page::{Page, PageRequest, Reads, Stop};
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
-pub use reader::{Blocks, Held, Reader, fetch_head};
+pub use reader::{Blocks, Held, Reader, fetch_head, journal_of};
 pub use retention::{Dropped, kept_from};
 
 use super::ArchiveError;

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::heads::Heads;
 use super::meta::Meta;
-use super::{BLOCKS, DiskError};
+use super::{BLOCKS, DiskError, JOURNAL};
 use crate::archive::ArchiveError;
 use crate::archive::head::Head;
 use crate::archive::watermark::Day;
@@ -174,6 +174,11 @@ impl Reader {
         })
     }
 
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What the archive is.
     pub fn meta(&self) -> &Meta {
         &self.meta
@@ -203,6 +208,11 @@ impl Reader {
     pub fn head(&self) -> Result<Option<Head>, DiskError> {
         self.blocks.heads.current()
     }
+}
+
+/// The folder of the journal of the archive in `dir`.
+pub fn journal_of(dir: &Path) -> PathBuf {
+    dir.join(JOURNAL)
 }
 
 /// Fetches and checks the head `cid` names.

@@ -1,0 +1,244 @@
+//! `gwa import`: takes in envelopes from wherever others kept them.
+//!
+//! Always true: what waits to be sealed stays bounded, however much is read; a
+//! long import seals on its way.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::archive::disk::{Archive, MAX_WAITING, seal_due};
+use crate::archive::parallel;
+use crate::cli::context::{Context, archive_failed};
+use crate::cli::error::{CliError, Kind};
+use crate::durable;
+use crate::import::leveldb::LevelDbError;
+use crate::import::report::Report;
+use crate::import::source::{OpenError, Opened, Source};
+use crate::import::{Found, ImportError, Reason};
+use crate::progress::Progress;
+use crate::time::{Clock, SystemClock};
+use crate::whisper::Envelope;
+use crate::whisper::pow::Work;
+
+/// Most envelopes made durable at once: one sync of the disk for each batch.
+const BATCH: usize = 1_000;
+
+/// Most bytes held back for a batch; with [`BATCH`] it bounds the memory.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Most envelopes that may wait because they are dated ahead of their time: at
+/// about 150 bytes each in memory, 600 MB. No seal can take them yet.
+const MAX_AHEAD: u64 = 4 * MAX_WAITING;
+
+/// Most refusals told one by one; the rest is counted.
+const TOLD: u64 = 10;
+
+/// Arguments of `gwa import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// What to read, or - for standard input: RLP envelopes one after another, a
+    /// CAR with leaves of an archive, JSON lines of `gwa export`, the LevelDB
+    /// folder of a mailserver, or the folder of another archive.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<OsString>,
+    /// Write what the import came to into this file too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Imports every source; those behind one that fails are not read.
+pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
+    let archive = Archive::open(&context.data)
+        .map_err(|error| archive_failed("cannot open the archive", &error))?;
+    let progress = context.progress();
+    let mut import = Import {
+        archive: &archive,
+        progress: &*progress,
+        context,
+        report: Report::new(SystemClock.now()),
+    };
+    let sources = args.files.iter().cloned().map(Source::from);
+    let failure = sources.into_iter().find_map(|source| {
+        let mut opened = match source.open() {
+            Ok(opened) => opened,
+            Err(error) => return Some(unopened(&source, &error)),
+        };
+        let (count, bytes) = opened.size();
+        progress.phase(&format!("importing {source}"), count, bytes);
+        let outcome = import.source(&source, &mut opened);
+        import.report.end_source(&source, opened.kind());
+        outcome.err()
+    });
+    let report = import.report;
+    drop(progress);
+    context.output.result(&report, &report)?;
+    if let Some(path) = &args.report {
+        write_report(path, &report)?;
+    }
+    let too_old = report.refused_as(Reason::NoLongerKept);
+    if too_old > 0 {
+        context.output.story(format_args!(
+            "refused: {too_old} envelopes of days before {}, which are no longer kept",
+            archive.kept_from()
+        ));
+    }
+    let refused = report.tally().refused;
+    match failure {
+        Some(error) => Err(error),
+        None if refused > 0 => Err(CliError::new(
+            Kind::Partial,
+            format!("{refused} parts are no envelopes this archive takes"),
+        )
+        .hint("the report says why; what is not named there is stored")),
+        None => Ok(()),
+    }
+}
+
+/// A source that cannot be opened, and what helps.
+fn unopened(source: &Source, error: &OpenError) -> CliError {
+    let told = |kind| CliError::new(kind, format!("cannot open {source}")).because(error);
+    match error {
+        OpenError::LevelDb(LevelDbError::InUse { .. }) => told(Kind::Locked)
+            .hint("stop the node that has it open, or import a copy of the folder"),
+        OpenError::Folder { inside, .. } => {
+            let told = told(Kind::Error);
+            match inside {
+                Some(dir) => told.hint(format!("did you mean {}?", dir.display())),
+                None => {
+                    told.hint("a mailserver's folder holds a file CURRENT, and *.ldb beside it")
+                }
+            }
+        }
+        OpenError::Archive(error) => archive_failed(&format!("cannot open {source}"), error),
+        _ => told(Kind::Error),
+    }
+}
+
+fn write_report(path: &Path, report: &Report) -> Result<(), CliError> {
+    let mut text = serde_json::to_string_pretty(report).expect("plain fields are JSON");
+    text.push('\n');
+    durable::replace_file(path, text.as_bytes()).map_err(|error| {
+        CliError::new(Kind::Error, format!("cannot write {}", path.display())).because(&error)
+    })
+}
+
+/// An import on its way.
+struct Import<'a> {
+    archive: &'a Archive,
+    progress: &'a dyn Progress,
+    context: &'a Context,
+    report: Report,
+}
+
+impl Import<'_> {
+    /// Takes in what a source holds, up to where it cannot be read further.
+    fn source(&mut self, source: &Source, opened: &mut Opened) -> Result<(), CliError> {
+        let mut batch = Batch::default();
+        let mut stopped = None;
+        match opened.items() {
+            Err(error) => stopped = Some(self.refuse(source, &error)),
+            Ok(items) => {
+                for item in items {
+                    match item {
+                        Ok(found) => batch.push(found),
+                        Err(error) => {
+                            let stop = self.refuse(source, &error);
+                            if !error.goes_on() {
+                                stopped = Some(stop);
+                            }
+                        }
+                    }
+                    if batch.is_full() {
+                        self.store(std::mem::take(&mut batch))?;
+                    }
+                }
+            }
+        }
+        self.store(batch)?;
+        stopped.map_or(Ok(()), Err)
+    }
+
+    /// Counts and tells a refusal; gives the failure that it is where nothing
+    /// more comes.
+    fn refuse(&mut self, source: &Source, error: &ImportError) -> CliError {
+        self.report.refuse(error.reason());
+        if self.report.tally().refused <= TOLD {
+            let line = format_args!("refused: {source}: {error}");
+            self.context.output.story(line);
+        }
+        CliError::new(Kind::Partial, format!("cannot read {source} further"))
+            .because(error)
+            .hint("what was read before it is stored; run `gwa import` again with the rest")
+    }
+
+    fn store(&mut self, batch: Batch) -> Result<(), CliError> {
+        let Batch { found, bytes } = batch;
+        if found.is_empty() {
+            return Ok(());
+        }
+        // Nearly all of an import's hashing, so it is spread over the cores.
+        let works: Result<_, Infallible> =
+            parallel::map(&found, |found| Ok(Work::of(&found.envelope)));
+        let works: Vec<Work> = works.unwrap_or_default();
+        for (found, work) in found.iter().zip(works) {
+            self.report.note(found, work);
+        }
+        let envelopes: Vec<Envelope> = found.into_iter().map(|found| found.envelope).collect();
+        let appended = self
+            .archive
+            .append(&envelopes)
+            .map_err(|error| archive_failed("cannot store envelopes", &error))?;
+        self.report.took(appended);
+        self.progress.advance(envelopes.len() as u64, bytes as u64);
+        let now = SystemClock.now();
+        if self.archive.seal_is_due(now) {
+            seal_due(self.archive, now).map_err(|error| archive_failed("cannot seal", &error))?;
+        }
+        room_for_more(self.archive.waiting())
+    }
+}
+
+/// Envelopes on their way to the disk.
+#[derive(Default)]
+struct Batch {
+    found: Vec<Found>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, found: Found) {
+        self.bytes += found.envelope.rlp().len();
+        self.found.push(found);
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+}
+
+/// Ends an import of what can only wait.
+fn room_for_more(waiting: u64) -> Result<(), CliError> {
+    if waiting <= MAX_AHEAD {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Kind::Partial,
+        format!("{waiting} envelopes wait to be sealed, above the limit of {MAX_AHEAD}"),
+    )
+    .hint("they are dated ahead; run `gwa import` again with the rest once their time has come"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_stops_where_too_much_can_only_wait() {
+        assert!(room_for_more(MAX_AHEAD).is_ok());
+        let error = room_for_more(MAX_AHEAD + 1).unwrap_err();
+        assert_eq!(error.kind(), Kind::Partial);
+    }
+}

@@ -1,0 +1,5 @@
+//! Envelopes moved in and out of archives, and what is let go of: `gwa import`,
+//! `gwa export`, `gwa prune` and `gwa log`, as their users see them.
+
+mod house;
+mod import;
