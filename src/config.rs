@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::limits::Limits;
 use crate::nat::NatMethod;
+use crate::publish::Hints;
 use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
 use crate::whisper::Pow;
@@ -166,6 +167,10 @@ pub struct Partial {
     pub retention: Option<Span>,
     /// What peers and addresses may take; in the file alone.
     pub limits: Option<Limits>,
+    /// Whether heads are announced on the network.
+    pub announce: Option<bool>,
+    /// Where others have the blocks.
+    pub public_urls: Option<Hints>,
     /// The HTTP interface.
     pub http: HttpPartial,
 }
@@ -199,6 +204,10 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// What peers and addresses may take.
     pub limits: Limits,
+    /// Whether heads are announced on the network.
+    pub announce: bool,
+    /// Where others have the blocks: told with the heads.
+    pub public_urls: Hints,
     /// The HTTP interface.
     pub http: HttpSettings,
 }
@@ -284,13 +293,15 @@ impl Settings {
                 .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
             retention: flags.retention.or(file.retention).map(|span| span.0),
             limits: flags.limits.or(file.limits).unwrap_or_default(),
+            announce: flags.announce.or(file.announce).unwrap_or(false),
+            public_urls: flags.public_urls.or(file.public_urls).unwrap_or_default(),
             http: HttpSettings::resolve(flags.http, file.http),
         }
     }
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "listen",
     "password",
     "node-key",
@@ -303,6 +314,8 @@ const KEYS: [&str; 19] = [
     "min-pow",
     "seal-every",
     "retention",
+    "announce",
+    "public-urls",
     "limits",
     "http",
     "http-hosts",
@@ -353,6 +366,8 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         min_pow: file.text("min-pow")?,
         seal_every: file.text("seal-every")?,
         retention: file.text("retention")?,
+        announce: file.value("announce")?,
+        public_urls: file.value("public-urls")?,
         limits: file.value("limits")?,
         http: HttpPartial {
             address: file.text("http")?,
@@ -447,6 +462,8 @@ mod tests {
             http-origins = ["https://page.example"]
             http-public = false
             denylists = ["bad.deny", "/etc/worse.deny"]
+            announce = true
+            public-urls = ["https://archive.example"]
             rpc-open = true
             retention = "30d"
             [limits]
@@ -460,6 +477,8 @@ mod tests {
         assert_eq!(settings.node_key, Path::new("/data/keys/node"));
         assert_eq!(settings.peers, [peer]);
         assert_eq!(settings.archivers, [peer]);
+        assert!(settings.announce);
+        assert_eq!(settings.public_urls.http(), ["https://archive.example"]);
         assert_eq!(settings.reconcile_every, Duration::from_secs(300));
         assert_eq!(settings.nat, "extip:203.0.113.7".parse().unwrap());
         assert_eq!(settings.min_pow, Pow::new(0.5).unwrap());

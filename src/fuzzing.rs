@@ -10,6 +10,7 @@
 mod api;
 mod archive;
 mod import;
+mod publish;
 mod reconcile;
 mod whisper;
 
@@ -38,6 +39,7 @@ pub use archive::{
     archive_calendar_node, archive_head, archive_leaf, archive_pack, archive_topic_node,
 };
 pub use import::{import_json, import_leveldb, import_stream};
+pub use publish::{announcement, share};
 pub use reconcile::{archive_position, gwa_frame, gwa_message};
 pub use whisper::{
     mail_completion, mail_request, mail_sync, whisper_envelope, whisper_message, whisper_packet,

@@ -71,6 +71,8 @@ const TARGETS: &[Target] = &[
     ("archive_head", fuzzing::archive_head, || {
         seeds::archive("head")
     }),
+    ("announcement", fuzzing::announcement, seeds::announcement),
+    ("share", fuzzing::share, seeds::share),
 ];
 
 #[test]
@@ -167,9 +169,11 @@ impl Random {
 
 /// Honest inputs: the vectors of the reference nodes, and files of our own.
 mod seeds {
+    use gwa::archive::head::Head;
     use gwa::blocks::car::write_car;
     use gwa::blocks::{Block, Codec};
     use gwa::journal::{Found, salvage_bytes};
+    use gwa::publish::{Announcement, Hints, Share};
 
     use super::Value;
 
@@ -367,6 +371,38 @@ mod seeds {
     }
 
     /// Blocks of one kind: those accepted, and those that break one rule.
+    /// The heads among the vectors, announced.
+    pub fn announcement() -> Vec<Vec<u8>> {
+        heads()
+            .map(|head| {
+                let http = vec!["http://127.0.0.1:8547".to_owned()];
+                let hints = Hints::new(http, None).expect("an address");
+                Announcement { head, hints }.encode()
+            })
+            .collect()
+    }
+
+    /// The heads among the vectors, shared.
+    pub fn share() -> Vec<Vec<u8>> {
+        heads()
+            .map(|head| {
+                let http = vec!["https://archive.example/a?b".to_owned()];
+                let share = Share {
+                    head: *head.cid(),
+                    key: Some(*head.key()),
+                    name: "a name".to_owned(),
+                    hints: Hints::new(http, None).expect("an address"),
+                };
+                share.to_string().into_bytes()
+            })
+            .collect()
+    }
+
+    fn heads() -> impl Iterator<Item = Head> {
+        let blocks = archive("head").into_iter();
+        blocks.filter_map(|bytes| Head::decode(Block::new(Codec::DagCbor, bytes)).ok())
+    }
+
     pub fn archive(kind: &str) -> Vec<Vec<u8>> {
         let mut seeds = Vec::new();
         for folder in ["accepted", "rejected"] {

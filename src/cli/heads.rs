@@ -52,6 +52,23 @@ impl From<&Head> for Row {
 }
 
 impl Row {
+    /// The line of an archive that was heard of at `at`.
+    pub fn as_found(&self, at: UnixSeconds) -> impl fmt::Display {
+        let name = if self.name.is_empty() {
+            "(no name)"
+        } else {
+            &self.name
+        };
+        // What another wrote must not steer a terminal.
+        let name: String = name.chars().flat_map(char::escape_default).collect();
+        format!(
+            "{name}  head {} up to {}, {} envelopes, heard {at}",
+            self.seq,
+            UnixSeconds(self.watermark),
+            self.count,
+        )
+    }
+
     /// The line of a lineage.
     pub fn in_log(&self) -> impl fmt::Display {
         format!(

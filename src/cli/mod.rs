@@ -6,6 +6,7 @@ mod canary;
 mod context;
 mod demo;
 mod diff;
+mod discover;
 pub mod error;
 mod interrupt;
 pub mod output;
@@ -30,6 +31,7 @@ mod query;
 mod request;
 mod seal;
 mod serve;
+mod share;
 mod show;
 mod stats;
 mod sync;
@@ -105,6 +107,10 @@ enum Command {
     Canary(canary::CanaryArgs),
     /// Print what the archive misses, by its own habit or against mailservers.
     Gaps(gaps::GapsArgs),
+    /// Print one line for others to mirror, fork and query the archive with.
+    Share(share::ShareArgs),
+    /// Print the archives that are announced on the network.
+    Discover(discover::DiscoverArgs),
     /// Print who is connected to the running daemon, and who was dropped and why.
     Peers(peers::PeersArgs),
     /// Print what of two heads is in one and not in the other.
@@ -183,6 +189,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Post(args) => post::run(args, context),
         Command::Canary(args) => canary::run(args, context),
         Command::Gaps(args) => gaps::run(args, context),
+        Command::Share(args) => share::run(args, context),
+        Command::Discover(args) => discover::run(args, context),
         Command::Peers(args) => peers::run(args, context),
         Command::Diff(args) => diff::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -17,6 +17,7 @@ use crate::cli::error::{CliError, Kind};
 use crate::config::{self, ConfigError, MinPow, Partial, Password, Settings, Span};
 use crate::nat::NatMethod;
 use crate::node::{Daemon, DaemonError, key_file};
+use crate::publish::Hints;
 use crate::rlpx::Enode;
 use crate::time::SystemClock;
 
@@ -87,6 +88,17 @@ pub struct ServeArgs {
     /// How long days are kept on this disk, as in 30d [default: for good].
     #[arg(long, env = "GWA_RETENTION", value_name = "SPAN")]
     retention: Option<Span>,
+    /// Announce heads on the network, for `gwa discover` to find.
+    #[arg(long, env = "GWA_ANNOUNCE", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    announce: Option<bool>,
+    /// An address where others have the blocks, told with the heads; up to four.
+    #[arg(
+        long = "public-url",
+        env = "GWA_PUBLIC_URLS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    public_urls: Vec<String>,
     #[command(flatten)]
     http: http::HttpArgs,
 }
@@ -136,6 +148,10 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
             _ => told,
         }
     })?;
+    let public_urls = (!args.public_urls.is_empty())
+        .then(|| Hints::new(args.public_urls.clone(), None))
+        .transpose()
+        .map_err(|error| CliError::new(Kind::Usage, "the public URLs are wrong").because(&error))?;
     let flags = Partial {
         listen: args.listen,
         password: args.password.clone(),
@@ -149,6 +165,8 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         min_pow: args.min_pow,
         seal_every: args.seal_every,
         retention: args.retention,
+        announce: args.announce,
+        public_urls,
         limits: None,
         http: args.http.partial(),
     };

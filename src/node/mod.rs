@@ -6,6 +6,7 @@
 //! - `run.json` is there from the first accepted peer to the clean end.
 //! - Ending seals nothing: what waits is durable in the journal.
 
+mod announce;
 pub mod follow;
 pub mod key_file;
 pub mod reach;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::announce::Announcer;
 use self::follow::{Follower, Following};
 use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
@@ -34,6 +36,7 @@ use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
 use crate::discovery::DiscoveryConfig;
 use crate::mailserver::{Mailserver, MailserverConfig};
+use crate::publish::Hints;
 use crate::reconcile::{Exchange, ExchangeConfig, Shelf};
 use crate::rlpx::{Enode, NodeKey};
 use crate::time::Clock;
@@ -87,6 +90,7 @@ pub struct Daemon {
     seal_every: Duration,
     retention: Option<Duration>,
     following: Following,
+    announced: Option<Hints>,
 }
 
 impl Daemon {
@@ -185,6 +189,7 @@ impl Daemon {
             seal_every: settings.seal_every,
             retention: settings.retention,
             following: Following::default(),
+            announced: settings.announce.then(|| settings.public_urls.clone()),
         })
     }
 
@@ -232,6 +237,13 @@ impl Daemon {
                 move || moved.notify_one()
             },
         );
+        let announcer = Announcer::start(
+            Arc::clone(&self.archive),
+            self.node.control(),
+            self.announced
+                .take()
+                .map(|hints| hints.with_enode(self.enode)),
+        );
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -256,6 +268,7 @@ impl Daemon {
                 swept = Instant::now();
             }
         }
+        announcer.end().await;
         follower.end().await;
         if let Some(api) = self.api {
             api.shutdown().await;

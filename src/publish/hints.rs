@@ -1,5 +1,8 @@
 //! Where an archive says that it is to be had.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
 use crate::rlpx::Enode;
 
 /// Most addresses told of one archive.
@@ -54,6 +57,15 @@ impl Hints {
         Self::new(http, enode.transpose()?)
     }
 
+    /// The same, with a node where others reach it: one of this machine alone is
+    /// not told.
+    #[must_use]
+    pub fn with_enode(mut self, enode: Enode) -> Self {
+        let is_reached = !enode.ip.is_loopback() && !enode.ip.is_unspecified();
+        self.enode = is_reached.then_some(enode);
+        self
+    }
+
     /// HTTP addresses of a `gwa` or gateway that has the blocks.
     pub fn http(&self) -> &[String] {
         &self.http
@@ -62,6 +74,14 @@ impl Hints {
     /// The mailserver's node.
     pub fn enode(&self) -> Option<&Enode> {
         self.enode.as_ref()
+    }
+}
+
+/// HTTP addresses, as a list of texts.
+impl<'de> Deserialize<'de> for Hints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let http = Vec::deserialize(deserializer)?;
+        Self::new(http, None).map_err(D::Error::custom)
     }
 }
 

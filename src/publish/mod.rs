@@ -8,8 +8,10 @@
 
 pub mod announcement;
 pub mod hints;
+pub mod roll;
 pub mod share;
 
 pub use announcement::{Announcement, AnnouncementError};
 pub use hints::{Hints, HintsError};
+pub use roll::{Heard, Roll};
 pub use share::{Share, ShareError};

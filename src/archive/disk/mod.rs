@@ -43,7 +43,6 @@ pub use meta::Meta;
 pub use mirror::{FollowError, Followed, Route};
 pub use origin::{Kind, Origin};
 pub use page::{Page, PageRequest, Reads, Stop};
-pub use position::fetch::Fetched;
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use reader::{Blocks, Held, Reader, fetch_head, journal_of};
@@ -270,6 +269,11 @@ impl Archive {
     /// What it is.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// The key its heads are signed with.
+    pub(crate) fn signing_key(&self) -> &SecretKey {
+        &self.key
     }
 
     /// Its blocks.
