@@ -6,6 +6,7 @@ use std::io;
 use super::MAX_ENVELOPE;
 use super::json::LineFault;
 use super::leveldb::LevelDbError;
+use super::postgres::PostgresError;
 use crate::archive::ArchiveError;
 use crate::archive::watermark::Day;
 use crate::blocks::car::CarError;
@@ -113,6 +114,9 @@ pub enum ImportError {
     /// A LevelDB folder, or a part of it.
     #[error(transparent)]
     LevelDb(#[from] LevelDbError),
+    /// A PostgreSQL database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// The file cannot be read.
     #[error("byte {offset}: {source}")]
     Io {
@@ -167,7 +171,9 @@ impl ImportError {
             | Self::Waiting(_) => true,
             Self::Car(error) => error.next_section_is_known(),
             Self::LevelDb(error) => error.goes_on(),
-            Self::Garbage { .. } | Self::Truncated { .. } | Self::Io { .. } => false,
+            Self::Garbage { .. } | Self::Truncated { .. } | Self::Postgres(_) | Self::Io { .. } => {
+                false
+            }
         }
     }
 
@@ -187,7 +193,9 @@ impl ImportError {
             | Self::Tree { .. }
             | Self::Waiting(_) => Reason::Damaged,
             Self::Car(_) | Self::LevelDb(_) if self.goes_on() => Reason::Damaged,
-            Self::Car(_) | Self::LevelDb(_) | Self::Io { .. } => Reason::Unreadable,
+            Self::Car(_) | Self::LevelDb(_) | Self::Postgres(_) | Self::Io { .. } => {
+                Reason::Unreadable
+            }
         }
     }
 }

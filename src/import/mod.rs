@@ -14,13 +14,15 @@
 //! Files are told apart by content: a stream of RLP envelopes one after another
 //! ([`stream`]), a CAR with leaves of an archive ([`car`]), lines of JSON
 //! ([`json`]). Folders are a mailserver's LevelDB ([`leveldb`]) or another archive
-//! ([`archive`]). [`source`] opens any of them.
+//! ([`archive`]); a mailserver may have a PostgreSQL table too ([`postgres`]).
+//! [`source`] opens any of them.
 
 pub mod archive;
 pub mod car;
 mod error;
 pub mod json;
 pub mod leveldb;
+pub mod postgres;
 pub mod report;
 mod rows;
 pub mod source;

@@ -8,24 +8,29 @@ use std::path::{Path, PathBuf};
 
 use super::archive::ArchiveFolder;
 use super::leveldb::{self, LevelDb, LevelDbError};
+use super::postgres::{Address, Database, PostgresError};
 use super::{ImportError, Items};
 use crate::archive::disk::{DiskError, Meta};
 
 /// Where envelopes come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Source {
     /// Standard input.
     Stdin,
     /// A file or a folder.
     Path(PathBuf),
+    /// A database.
+    Postgres(Address),
 }
 
-impl From<OsString> for Source {
-    fn from(named: OsString) -> Self {
-        if named == "-" {
-            Self::Stdin
-        } else {
-            Self::Path(named.into())
+impl TryFrom<OsString> for Source {
+    type Error = PostgresError;
+
+    fn try_from(named: OsString) -> Result<Self, Self::Error> {
+        match named.to_str() {
+            Some("-") => Ok(Self::Stdin),
+            Some(text) if Address::is_meant(text) => text.parse().map(Self::Postgres),
+            _ => Ok(Self::Path(named.into())),
         }
     }
 }
@@ -35,6 +40,7 @@ impl fmt::Display for Source {
         match self {
             Self::Stdin => f.write_str("standard input"),
             Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Postgres(address) => write!(f, "{address}"),
         }
     }
 }
@@ -56,6 +62,9 @@ pub enum OpenError {
     /// Another archive.
     #[error(transparent)]
     Archive(#[from] DiskError),
+    /// A database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// The system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -69,6 +78,8 @@ pub enum Opened {
     LevelDb(LevelDb),
     /// Another archive.
     Archive(Box<ArchiveFolder>),
+    /// A mailserver's table.
+    Postgres(Box<Database>),
 }
 
 /// Folders below the one a user may name, in which mailservers keep theirs.
@@ -80,6 +91,9 @@ impl Source {
         let path = match self {
             Self::Stdin => return Ok(Opened::Stream(Box::new(io::stdin()), None)),
             Self::Path(path) => path,
+            Self::Postgres(address) => {
+                return Ok(Opened::Postgres(Box::new(Database::open(address)?)));
+            }
         };
         if path.is_dir() {
             return folder(path);
@@ -112,6 +126,7 @@ impl Opened {
             Self::Stream(..) => "file",
             Self::LevelDb(_) => "LevelDB",
             Self::Archive(_) => "archive",
+            Self::Postgres(_) => "PostgreSQL",
         }
     }
 
@@ -125,6 +140,10 @@ impl Opened {
                 let (count, bytes) = archive.totals();
                 (Some(count), Some(bytes))
             }
+            Self::Postgres(database) => {
+                let (rows, bytes) = database.totals();
+                (Some(rows), Some(bytes))
+            }
         }
     }
 
@@ -137,6 +156,7 @@ impl Opened {
                 super::rows::found(&entry.key, &entry.value)
             }))),
             Self::Archive(archive) => Ok(archive.items()),
+            Self::Postgres(database) => database.items(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
-//! library, murmur and web3.js.
+//! library, murmur and web3.js; and the databases of their mailservers.
 //!
 //! Environment variables name what `.ci/run` builds and installs. This suite is
 //! built with the feature `interop` alone, and fails where a peer is absent: it
@@ -10,6 +10,7 @@
 mod discovery;
 mod geth;
 mod murmur;
+mod postgres;
 mod running;
 mod scene;
 mod status;

@@ -15,6 +15,7 @@ use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::durable;
 use crate::import::leveldb::LevelDbError;
+use crate::import::postgres::PostgresError;
 use crate::import::report::Report;
 use crate::import::source::{OpenError, Opened, Source};
 use crate::import::{Found, ImportError, Reason};
@@ -41,7 +42,8 @@ const TOLD: u64 = 10;
 pub struct ImportArgs {
     /// What to read, or - for standard input: RLP envelopes one after another, a
     /// CAR with leaves of an archive, JSON lines of `gwa export`, the LevelDB
-    /// folder of a mailserver, or the folder of another archive.
+    /// folder of a mailserver, `postgres://..` of one, or the folder of another
+    /// archive.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<OsString>,
     /// Write what the import came to into this file too, as JSON.
@@ -51,6 +53,11 @@ pub struct ImportArgs {
 
 /// Imports every source; those behind one that fails are not read.
 pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
+    let sources: Vec<Source> = args
+        .files
+        .iter()
+        .map(|named| Source::try_from(named.clone()).map_err(|error| misnamed(&error)))
+        .collect::<Result<_, _>>()?;
     let archive = Archive::open(&context.data)
         .map_err(|error| archive_failed("cannot open the archive", &error))?;
     let progress = context.progress();
@@ -60,16 +67,15 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         context,
         report: Report::new(SystemClock.now()),
     };
-    let sources = args.files.iter().cloned().map(Source::from);
-    let failure = sources.into_iter().find_map(|source| {
+    let failure = sources.iter().find_map(|source| {
         let mut opened = match source.open() {
             Ok(opened) => opened,
-            Err(error) => return Some(unopened(&source, &error)),
+            Err(error) => return Some(unopened(source, &error)),
         };
         let (count, bytes) = opened.size();
         progress.phase(&format!("importing {source}"), count, bytes);
-        let outcome = import.source(&source, &mut opened);
-        import.report.end_source(&source, opened.kind());
+        let outcome = import.source(source, &mut opened);
+        import.report.end_source(source, opened.kind());
         outcome.err()
     });
     let report = import.report;
@@ -97,6 +103,18 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
     }
 }
 
+/// The address of a database that cannot be used. It is not repeated, because it
+/// may hold a password.
+fn misnamed(error: &PostgresError) -> CliError {
+    let told = CliError::new(Kind::Usage, "cannot use the address of the database").because(error);
+    match error {
+        PostgresError::Tls => told.hint(
+            "use its local socket or loopback, or a tunnel; `sslmode=prefer` goes without TLS",
+        ),
+        _ => told.hint("expected postgres://USER@HOST:PORT/DATABASE"),
+    }
+}
+
 /// A source that cannot be opened, and what helps.
 fn unopened(source: &Source, error: &OpenError) -> CliError {
     let told = |kind| CliError::new(kind, format!("cannot open {source}")).because(error);
@@ -111,6 +129,9 @@ fn unopened(source: &Source, error: &OpenError) -> CliError {
                     told.hint("a mailserver's folder holds a file CURRENT, and *.ldb beside it")
                 }
             }
+        }
+        OpenError::Postgres(error) if error.is_wrong_password() => {
+            told(Kind::WrongKey).hint("the password may stand in the environment as PGPASSWORD")
         }
         OpenError::Archive(error) => archive_failed(&format!("cannot open {source}"), error),
         _ => told(Kind::Error),
