@@ -36,6 +36,15 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 /// Makes `bytes` the whole contents of `path`. Meant for small files: head
 /// pointers, counters, keys. One writer at a time for each path.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_file_with(path, |file| file.write_all(bytes))
+}
+
+/// Makes what `write` writes the whole contents of `path`, of any length; where it
+/// fails, `path` keeps what it had.
+pub fn replace_file_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new: PathBuf = path.with_file_name(name);
@@ -46,7 +55,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
             .create(true)
             .truncate(true)
             .open(&new)?;
-        file.write_all(bytes)?;
+        write(&mut file)?;
         file.sync_all()?;
         fs::rename(&new, path)
     })();

@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod discovery;
 pub mod durable;
+pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod import;

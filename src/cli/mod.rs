@@ -14,6 +14,7 @@ pub mod progress;
 pub mod reference;
 
 mod envelopes;
+mod export;
 mod fsck;
 mod gaps;
 mod head;
@@ -83,6 +84,8 @@ enum Command {
     Init(init::InitArgs),
     /// Take in envelopes from files.
     Import(import::ImportArgs),
+    /// Write what a head seals: a CAR, an RLP stream or JSON lines.
+    Export(export::ExportArgs),
     /// Seal what was taken in since the last head.
     Seal(seal::SealArgs),
     /// Print the head CID.
@@ -177,6 +180,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(args, context),
         Command::Init(args) => init::run(args, context),
         Command::Import(args) => import::run(args, context),
+        Command::Export(args) => export::run(args, context),
         Command::Seal(args) => seal::run(args, context),
         Command::Head => head::run(context),
         Command::Log(args) => log::run(args, context),
