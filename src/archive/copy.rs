@@ -49,6 +49,15 @@ pub struct Copied {
     pub written: u64,
 }
 
+impl Copied {
+    /// Counts another copy in.
+    pub fn add(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.bytes += other.bytes;
+        self.written += other.written;
+    }
+}
+
 /// What is copied, from where to where.
 pub struct CopyRequest<'a> {
     /// Who has the history; trusted with nothing.
@@ -113,6 +122,43 @@ pub fn copy_delta(
     let segments = copy.delta(delta)?;
     verify::verify_delta(store, &delta, sealed.watermark, &mut Verified::default())?;
     Ok((segments, copy.copied))
+}
+
+/// Copies closed days, each of which is recomputed. Of a day that was copied
+/// before nothing is fetched.
+pub fn copy_days(
+    source: &dyn BlockSource,
+    store: &dyn BlockStore,
+    days: &[(Day, SegmentRef)],
+    progress: &dyn Progress,
+) -> Result<Copied, ArchiveError> {
+    let request = CopyRequest {
+        source,
+        store,
+        sealed: &Sealed::default(),
+        head: Cid::default(),
+        added: None,
+        sequence: 0,
+        from: Day(0),
+    };
+    let mut copy = Copy {
+        request: &request,
+        progress,
+        copied: Copied::default(),
+    };
+    let wanted: Vec<Wanted> = days
+        .iter()
+        .map(|(day, segment)| Wanted {
+            day: *day,
+            group: Group::Day(day.0),
+            bucket: Bucket {
+                range: day.range(),
+                segment: *segment,
+            },
+        })
+        .collect();
+    copy.segments(&wanted)?;
+    Ok(copy.copied)
 }
 
 /// A month of the history.

@@ -36,6 +36,7 @@ pub mod sums;
 pub mod testing;
 pub mod times;
 pub mod topics;
+pub mod union;
 pub mod verify;
 pub mod walk;
 pub mod watermark;

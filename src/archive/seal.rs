@@ -6,6 +6,10 @@
 //! - Blocks are written in files that are durable before this returns; nothing
 //!   names them yet. A crash leaves files no head reaches.
 //!
+//! Days of another archive may be adopted as they are: their segments were
+//! copied and recomputed before, and what else is new of such a day is united
+//! with them.
+//!
 //! The steps: what is really new ([`super::fresh`]), the segments of the days
 //! touched, the delta, the calendar down to them
 //! ([`super::calendar_edit`]).
@@ -59,9 +63,22 @@ pub struct SealOutcome {
     pub written: u64,
 }
 
+/// Segments of closed days of which the base holds nothing, in the store and
+/// recomputed. Several may hold the same envelope.
+pub type AdoptedDays = BTreeMap<Day, Vec<SegmentRef>>;
+
 /// Seals; see the module.
 pub fn seal<T: Copy + Send + Sync>(
     request: SealRequest<'_, T>,
+    progress: &dyn Progress,
+) -> Result<SealOutcome, ArchiveError> {
+    seal_with(request, &AdoptedDays::new(), progress)
+}
+
+/// Seals, and takes over whole days of others.
+pub fn seal_with<T: Copy + Send + Sync>(
+    request: SealRequest<'_, T>,
+    adopted: &AdoptedDays,
     progress: &dyn Progress,
 ) -> Result<SealOutcome, ArchiveError> {
     assert!(
@@ -86,20 +103,23 @@ pub fn seal<T: Copy + Send + Sync>(
 
     progress.phase("sorting", Some(pending.len() as u64), None);
     let days = keep_new(store, base, pending)?;
-    let added_sums: Sums = days
-        .values()
-        .flatten()
-        .map(|p| Sums::of_one(p.len, p.key.hash))
-        .sum();
+    let fresh = seal.fresh_days(days.keys().chain(adopted.keys()))?;
+    assert!(
+        adopted.keys().all(|day| fresh.contains(day)),
+        "BUG: an adopted day is new as a whole"
+    );
+    let pending_sums: Sums = days.values().map(|new| sums_of(new)).sum();
+    let adopted_sums: Sums = adopted.values().flatten().map(|segment| segment.sums).sum();
+    let most = pending_sums.plus(adopted_sums);
 
-    progress.phase("sealing", Some(added_sums.count), Some(added_sums.bytes));
+    progress.phase("sealing", Some(most.count), Some(most.bytes));
     let mut work = Work::new(&seal, sequence)?;
-    let fresh = seal.fresh_days(&days)?;
-    work.store_fresh_days(&fresh, &days, progress)?;
+    let mut added_sums = work.store_fresh_days(&fresh, &days, adopted, progress)?;
     for (day, new) in &days {
         if !fresh.contains(day) {
             work.store_new(*day, new)?;
             let sums = sums_of(new);
+            added_sums = added_sums.plus(sums);
             progress.advance(sums.count, sums.bytes);
         }
     }
@@ -161,15 +181,43 @@ impl<T: Copy + Send + Sync> Seal<'_, T> {
 
     /// Closed days of which nothing was sealed before: what is new is all there
     /// is, so their segment serves the state and the delta alike.
-    fn fresh_days(&self, days: &NewByDay<T>) -> Result<BTreeSet<Day>, ArchiveError> {
+    fn fresh_days<'d>(
+        &self,
+        days: impl Iterator<Item = &'d Day>,
+    ) -> Result<BTreeSet<Day>, ArchiveError> {
         let mut calendar = self.calendar()?;
         let mut fresh = BTreeSet::new();
-        for day in days.keys().filter(|day| self.watermark.closes_day(**day)) {
+        for day in days.filter(|day| self.watermark.closes_day(**day)) {
             if calendar.day(*day)?.is_none() && self.open_segments(*day)?.is_empty() {
                 fresh.insert(*day);
             }
         }
         Ok(fresh)
+    }
+}
+
+impl<T: Copy + Send + Sync> Seal<'_, T> {
+    /// Unites what is new of a fresh day with what of it was adopted; gives the
+    /// bytes written too.
+    fn store_fresh_day(
+        &self,
+        day: Day,
+        new: &[(Key, T)],
+        adopted: &[SegmentRef],
+    ) -> Result<(SegmentRef, u64), ArchiveError> {
+        let reuse = if adopted.is_empty() {
+            Reuse::Nothing
+        } else {
+            Reuse::SameGroup
+        };
+        let mut file = self.store.begin(Group::Day(day.0), reuse)?;
+        let mut runs: Vec<Box<dyn SortedRecords>> = vec![Box::new(PendingRun::new(new, self.read))];
+        for segment in adopted {
+            runs.push(Box::new(SegmentRun::new(self.store, *segment)));
+        }
+        let segment = unite(&mut runs, &mut *file)?.expect("a fresh day has records");
+        let written = file.commit(&segment.cid)?.map_or(0, |file| file.bytes);
+        Ok((segment, written))
     }
 }
 
@@ -211,32 +259,35 @@ impl<'a, T: Copy + Send + Sync> Work<'a, T> {
         })
     }
 
-    /// Stores fresh days, each in its file, on all cores.
+    /// Stores fresh days, each in its file, on all cores; gives what they hold. A
+    /// day adopted from one archive alone is stored already.
     fn store_fresh_days(
         &mut self,
         fresh: &BTreeSet<Day>,
         days: &NewByDay<T>,
+        adopted: &AdoptedDays,
         progress: &dyn Progress,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Sums, ArchiveError> {
         let seal = self.seal;
         let todo: Vec<Day> = fresh.iter().copied().collect();
         let done = super::parallel::map(&todo, |day| {
-            let records = &days[day];
-            let new = keyed(records);
-            let mut file = seal.store.begin(Group::Day(day.0), Reuse::Nothing)?;
-            let mut runs: Vec<Box<dyn SortedRecords>> =
-                vec![Box::new(PendingRun::new(&new, seal.read))];
-            let segment = unite(&mut runs, &mut *file)?.expect("a fresh day has records");
-            let written = file.commit(&segment.cid)?.map_or(0, |file| file.bytes);
+            let new = days.get(day).map(|new| keyed(new)).unwrap_or_default();
+            let adopted = adopted.get(day).map(Vec::as_slice).unwrap_or_default();
+            let (segment, written) = match (adopted, new.as_slice()) {
+                ([segment], []) => (*segment, 0),
+                _ => seal.store_fresh_day(*day, &new, adopted)?,
+            };
             progress.advance(segment.sums.count, segment.sums.bytes);
             Ok::<_, ArchiveError>((*day, segment, written))
         })?;
+        let mut sums = Sums::default();
         for (day, segment, written) in done {
             self.delta.insert(day, segment);
             self.edit.close_day(day, segment);
             self.written += written;
+            sums = sums.plus(segment.sums);
         }
-        Ok(())
+        Ok(sums)
     }
 
     /// Stores what is new of one day in the delta's file.

@@ -23,6 +23,7 @@ mod import;
 mod init;
 mod log;
 mod mail;
+mod merge;
 mod mine;
 mod news;
 mod opening;
@@ -118,6 +119,8 @@ enum Command {
     Peers(peers::PeersArgs),
     /// Print what of two heads is in one and not in the other.
     Diff(diff::DiffArgs),
+    /// Unite other archives with this one.
+    Merge(merge::MergeArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
     /// Check the files of the archive.
@@ -197,6 +200,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Discover(args) => discover::run(args, context),
         Command::Peers(args) => peers::run(args, context),
         Command::Diff(args) => diff::run(args, context),
+        Command::Merge(args) => merge::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),

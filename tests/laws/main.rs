@@ -4,3 +4,4 @@
 mod common;
 mod diff;
 mod made;
+mod merge;

@@ -154,7 +154,8 @@ impl<'s> Diff<'s> {
         let mut fetcher = Fetcher {
             sources,
             fetched: HashSet::new(),
-            cost: Cost::default(),
+            costs: Sides::default(),
+            rounds: 0,
         };
         let mut calendar = CalendarDiff::new(sealed, filter.range);
         loop {
@@ -180,7 +181,20 @@ impl<'s> Diff<'s> {
 
     /// What it has cost so far, heads not counted.
     pub fn cost(&self) -> Cost {
-        self.fetcher.cost
+        let (a, b) = (self.cost_of(Side::A), self.cost_of(Side::B));
+        Cost {
+            blocks: a.blocks + b.blocks,
+            bytes: a.bytes + b.bytes,
+            rounds: a.rounds,
+        }
+    }
+
+    /// What of it came from one source. A round asks both.
+    pub fn cost_of(&self, side: Side) -> Cost {
+        Cost {
+            rounds: self.fetcher.rounds,
+            ..*self.fetcher.costs.of(side)
+        }
     }
 
     /// Buckets that differ and are not compared yet.
@@ -262,7 +276,8 @@ impl Iterator for Diff<'_> {
 struct Fetcher<'s> {
     sources: Sides<&'s dyn BlockSource>,
     fetched: HashSet<Cid>,
-    cost: Cost,
+    costs: Sides<Cost>,
+    rounds: u64,
 }
 
 impl Fetcher<'_> {
@@ -273,7 +288,7 @@ impl Fetcher<'_> {
         wants: &Wants,
         mut feed: impl FnMut(Side, &Block) -> Result<(), ArchiveError>,
     ) -> Result<(), Fault> {
-        self.cost.rounds += 1;
+        self.rounds += 1;
         for side in Side::BOTH {
             let cids: Vec<Cid> = wants
                 .iter()
@@ -284,10 +299,11 @@ impl Fetcher<'_> {
                 .collect();
             let fault = |error| Fault { side, error };
             let mut fed = Ok(());
+            let cost = self.costs.of_mut(side);
             let got = self.sources.of(side).get_each(&cids, &mut |block| {
                 if self.fetched.insert(*block.cid()) {
-                    self.cost.blocks += 1;
-                    self.cost.bytes += block.bytes().len() as u64;
+                    cost.blocks += 1;
+                    cost.bytes += block.bytes().len() as u64;
                 }
                 for of in Side::BOTH {
                     if fed.is_ok() && wants.contains(&(of, *block.cid())) {

@@ -17,6 +17,7 @@ mod fork;
 mod heads;
 mod key;
 mod lock;
+mod merging;
 mod meta;
 mod mirror;
 mod origin;
@@ -39,6 +40,7 @@ use secp256k1::SecretKey;
 
 pub use error::DiskError;
 pub use heads::Heads;
+pub use merging::{MergeError, Merged};
 pub use meta::Meta;
 pub use mirror::{FollowError, Followed, Route};
 pub use origin::{Kind, Origin};

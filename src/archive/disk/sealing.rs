@@ -11,7 +11,9 @@ use crate::archive::fresh::{Pending, Sealed, keep_new};
 use crate::archive::head::{Head, HeadBody, MAX_OPEN, Sequence};
 use crate::archive::key::Key;
 use crate::archive::seal::{SealOutcome, SealRequest, seal};
+use crate::archive::sums::Sums;
 use crate::archive::watermark::{Day, Watermark};
+use crate::blocks::Cid;
 use crate::journal::{FileNumber, Location};
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
@@ -27,6 +29,31 @@ impl Archive {
     ) -> Result<SealReport, DiskError> {
         self.own()?;
         let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = self.due(until)?;
+        let outcome = seal(
+            SealRequest {
+                store: &self.blocks,
+                base: &due.base,
+                pending: std::mem::take(&mut due.pending),
+                read: &|at| self.read_waiting(at),
+                watermark: until,
+                sequence: due.sequence(),
+                max_open: MAX_OPEN,
+            },
+            progress,
+        )?;
+        let changed = outcome.added.is_some() || outcome.sealed.state != due.base.state;
+        let sealed = NewHead {
+            late: late_of(&due.keys, due.base.watermark),
+            outcome,
+            merged: Vec::new(),
+        };
+        self.seal_under(&due, changed.then_some(sealed), now)
+    }
+
+    /// What is sealed, and what waits and is due: where a seal starts from. Called
+    /// while `sealing` is held.
+    pub(super) fn due(&self, until: Watermark) -> Result<Due, DiskError> {
         self.adopt_stored_head()?;
         let (base, before, pending, rotated) = {
             let _gate = self.gate_alone();
@@ -42,49 +69,51 @@ impl Archive {
             (base, state.head.clone(), state.waiting.due(until), rotated)
         };
         let pending = self.readable(&base, pending)?;
-        let keys: Vec<Key> = pending.iter().map(|p| p.key).collect();
-        let sequence = Sequence(before.as_ref().map_or(1, |head| head.body().sequence.0 + 1));
-        let outcome = seal(
-            SealRequest {
-                store: &self.blocks,
-                base: &base,
-                pending,
-                read: &|at| self.read_waiting(at),
-                watermark: until,
-                sequence: sequence.0,
-                max_open: MAX_OPEN,
-            },
-            progress,
-        )?;
-        let changed = outcome.added.is_some() || outcome.sealed.state != base.state;
-        let head = if changed {
-            let head = self.sign(&outcome, sequence, before.as_ref(), now)?;
-            self.late().append(&head, late_of(&keys, base.watermark));
-            self.blocks.heads.store(&head)?;
-            Some(head)
-        } else {
-            before
+        Ok(Due {
+            base,
+            before,
+            keys: pending.iter().map(|pending| pending.key).collect(),
+            pending,
+            rotated,
+        })
+    }
+
+    /// Signs and stores a new head, if there is one, and tidies up behind it.
+    pub(super) fn seal_under(
+        &self,
+        due: &Due,
+        new: Option<NewHead>,
+        now: UnixSeconds,
+    ) -> Result<SealReport, DiskError> {
+        let mut report = SealReport {
+            head: due.before.clone(),
+            changed: new.is_some(),
+            added: Sums::default(),
+            written: 0,
         };
+        if let Some(new) = new {
+            let head = self.sign(&new, due, now)?;
+            self.late().append(&head, new.late);
+            self.blocks.heads.store(&head)?;
+            report.head = Some(head);
+            report.added = new.outcome.added_sums;
+            report.written = new.outcome.written;
+        }
         // From here on the head is sealed, whatever fails: the pointer and the
         // journal are put right by the next seal or opening.
         {
             let mut state = self.write_state();
-            state.head.clone_from(&head);
-            state.waiting.sealed(&keys);
+            state.head.clone_from(&report.head);
+            state.waiting.sealed(&due.keys);
         }
-        let tidied = match &head {
+        let tidied = match &report.head {
             Some(head) => self.blocks.heads.point_to(head),
             None => Ok(()),
         };
-        if let Err(error) = tidied.and_then(|()| self.trim(rotated)) {
+        if let Err(error) = tidied.and_then(|()| self.trim(due.rotated)) {
             tracing::warn!("sealed, but could not tidy up behind it: {error}");
         }
-        Ok(SealReport {
-            head,
-            changed,
-            added: outcome.added_sums,
-            written: outcome.written,
-        })
+        Ok(report)
     }
 
     /// Leaves out what came late for a day whose blocks are not to be had now: it
@@ -117,7 +146,7 @@ impl Archive {
 
     /// Takes over a head that was stored when what came after failed, so that no
     /// second one gets its number.
-    fn adopt_stored_head(&self) -> Result<(), DiskError> {
+    pub(super) fn adopt_stored_head(&self) -> Result<(), DiskError> {
         if let Some(stored) = self.blocks.heads.current()? {
             let mut state = self.write_state();
             let known = state.head.as_ref().map(|head| head.body().sequence);
@@ -129,18 +158,16 @@ impl Archive {
         Ok(())
     }
 
-    fn sign(
-        &self,
-        outcome: &SealOutcome,
-        sequence: Sequence,
-        before: Option<&Head>,
-        now: UnixSeconds,
-    ) -> Result<Head, DiskError> {
+    fn sign(&self, new: &NewHead, due: &Due, now: UnixSeconds) -> Result<Head, DiskError> {
+        let sequence = Sequence(due.sequence());
         let back = 1 << sequence.0.trailing_zeros();
         let skip = match sequence.0.checked_sub(back) {
             Some(earlier) if back > 1 => self.blocks.heads.by_sequence(Sequence(earlier))?,
             _ => None,
         };
+        let NewHead {
+            outcome, merged, ..
+        } = new;
         let body = HeadBody {
             network: self.meta.network.clone(),
             name: self.meta.name.clone(),
@@ -151,9 +178,9 @@ impl Archive {
             open: outcome.sealed.open.clone(),
             added: outcome.added,
             totals: outcome.sealed.totals,
-            prev: before.map(|head| *head.cid()),
+            prev: due.before.as_ref().map(|head| *head.cid()),
             skip: skip.map(|head| *head.cid()),
-            merged: Vec::new(),
+            merged: merged.clone(),
         };
         Ok(Head::sign(body, &self.key)?)
     }
@@ -185,6 +212,39 @@ impl Archive {
         }
         Ok(self.journal.remove_through(rotated)?)
     }
+}
+
+/// Where a seal starts from.
+pub(super) struct Due {
+    /// What is sealed.
+    pub(super) base: Sealed,
+    /// The head that says so.
+    before: Option<Head>,
+    /// What waits in the journal and is due.
+    pub(super) pending: Vec<Pending<Location>>,
+    /// The keys of all that was due.
+    pub(super) keys: Vec<Key>,
+    /// The journal's files up to this one hold it.
+    rotated: FileNumber,
+}
+
+impl Due {
+    /// The number of the head to come.
+    pub(super) fn sequence(&self) -> u64 {
+        self.before
+            .as_ref()
+            .map_or(1, |head| head.body().sequence.0 + 1)
+    }
+}
+
+/// What a new head is to say.
+pub(super) struct NewHead {
+    /// What was sealed; its blocks are durable.
+    pub(super) outcome: SealOutcome,
+    /// What of it was sent before what had been sealed already.
+    pub(super) late: Vec<Key>,
+    /// Heads of others that were united into it.
+    pub(super) merged: Vec<Cid>,
 }
 
 /// Which of `keys` were sent before what was sealed already.
