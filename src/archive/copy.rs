@@ -141,11 +141,7 @@ pub fn copy_days(
         sequence: 0,
         from: Day(0),
     };
-    let mut copy = Copy {
-        request: &request,
-        progress,
-        copied: Copied::default(),
-    };
+    let mut copy = Copy::new(&request, progress)?;
     let wanted: Vec<Wanted> = days
         .iter()
         .map(|(day, segment)| Wanted {
