@@ -21,6 +21,7 @@ use crate::nat::NatMethod;
 use crate::publish::Hints;
 use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
+use crate::sources::SourceAddress;
 use crate::whisper::Pow;
 
 pub use http::{HttpAddress, HttpPartial, HttpSettings};
@@ -155,6 +156,8 @@ pub struct Partial {
     pub discovery: Option<bool>,
     /// Archivers to reconcile with.
     pub archivers: Option<Vec<Enode>>,
+    /// Where blocks that are not held are looked for; in the file alone.
+    pub sources: Option<Vec<SourceAddress>>,
     /// How often to reconcile.
     pub reconcile_every: Option<Span>,
     /// How a router is made to let others in.
@@ -192,6 +195,8 @@ pub struct Settings {
     pub discovery: bool,
     /// Archivers to keep a connection to, whose envelopes are taken as they are.
     pub archivers: Vec<Enode>,
+    /// Where blocks that are not held are looked for.
+    pub sources: Vec<SourceAddress>,
     /// How often what archivers hold is compared.
     pub reconcile_every: Duration,
     /// How a router is made to let others in.
@@ -278,6 +283,7 @@ impl Settings {
                 .unwrap_or_else(|| data.join("node.key")),
             peers: flags.peers.or(file.peers).unwrap_or_default(),
             archivers: flags.archivers.or(file.archivers).unwrap_or_default(),
+            sources: flags.sources.or(file.sources).unwrap_or_default(),
             reconcile_every: flags
                 .reconcile_every
                 .or(file.reconcile_every)
@@ -301,7 +307,7 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "listen",
     "password",
     "node-key",
@@ -309,6 +315,7 @@ const KEYS: [&str; 21] = [
     "bootnodes",
     "discovery",
     "archivers",
+    "sources",
     "reconcile-every",
     "nat",
     "min-pow",
@@ -361,6 +368,7 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         bootnodes: file.value("bootnodes")?,
         discovery: file.value("discovery")?,
         archivers: file.value("archivers")?,
+        sources: file.value("sources")?,
         reconcile_every: file.text("reconcile-every")?,
         nat: file.text("nat")?,
         min_pow: file.text("min-pow")?,

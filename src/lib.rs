@@ -36,5 +36,6 @@ pub mod progress;
 pub mod publish;
 pub mod reconcile;
 pub mod rlpx;
+pub mod sources;
 pub mod time;
 pub mod whisper;

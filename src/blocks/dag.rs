@@ -74,6 +74,11 @@ impl<'a> DagWalk<'a> {
         name_of(cid).is_ok_and(|name| self.wanted.contains_key(&name))
     }
 
+    /// Whether the block was taken, or skipped.
+    pub fn has_passed(&self, cid: &Cid) -> bool {
+        name_of(cid).is_ok_and(|name| self.done.contains(&name))
+    }
+
     /// Whether nothing is wanted any more.
     pub fn is_finished(&self) -> bool {
         self.wanted.is_empty()

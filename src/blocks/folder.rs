@@ -18,6 +18,7 @@
 //! by whoever adds, removes or re-indexes a file; `index` for the moment of
 //! fetching or swapping it.
 
+pub mod catalogues;
 mod check;
 mod handles;
 mod listing;

@@ -7,6 +7,7 @@
 //!   and durable, once its writer has committed, and not at all before.
 
 pub mod car;
+pub mod catalogue;
 pub mod dag;
 mod folder;
 pub mod links;
@@ -23,6 +24,7 @@ pub use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
+pub use self::folder::catalogues;
 pub use self::folder::{CarFolder, Checked, Finding, Place};
 pub use self::memory::MemoryStore;
 

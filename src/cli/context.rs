@@ -2,18 +2,20 @@
 //! archive's failures read to its user.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::archive::ArchiveError;
-use crate::archive::disk::{DiskError, Reader, kept_from};
+use crate::archive::disk::{DiskError, Heads, Reader, kept_from};
 use crate::archive::head::Head;
 use crate::archive::watermark::Day;
-use crate::blocks::car::CarFile;
-use crate::blocks::{Block, BlockError, BlockSource, Cid};
+use crate::blocks::{BlockError, BlockSource, Cid};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::output::Output;
 use crate::cli::progress;
 use crate::cli::reference::Reference;
+use crate::cli::sources::Sources;
 use crate::progress::Progress;
+use crate::sources::{Balance, Cached, Pool};
 
 /// Where the data lies below the home folder.
 const DEFAULT_DATA: &str = ".local/share/gwa";
@@ -24,6 +26,8 @@ pub struct Context {
     pub data: PathBuf,
     /// Where results and the story go.
     pub output: Output,
+    /// Where else blocks may come from.
+    pub sources: Sources,
 }
 
 impl Context {
@@ -42,49 +46,35 @@ impl Context {
         Ok(Self {
             data,
             output: Output::new(json, quiet),
+            sources: Sources::default(),
         })
     }
 
-    /// Opens what holds the blocks of `reference`.
+    /// Opens what holds the blocks of `reference`, and every source that was named.
     pub fn source(&self, reference: &Reference) -> Result<Opened, CliError> {
-        match reference {
-            Reference::CarFile(path) => open_car(path),
-            Reference::OwnHead => {
-                let reader = self.reader()?;
-                let head = reader
-                    .head()
-                    .map_err(|error| archive_failed("cannot read the head", &error))?
-                    .ok_or_else(|| no_head("the archive has no head yet"))?;
-                Ok(Opened {
-                    root: *head.cid(),
-                    source: Box::new(OwnBlocks(reader)),
-                })
-            }
-            Reference::Cid { cid, .. } => Ok(Opened {
-                root: *cid,
-                source: Box::new(OwnBlocks(self.reader()?)),
-            }),
-        }
-    }
-
-    fn reader(&self) -> Result<Reader, CliError> {
-        Reader::open(&self.data).map_err(|error| archive_failed("cannot open the archive", &error))
+        self.sources.open(reference, &self.data)
     }
 
     /// Opens the head that `reference` names.
     pub fn head(&self, reference: &Reference) -> Result<OpenedHead, CliError> {
-        if let Reference::Cid { path, .. } = reference
-            && !path.is_empty()
-        {
+        if !reference.path().is_empty() {
             return Err(CliError::new(
                 Kind::Usage,
                 format!("{reference} is a path below a head, where a head was expected"),
             )
             .hint("`gwa show` follows paths"));
         }
-        let Opened { source, root } = self.source(reference)?;
+        let Opened {
+            source,
+            root,
+            fetched,
+        } = self.source(reference)?;
         let head = read_head(&*source, &root)?;
-        Ok(OpenedHead { source, head })
+        Ok(OpenedHead {
+            source,
+            head,
+            fetched,
+        })
     }
 
     /// As [`unreadable`]; where the archive in the data folder is asked and no
@@ -96,7 +86,7 @@ impl Context {
         error: &ArchiveError,
     ) -> CliError {
         let told = unreadable(what, error);
-        let own = !matches!(reference, Reference::CarFile(_));
+        let own = matches!(reference, Reference::OwnHead | Reference::Cid { .. });
         match kept_from(&self.data) {
             Ok(day) if own && error.is_missing() && day > Day(0) => told.hint(format!(
                 "days before {day} are no longer kept here: their retention is over"
@@ -117,6 +107,17 @@ pub struct OpenedHead {
     pub source: Box<dyn BlockSource>,
     /// The head.
     pub head: Head,
+    fetched: Arc<Cached<Pool>>,
+}
+
+impl OpenedHead {
+    /// What each source gave.
+    pub fn balances(&self) -> Vec<Balance> {
+        let of_cache = self.fetched.balance();
+        let mut balances = self.fetched.source().balances();
+        balances.splice(0..0, of_cache);
+        balances
+    }
 }
 
 /// A source of blocks, and the block that a REF names in it.
@@ -125,40 +126,37 @@ pub struct Opened {
     pub source: Box<dyn BlockSource>,
     /// What the REF names.
     pub root: Cid,
+    fetched: Arc<Cached<Pool>>,
 }
 
-/// The blocks of the archive in the data folder.
-struct OwnBlocks(Reader);
-
-impl BlockSource for OwnBlocks {
-    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        self.0.blocks().get(cid)
-    }
-
-    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        self.0.blocks().has(cid)
+impl Opened {
+    /// The block `root` in `pool`.
+    pub fn new(pool: Cached<Pool>, root: Cid) -> Self {
+        let fetched = Arc::new(pool);
+        Self {
+            source: Box::new(Arc::clone(&fetched)),
+            root,
+            fetched,
+        }
     }
 }
 
-fn open_car(path: &Path) -> Result<Opened, CliError> {
-    let what = format!("cannot read {}", path.display());
-    let file = CarFile::open(path).map_err(|error| {
-        let kind = match error {
-            BlockError::Corrupt { .. } => Kind::Verification,
-            _ => Kind::Error,
-        };
-        CliError::new(kind, what.clone()).because(&error)
-    })?;
-    match file.roots() {
-        [root] => Ok(Opened {
-            root: *root,
-            source: Box::new(file),
-        }),
-        roots => Err(CliError::new(
-            Kind::Error,
-            format!("{what}: it has {} roots, where one is a head", roots.len()),
-        )),
+/// The archive in `data`; `None` where there is none.
+pub fn own_archive(data: &Path) -> Result<Option<Reader>, CliError> {
+    match Reader::open(data) {
+        Ok(reader) => Ok(Some(reader)),
+        Err(DiskError::NoArchive { .. }) => Ok(None),
+        Err(error) => Err(archive_failed("cannot open the archive", &error)),
     }
+}
+
+/// The CID of the newest head in a folder.
+pub fn newest_head(heads: &Heads) -> Result<Cid, CliError> {
+    let head = heads
+        .current()
+        .map_err(|error| archive_failed("cannot read the head", &error))?
+        .ok_or_else(|| no_head("the archive has no head yet"))?;
+    Ok(*head.cid())
 }
 
 /// Reads the head `cid` from `source`, and checks its signature.
@@ -172,12 +170,13 @@ pub fn read_head(source: &dyn BlockSource, cid: &Cid) -> Result<Head, CliError> 
 
 /// A tree that could not be read: damaged, incomplete, or the disk failed.
 pub fn unreadable(what: impl Into<String>, error: &ArchiveError) -> CliError {
-    if error.is_forged() {
-        CliError::new(Kind::Verification, what)
-            .because(error)
-            .hint("`gwa fsck` names every damaged file")
-    } else {
-        CliError::new(Kind::Error, what).because(error)
+    let told = |kind| CliError::new(kind, what).because(error);
+    let of_others = matches!(error, ArchiveError::Block(BlockError::Unavailable { .. }));
+    match (error.is_forged(), of_others) {
+        (true, false) => told(Kind::Verification).hint("`gwa fsck` names every damaged file"),
+        (true, true) => told(Kind::Verification).hint("name another source with `--source`"),
+        (false, true) => told(Kind::Error).hint("name another source with `--source`"),
+        (false, false) => told(Kind::Error),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::context::{Context, read_head};
 use crate::cli::error::CliError;
 use crate::cli::heads::Row;
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 
 /// Arguments of `gwa log`.
 #[derive(Debug, Args)]
@@ -13,6 +14,8 @@ pub struct LogArgs {
     /// The head to start from [default: the own head].
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
     /// Print at most so many heads.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -20,6 +23,7 @@ pub struct LogArgs {
 
 /// Prints heads from the newest to the first, or to the last that is held.
 pub fn run(args: &LogArgs, context: &mut Context) -> Result<(), CliError> {
+    context.sources.add_from(&args.from);
     let opened = context.head(&args.reference.clone().unwrap_or_default())?;
     let mut next = Some(opened.head);
     let mut left = args.limit.unwrap_or(u64::MAX);

@@ -35,6 +35,8 @@ mod seal;
 mod serve;
 mod share;
 mod show;
+mod site;
+mod sources;
 mod stats;
 mod sync;
 mod verify;
@@ -49,6 +51,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::context::Context;
 use self::error::CliError;
+use self::sources::SourceArgs;
 
 /// A Whisper v6 mailserver whose history is public, verifiable and ownerless.
 #[derive(Debug, Parser)]
@@ -75,6 +78,8 @@ struct Global {
     /// Tell nothing on stderr but failures.
     #[arg(long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+    #[command(flatten, next_help_heading = "Sources")]
+    sources: SourceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +128,8 @@ enum Command {
     Merge(merge::MergeArgs),
     /// Recompute everything a head names.
     Verify(verify::VerifyArgs),
+    /// Make a folder of what is public, for any web server to show.
+    Site(site::SiteArgs),
     /// Check the files of the archive.
     Fsck,
     /// Show it all on this machine: peers, mailserver, seal, query, verify.
@@ -172,9 +179,14 @@ fn tell_story(verbose: u8, quiet: bool) {
 
 fn run(cli: Cli) -> Result<(), CliError> {
     let Global {
-        data, json, quiet, ..
+        data,
+        json,
+        quiet,
+        sources,
+        ..
     } = cli.global;
     let mut context = Context::new(data, json, quiet)?;
+    context.sources.add(&sources);
     let context = &mut context;
     if !cli.command.ends_itself_when_interrupted() {
         interrupt::exit_on_interrupt();
@@ -202,6 +214,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Diff(args) => diff::run(args, context),
         Command::Merge(args) => merge::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Site(args) => site::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Demo(args) => demo::run(args, context),
     };

@@ -1,6 +1,7 @@
 //! `gwa query`: envelopes by topic and time.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,15 @@ use serde::Serialize;
 use crate::archive::disk::sealed_by;
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::leaf::Record;
-use crate::archive::query::Query;
+use crate::archive::query::{Cost, Query};
+use crate::archive::watermark::Day;
 use crate::cli::context::Context;
 use crate::cli::envelopes::{Row, envelope_of};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
+use crate::sources::Balance;
+use crate::time::TimeRange;
 
 /// What failed where a block cannot be read.
 const UNANSWERED: &str = "cannot answer the query";
@@ -69,7 +73,11 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
     let sealed = sealed_by(&opened.head);
     let filter = Filter {
         topics: asked,
-        range,
+        range: if args.private {
+            whole_days(range)
+        } else {
+            range
+        },
     };
     let mut query = Query::new(&*opened.source, &sealed, filter)
         .map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
@@ -91,7 +99,9 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
             for record in query.by_ref() {
                 let record =
                     record.map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
-                if wanted.matches(record.key.topic)
+                let key = &record.key;
+                if wanted.matches(key.topic)
+                    && range.contains(key.sent)
                     && let Some(record) = last.push(record)
                 {
                     sink.take(&record, context)?;
@@ -105,13 +115,42 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
     };
     sink.finish(context)?;
     if args.explain {
-        let line = format!(
-            "blocks {} bytes {} rounds {}",
-            cost.blocks, cost.bytes, cost.rounds
-        );
-        context.output.result(&cost, line)?;
+        let explained = Explained {
+            cost,
+            sources: opened.balances(),
+        };
+        context.output.result(&explained, &explained)?;
     }
     Ok(())
+}
+
+/// What an answer cost, and what of it each source gave.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    cost: Cost,
+    sources: Vec<Balance>,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for source in &self.sources {
+            writeln!(f, "{source}")?;
+        }
+        let Cost {
+            blocks,
+            bytes,
+            rounds,
+        } = self.cost;
+        write!(f, "blocks {blocks} bytes {bytes} rounds {rounds}")
+    }
+}
+
+/// The whole UTC days that a range touches.
+fn whole_days(range: TimeRange) -> TimeRange {
+    let from = Day::of(range.from()).range().from();
+    let to = Day::of(range.to()).range().to();
+    TimeRange::new(from, to).unwrap_or(range)
 }
 
 /// Holds back the last so many records, or none.

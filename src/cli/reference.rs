@@ -1,16 +1,21 @@
 //! What a user writes to name an archive's head: a REF.
 //!
 //! Nothing (the own head), a bare CID, `ipfs://CID`, `/ipfs/CID` with or without
-//! a path below it, or a CAR file.
+//! a path below it, `http(s)://HOST` of another `gwa` or of a public folder, the
+//! same of a gateway with `/ipfs/CID[/path]` below it, a CAR file, or a folder.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use url::Url;
+
 use crate::blocks::{BlockError, Cid, check_cid};
+use crate::sources::{SourceAddressError, base_url};
 
 /// The forms a REF may take, as error messages name them.
-const FORMS: &str = "a CID, ipfs://CID, /ipfs/CID[/path], a CAR file, or nothing for the own head";
+const FORMS: &str = "a CID, ipfs://CID, /ipfs/CID[/path], http(s)://HOST[/ipfs/CID[/path]], a CAR \
+                     file, a folder (./NAME), or nothing for the own head";
 
 /// Longest REF read, in bytes: a path to any block of an archive is far below.
 const MAX_LEN: usize = 4_096;
@@ -30,6 +35,29 @@ pub enum Reference {
     },
     /// A CAR file, whose root is meant.
     CarFile(PathBuf),
+    /// A data folder, or a copy of its public part, whose current head is meant.
+    Folder(PathBuf),
+    /// What stands behind a URL: its current head.
+    Url(Url),
+    /// A block, or what a path leads to, as a gateway's URL names it.
+    AtGateway {
+        /// Where the gateway is.
+        base: Url,
+        /// Where the path starts.
+        cid: Cid,
+        /// Names to follow from there; empty for the block itself.
+        path: Vec<String>,
+    },
+}
+
+impl Reference {
+    /// Names to follow from the block that is meant.
+    pub fn path(&self) -> &[String] {
+        match self {
+            Self::Cid { path, .. } | Self::AtGateway { path, .. } => path,
+            Self::OwnHead | Self::CarFile(_) | Self::Folder(_) | Self::Url(_) => &[],
+        }
+    }
 }
 
 /// Why a text is no REF.
@@ -41,6 +69,17 @@ pub enum ReferenceError {
         /// What was given.
         text: String,
     },
+    /// A name that would have to be looked up.
+    #[error(
+        "`{text}` is a name, and names are not looked up yet: give the CID or the URL it stands for"
+    )]
+    Name {
+        /// What was given.
+        text: String,
+    },
+    /// A URL that is no REF.
+    #[error(transparent)]
+    Url(#[from] SourceAddressError),
     /// A CID that no archive uses.
     #[error("{reason}")]
     ForeignCid {
@@ -71,7 +110,15 @@ impl FromStr for Reference {
         {
             return cid_and_path(rest)?.ok_or_else(form);
         }
-        if text.contains("://") || text.starts_with("/ipns/") || text.is_empty() {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return at_url(text);
+        }
+        if text.starts_with("ipns://") || text.starts_with("/ipns/") {
+            return Err(ReferenceError::Name {
+                text: text.to_owned(),
+            });
+        }
+        if text.contains("://") || text.is_empty() {
             return Err(form());
         }
         let is_car = text
@@ -82,8 +129,29 @@ impl FromStr for Reference {
         }
         match cid_and_path(text)? {
             Some(reference) if !text.contains('/') => Ok(reference),
+            None if text.contains('/') || text == "." || text == ".." => {
+                Ok(Self::Folder(text.into()))
+            }
             _ => Err(form()),
         }
+    }
+}
+
+/// The host alone, or `/ipfs/CID[/path]` at the end of what is below it.
+fn at_url(text: &str) -> Result<Reference, ReferenceError> {
+    let host = text.find("://").map_or(0, |at| at + 3);
+    let Some(at) = text[host..].rfind("/ipfs/").map(|at| host + at) else {
+        return Ok(Reference::Url(base_url(text)?));
+    };
+    let base = base_url(&text[..at])?;
+    let (path, _query) = text[at + 6..]
+        .split_once('?')
+        .unwrap_or((&text[at + 6..], ""));
+    match cid_and_path(path)? {
+        Some(Reference::Cid { cid, path }) => Ok(Reference::AtGateway { base, cid, path }),
+        _ => Err(ReferenceError::Form {
+            text: text.to_owned(),
+        }),
     }
 }
 
@@ -109,7 +177,12 @@ impl fmt::Display for Reference {
             Self::OwnHead => f.write_str("the own head"),
             Self::Cid { cid, path } if path.is_empty() => write!(f, "{cid}"),
             Self::Cid { cid, path } => write!(f, "/ipfs/{cid}/{}", path.join("/")),
-            Self::CarFile(path) => write!(f, "{}", path.display()),
+            Self::CarFile(path) | Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Url(url) => f.write_str(url.as_str()),
+            Self::AtGateway { base, cid, path } if path.is_empty() => {
+                write!(f, "{base}ipfs/{cid}")
+            }
+            Self::AtGateway { base, cid, path } => write!(f, "{base}ipfs/{cid}/{}", path.join("/")),
         }
     }
 }
@@ -142,6 +215,20 @@ mod tests {
                 "here/archive.CAR".to_owned(),
                 Reference::CarFile("here/archive.CAR".into()),
             ),
+            ("./copy".to_owned(), Reference::Folder("./copy".into())),
+            ("/srv/gwa".to_owned(), Reference::Folder("/srv/gwa".into())),
+            (
+                "http://localhost:8547".to_owned(),
+                Reference::Url("http://localhost:8547/".parse().unwrap()),
+            ),
+            (
+                format!("https://example.org/gw/ipfs/{CID}/state/2019?format=car"),
+                Reference::AtGateway {
+                    base: "https://example.org/gw/".parse().unwrap(),
+                    cid: CID.parse().unwrap(),
+                    path: vec!["state".to_owned(), "2019".to_owned()],
+                },
+            ),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
@@ -149,7 +236,18 @@ mod tests {
 
     #[test]
     fn a_reference_reads_what_it_prints() {
-        for written in [reference(&[]), reference(&["state", "2019"])] {
+        let at_gateway = Reference::AtGateway {
+            base: "https://example.org/gw/".parse().unwrap(),
+            cid: CID.parse().unwrap(),
+            path: vec!["state".to_owned()],
+        };
+        let url = Reference::Url("http://localhost:8547/".parse().unwrap());
+        for written in [
+            reference(&[]),
+            reference(&["state", "2019"]),
+            at_gateway,
+            url,
+        ] {
             assert_eq!(written.to_string().parse(), Ok(written));
         }
     }
@@ -159,9 +257,8 @@ mod tests {
         for text in [
             "",
             "head",
-            "ipns://example",
-            "/ipns/example",
-            "https://example.org",
+            "ftp://example.org",
+            "https://example.org/ipfs/nonsense",
             "ipfs://nonsense",
             "/ipfs/",
             &format!("{CID}/state"),
@@ -170,6 +267,21 @@ mod tests {
             assert!(matches!(error, ReferenceError::Form { .. }), "{text}");
             assert!(error.to_string().contains("/ipfs/CID[/path]"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_told_to_be_one() {
+        for text in ["ipns://example", "/ipns/example.org/state"] {
+            let error = text.parse::<Reference>().unwrap_err();
+            assert!(
+                error.to_string().contains("give the CID or the URL"),
+                "{error}"
+            );
+        }
+        assert!(matches!(
+            "http://u:p@example.org".parse::<Reference>(),
+            Err(ReferenceError::Url(_))
+        ));
     }
 
     #[test]

@@ -160,6 +160,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         bootnodes: (!args.bootnodes.is_empty()).then(|| args.bootnodes.clone()),
         discovery: args.discovery,
         archivers: (!args.archivers.is_empty()).then(|| args.archivers.clone()),
+        sources: None,
         reconcile_every: args.reconcile_every,
         nat: args.nat,
         min_pow: args.min_pow,

@@ -9,22 +9,24 @@ use crate::cli::context::Context;
 use crate::cli::envelopes::Row;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 
 /// Arguments of `gwa show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The block: a CID, or /ipfs/CID/path, whose path is followed through links.
+    /// The block: a CID, or /ipfs/CID/path or http(s)://HOST/ipfs/CID/path, whose path is
+    /// followed through links.
     #[arg(value_name = "CID")]
     reference: Reference,
+    #[command(flatten)]
+    from: FromArgs,
 }
 
 /// Prints a node as DAG-JSON, a leaf as its envelopes.
 pub fn run(args: &ShowArgs, context: &mut Context) -> Result<(), CliError> {
+    context.sources.add_from(&args.from);
     let opened = context.source(&args.reference)?;
-    let path = match &args.reference {
-        Reference::Cid { path, .. } => path.as_slice(),
-        Reference::OwnHead | Reference::CarFile(_) => &[],
-    };
+    let path = args.reference.path();
     match follow(&*opened.source, opened.root, path)? {
         Shown::Leaf(block) => show_leaf(block, context),
         Shown::Value(value) => {

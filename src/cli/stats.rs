@@ -17,6 +17,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::heads;
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 use crate::whisper::Topic;
 
 /// Topics printed unless all are asked for: the largest.
@@ -28,6 +29,8 @@ pub struct StatsArgs {
     /// The head to sum up [default: the own head].
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
     /// Print every topic, not only the largest.
     #[arg(long)]
     all_topics: bool,
@@ -63,6 +66,7 @@ struct Totals {
 /// Prints the totals, the days, then the topics by size.
 pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
     let reference = args.reference.clone().unwrap_or_default();
+    context.sources.add_from(&args.from);
     let opened = context.head(&reference)?;
     let body = opened.head.body();
     let totals = Totals::of(&*opened.source, &sealed_by(&opened.head))

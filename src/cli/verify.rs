@@ -10,6 +10,7 @@ use crate::archive::verify::{Sample, Verified};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 
 /// Faults told one by one; the rest is counted.
 const TOLD: usize = 20;
@@ -20,6 +21,8 @@ pub struct VerifyArgs {
     /// The head to verify [default: the own head].
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
     /// Verify only this share of the days, chosen anew each time, as in 5%.
     #[arg(long, value_name = "SHARE")]
     sample: Option<Share>,
@@ -64,6 +67,7 @@ struct Row {
 /// Prints what was recomputed; fails where anything does not hold.
 pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
     let reference = args.reference.clone().unwrap_or_default();
+    context.sources.add_from(&args.from);
     let opened = context.head(&reference)?;
     let sample = match args.sample {
         None => Sample::EVERYTHING,

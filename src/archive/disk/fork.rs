@@ -110,6 +110,7 @@ impl Archive {
         let head = Head::sign(body, &self.key)?;
         self.late().append(&head, Vec::new());
         self.blocks.heads.store(&head)?;
+        self.blocks.list();
         self.write_state().head = Some(head.clone());
         self.blocks.heads.point_to(&head)?;
         Ok(head)

@@ -126,6 +126,14 @@ impl Heads {
         name.map(|name| self.read(&name)).transpose()
     }
 
+    /// The files of all heads, by their path in the archive's folder.
+    pub(super) fn files(&self) -> Result<Vec<String>, DiskError> {
+        let names = self.names()?.into_iter();
+        Ok(names
+            .map(|name| format!("{FOLDER}/{}", name.file))
+            .collect())
+    }
+
     fn read(&self, name: &HeadName) -> Result<Head, DiskError> {
         let path = self.dir.join(FOLDER).join(&name.file);
         let bytes = fs::read(&path).map_err(DiskError::io(&path))?;

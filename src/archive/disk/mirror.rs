@@ -217,6 +217,7 @@ impl Archive {
 
     fn point(&self, head: &Head) -> Result<(), DiskError> {
         self.blocks.heads.store(head)?;
+        self.blocks.list();
         self.write_state().head = Some(head.clone());
         self.blocks.heads.point_to(head)
     }

@@ -23,6 +23,7 @@ mod mirror;
 mod origin;
 mod page;
 pub mod position;
+mod public;
 mod reader;
 mod retention;
 mod sealing;
@@ -47,7 +48,8 @@ pub use origin::{Kind, Origin};
 pub use page::{Page, PageRequest, Reads, Stop};
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
-pub use reader::{Blocks, Held, Reader, fetch_head, journal_of};
+pub use public::{Published, publish_folder};
+pub use reader::{Blocks, Held, Reader, fetch_head, journal_of, open_public};
 pub use retention::{Dropped, kept_from};
 
 use super::ArchiveError;
@@ -209,6 +211,7 @@ impl Archive {
         if let Some(head) = &head {
             blocks.heads.point_to(head)?;
         }
+        blocks.list();
         let mut replayed = Vec::new();
         let (journal, recovery) = Journal::open(&dir.join(JOURNAL), |entry| {
             // Every record was an envelope when it was acknowledged, and its
@@ -381,6 +384,7 @@ impl Archive {
             None => Ok(0),
             Some(head) => {
                 let freed = sweep::sweep(&self.blocks.folder, &head, now)?;
+                self.blocks.list();
                 page::sweep_times(self)?;
                 Ok(freed)
             }

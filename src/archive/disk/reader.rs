@@ -54,6 +54,14 @@ impl Blocks {
         Held(self)
     }
 
+    /// Lists which block lies in which file, for readers behind a plain web
+    /// server. A list that lags misleads nobody, so a failure is only told.
+    pub(super) fn list(&self) {
+        if let Err(error) = self.folder.write_catalogues() {
+            tracing::warn!("cannot list the blocks for web servers: {error}");
+        }
+    }
+
     /// A block that this disk holds.
     fn local(&self, cid: &Cid) -> Result<Block, BlockError> {
         match self.folder.get(cid) {
@@ -179,6 +187,11 @@ impl Reader {
         &self.dir
     }
 
+    /// Its blocks, as a source that lives on its own.
+    pub fn into_source(self) -> Box<dyn BlockSource> {
+        Box::new(self.blocks)
+    }
+
     /// What the archive is.
     pub fn meta(&self) -> &Meta {
         &self.meta
@@ -213,6 +226,17 @@ impl Reader {
 /// The folder of the journal of the archive in `dir`.
 pub fn journal_of(dir: &Path) -> PathBuf {
     dir.join(JOURNAL)
+}
+
+/// The blocks of a data folder, or of a copy of what of it is public: `heads/` and
+/// `blocks/`; `None` where the folder has neither.
+pub fn open_public(dir: &Path) -> Result<Option<Blocks>, BlockError> {
+    let blocks = dir.join(BLOCKS);
+    if !blocks.is_dir() {
+        return Ok(None);
+    }
+    let folder = CarFolder::open_read_only(&blocks)?;
+    Ok(Some(Blocks::new(folder, Heads::new(dir))))
 }
 
 /// Fetches and checks the head `cid` names.

@@ -95,6 +95,7 @@ impl Archive {
             let head = self.sign(&new, due, now)?;
             self.late().append(&head, new.late);
             self.blocks.heads.store(&head)?;
+            self.blocks.list();
             report.head = Some(head);
             report.added = new.outcome.added_sums;
             report.written = new.outcome.written;

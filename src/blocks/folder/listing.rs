@@ -72,7 +72,7 @@ pub(super) fn mark(about: &Metadata) -> FileMark {
 }
 
 /// The folders files may lie in, those that exist, by their path in the store.
-fn folders(dir: &Path) -> Result<Vec<String>, BlockError> {
+pub(super) fn folders(dir: &Path) -> Result<Vec<String>, BlockError> {
     let mut folders: Vec<String> = PLAIN.iter().map(|&name| name.to_owned()).collect();
     for entry in entries(&dir.join(BY_YEAR))? {
         if let Some(year) = entry.file_name().to_str()

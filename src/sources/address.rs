@@ -1,0 +1,156 @@
+//! What a user writes to name a source of blocks.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use url::Url;
+
+/// The forms a source may take, as error messages name them.
+const FORMS: &str = "a folder, a CAR file, http://HOST or https://HOST";
+
+/// A source of blocks, as its user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceAddress {
+    /// A data folder, a copy of its public part, or a folder of CAR files.
+    Folder(PathBuf),
+    /// A CAR file.
+    Car(PathBuf),
+    /// Another `gwa`, a trustless gateway, or a public folder on a web server.
+    Http(Url),
+}
+
+/// A text that names no source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceAddressError {
+    /// None of the accepted forms.
+    #[error("`{text}` is no source: expected {FORMS}")]
+    Form {
+        /// What was given.
+        text: String,
+    },
+    /// A URL that is more than the place of a source.
+    #[error("`{text}` is no source: a source has {what}")]
+    Url {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl FromStr for SourceAddress {
+    type Err = SourceAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return base_url(text).map(Self::Http);
+        }
+        let is_of_another_kind = text.contains("://")
+            || ["kubo:", "p2p:", "ipfs:", "ipns:"]
+                .iter()
+                .any(|scheme| text.starts_with(scheme));
+        if text.is_empty() || is_of_another_kind {
+            return Err(SourceAddressError::Form {
+                text: text.to_owned(),
+            });
+        }
+        let path = PathBuf::from(text);
+        let is_car = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("car"));
+        Ok(if is_car {
+            Self::Car(path)
+        } else {
+            Self::Folder(path)
+        })
+    }
+}
+
+/// The URL of a host, or of a folder on it: always with a slash at its end.
+pub fn base_url(text: &str) -> Result<Url, SourceAddressError> {
+    let refused = |what| SourceAddressError::Url {
+        text: text.to_owned(),
+        what,
+    };
+    let mut url: Url = text.parse().map_err(|_| SourceAddressError::Form {
+        text: text.to_owned(),
+    })?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(SourceAddressError::Form {
+            text: text.to_owned(),
+        });
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("no user name and no password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refused("no query and no fragment"));
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+impl fmt::Display for SourceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) | Self::Car(path) => path.display().fmt(f),
+            Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for SourceAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> SourceAddress {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_form_is_read() {
+        assert_eq!(parse("a/b.CAR"), SourceAddress::Car("a/b.CAR".into()));
+        assert_eq!(parse("/srv/gwa"), SourceAddress::Folder("/srv/gwa".into()));
+        for (text, shown) in [
+            ("http://localhost:8547", "http://localhost:8547"),
+            ("https://example.org/archive", "https://example.org/archive"),
+            (
+                "https://example.org/archive/",
+                "https://example.org/archive",
+            ),
+        ] {
+            let address = parse(text);
+            assert!(matches!(&address, SourceAddress::Http(url) if url.path().ends_with('/')));
+            assert_eq!(address.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_names_no_place_is_refused() {
+        for text in [
+            "",
+            "ftp://a",
+            "kubo:http://127.0.0.1:5001",
+            "p2p:/ip4/1.1.1.1",
+            "ipfs://x",
+            "http://",
+            "http://u:p@example.org",
+            "http://u@example.org",
+            "http://example.org/?x=1",
+            "http://example.org/#x",
+        ] {
+            assert!(text.parse::<SourceAddress>().is_err(), "{text}");
+        }
+    }
+}

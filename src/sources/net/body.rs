@@ -1,0 +1,92 @@
+//! The body of an answer, piece by piece and within limits.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, timeout};
+
+use super::{NetError, NetLimits};
+use crate::sources::Account;
+
+/// A body under way. It fails where nothing comes for too long, where too little
+/// comes, and where more comes than there can be.
+#[derive(Debug)]
+pub struct Body<'a> {
+    incoming: Incoming,
+    limits: NetLimits,
+    account: &'a Account,
+    most: u64,
+    came: u64,
+    /// Time spent waiting for the source; what we do meanwhile is not its fault.
+    waited: Duration,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn new(
+        incoming: Incoming,
+        limits: NetLimits,
+        account: &'a Account,
+        most: u64,
+    ) -> Result<Self, NetError> {
+        // A length that is too great is refused before a byte is read.
+        if incoming.size_hint().lower() > most {
+            return Err(NetError::TooLong(most));
+        }
+        Ok(Self {
+            incoming,
+            limits,
+            account,
+            most,
+            came: 0,
+            waited: Duration::ZERO,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
+        loop {
+            let asked = Instant::now();
+            let frame = timeout(self.limits.idle, self.incoming.frame())
+                .await
+                .map_err(|_| NetError::Idle(self.limits.idle))?;
+            self.waited += asked.elapsed();
+            let frame = match frame {
+                None => return Ok(None),
+                Some(frame) => frame.map_err(|error| NetError::broken(&error))?,
+            };
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            self.came += piece.len() as u64;
+            self.account.received(piece.len() as u64);
+            if self.came > self.most {
+                return Err(NetError::TooLong(self.most));
+            }
+            if self.limits.is_too_slow(self.came, self.waited) {
+                return Err(NetError::Slow {
+                    bytes: self.came,
+                    elapsed: self.waited,
+                });
+            }
+            return Ok(Some(piece));
+        }
+    }
+
+    /// All of it.
+    pub async fn whole(mut self) -> Result<Bytes, NetError> {
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
+        let mut all = BytesMut::from(first);
+        all.extend_from_slice(&second);
+        while let Some(piece) = self.chunk().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
+    }
+}

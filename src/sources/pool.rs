@@ -1,0 +1,319 @@
+//! Several sources as one.
+//!
+//! Always true:
+//! - A block is given only when it was verified, whoever it came from.
+//! - What is on this machine is looked through first; sources on the network are
+//!   asked in the order given, the next one where one has not the block, fails,
+//!   lies, or keeps silent for a while.
+//! - A liar is not asked again. A block is missing only when every source was
+//!   asked and says so; any other failure names who did what.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use super::account::{Account, Balance};
+use super::gateway::Stopped;
+use super::http::HttpSource;
+use super::net::Net;
+use crate::blocks::dag::{self, DagWalk};
+use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal};
+
+/// Blocks under way from all sources together: two sources' worth. Where each has
+/// the 2 MiB that a block may have, that is 128 MiB.
+const UNDER_WAY: usize = 64;
+
+/// Blocks that may wait to be taken.
+const WAITING: usize = 16;
+
+/// Sources as one.
+#[derive(Default)]
+pub struct Pool {
+    locals: Vec<Local>,
+    remotes: Arc<Remotes>,
+}
+
+struct Local {
+    source: Box<dyn BlockSource>,
+    account: Account,
+}
+
+#[derive(Default)]
+struct Remotes {
+    members: Vec<Arc<HttpSource>>,
+    net: Option<Arc<Net>>,
+}
+
+impl Pool {
+    /// Adds a source on this machine, under a name that messages tell.
+    pub fn add_local(&mut self, name: impl Into<String>, source: Box<dyn BlockSource>) {
+        self.locals.push(Local {
+            source,
+            account: Account::new(name),
+        });
+    }
+
+    /// Adds a source on the network; one that is there already is not added.
+    pub fn add_remote(&mut self, source: Arc<HttpSource>) {
+        let known = |member: &Arc<HttpSource>| member.base() == source.base();
+        if self.remotes.members.iter().any(known) {
+            return;
+        }
+        let mut members = self.remotes.members.clone();
+        let net = Some(Arc::clone(source.net()));
+        members.push(source);
+        self.remotes = Arc::new(Remotes { members, net });
+    }
+
+    /// What each source did, in the order in which they are asked.
+    pub fn balances(&self) -> Vec<Balance> {
+        let locals = self.locals.iter().map(|local| local.account.balance());
+        let remotes = self.remotes.members.iter();
+        locals
+            .chain(remotes.map(|member| member.account().balance()))
+            .collect()
+    }
+
+    /// Whether anything is fetched over the network.
+    pub fn is_remote(&self) -> bool {
+        !self.remotes.members.is_empty()
+    }
+
+    /// Whether there is nobody to ask.
+    pub fn is_empty(&self) -> bool {
+        self.locals.is_empty() && !self.is_remote()
+    }
+
+    /// The block from this machine, or why not.
+    fn find(&self, cid: &Cid) -> Result<Block, BlockError> {
+        let mut by = Vec::new();
+        for local in &self.locals {
+            let error = match local.source.get(cid) {
+                Ok(block) => {
+                    local.account.gave(block.bytes().len() as u64);
+                    return Ok(block);
+                }
+                Err(error) => error,
+            };
+            if self.locals.len() == 1 && !self.is_remote() {
+                // There is nobody else whose failure could be told.
+                return Err(error);
+            }
+            let fault = match &error {
+                BlockError::ForeignCid { .. } => return Err(error),
+                error if error.is_missing() => Fault::Absent,
+                error if error.is_corrupt() => Fault::Lied(error.to_string()),
+                error => Fault::Failed(error.to_string()),
+            };
+            local
+                .account
+                .gave_none(cid, &fault, std::time::Duration::ZERO);
+            by.push(Refusal {
+                source: local.account.name().to_owned(),
+                fault,
+            });
+        }
+        Err(BlockError::Unavailable { cid: *cid, by })
+    }
+
+    fn holds(&self, cid: &Cid) -> bool {
+        let mut locals = self.locals.iter();
+        locals.any(|local| local.source.has(cid).unwrap_or(false))
+    }
+}
+
+impl BlockSource for Pool {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        let mut found = Err(BlockError::Missing { cid: *cid });
+        self.get_each(&[*cid], &mut |block| {
+            found = Ok(block);
+            ControlFlow::Break(())
+        })?;
+        found
+    }
+
+    /// On the network it costs as much as to get it.
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        if self.holds(cid) {
+            return Ok(true);
+        }
+        if !self.is_remote() {
+            return Ok(false);
+        }
+        match self.get(cid) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        let mut far = Vec::new();
+        for cid in cids {
+            match self.find(cid) {
+                Ok(block) => {
+                    if take(block).is_break() {
+                        return Ok(());
+                    }
+                }
+                Err(BlockError::Unavailable { cid, by }) if self.is_remote() => far.push((cid, by)),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(net) = self.remotes.net.as_ref().filter(|_| !far.is_empty()) else {
+            return Ok(());
+        };
+        let (out, mut blocks) = mpsc::channel(WAITING);
+        let driver = net.handle().spawn(Arc::clone(&self.remotes).each(far, out));
+        while let Some(fetched) = blocks.blocking_recv() {
+            if take(fetched?).is_break() {
+                return Ok(());
+            }
+        }
+        match net.handle().block_on(driver) {
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn get_dag(
+        &self,
+        root: &Cid,
+        skip: &dyn Fn(&Cid) -> bool,
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        let skipped = Cell::new(false);
+        let noting = |cid: &Cid| {
+            let yes = skip(cid);
+            skipped.set(skipped.get() || yes);
+            yes
+        };
+        let mut walk = DagWalk::new(root, &noting)?;
+        let enough = Cell::new(false);
+        let mut take = |block: Block| {
+            let flow = take(block);
+            enough.set(enough.get() || flow.is_break());
+            flow
+        };
+        if !walk.is_finished() && !self.holds(root) {
+            for member in &self.remotes.members {
+                let streamed = member.stream(root, &mut walk, &|| skipped.get(), &mut take);
+                if let Err(Stopped::Dag(error)) = streamed {
+                    return Err(error);
+                }
+                // One that gave nothing was no use; what one began is finished
+                // block by block, from whoever has them.
+                if enough.get() || walk.has_passed(root) {
+                    break;
+                }
+            }
+        }
+        if enough.get() || walk.is_finished() {
+            return Ok(());
+        }
+        dag::walk_on(self, &mut walk, &mut take)
+    }
+}
+
+impl Remotes {
+    /// Sends each block, in any order, until one cannot be had or nobody listens.
+    async fn each(
+        self: Arc<Self>,
+        wanted: Vec<(Cid, Vec<Refusal>)>,
+        out: mpsc::Sender<Result<Block, BlockError>>,
+    ) {
+        let mut wanted = wanted.into_iter();
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.len() < UNDER_WAY
+                && let Some((cid, by)) = wanted.next()
+            {
+                tasks.spawn(Arc::clone(&self).fetch(cid, by));
+            }
+            let fetched = tokio::select! {
+                () = out.closed() => return,
+                fetched = tasks.join_next() => fetched,
+            };
+            let Some(fetched) = fetched else {
+                return;
+            };
+            if out.send(joined(fetched)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Asks one source after another, and the next one too where one keeps silent.
+    async fn fetch(self: Arc<Self>, cid: Cid, mut by: Vec<Refusal>) -> Result<Block, BlockError> {
+        let mut untried = Vec::new();
+        for member in &self.members {
+            match member.account().is_out() {
+                None => untried.push(Arc::clone(member)),
+                Some(fault) => by.push(refusal(member, fault)),
+            }
+        }
+        let mut untried = untried.into_iter();
+        let mut asked = JoinSet::new();
+        loop {
+            if asked.is_empty() && !ask(&mut asked, untried.next(), cid) {
+                return Err(BlockError::Unavailable { cid, by });
+            }
+            let hedge = self.hedge_after();
+            let answer = tokio::select! {
+                Some(answer) = asked.join_next() => joined(answer),
+                () = tokio::time::sleep(hedge), if untried.len() > 0 => {
+                    ask(&mut asked, untried.next(), cid);
+                    continue;
+                }
+            };
+            match answer {
+                (_, Ok(block)) => return Ok(block),
+                (member, Err(fault)) => {
+                    by.push(refusal(&member, fault));
+                    ask(&mut asked, untried.next(), cid);
+                }
+            }
+        }
+    }
+
+    fn hedge_after(&self) -> std::time::Duration {
+        let net = self.net.as_ref();
+        net.map_or(std::time::Duration::MAX, |net| net.limits().hedge_after)
+    }
+}
+
+type Asked = (Arc<HttpSource>, Result<Block, Fault>);
+
+/// Asks one more source; false where there is none.
+fn ask(asked: &mut JoinSet<Asked>, member: Option<Arc<HttpSource>>, cid: Cid) -> bool {
+    let Some(member) = member else {
+        return false;
+    };
+    asked.spawn(async move {
+        let answer = member.fetch(&cid).await;
+        (member, answer)
+    });
+    true
+}
+
+fn refusal(member: &HttpSource, fault: Fault) -> Refusal {
+    Refusal {
+        source: member.account().name().to_owned(),
+        fault,
+    }
+}
+
+/// A task's outcome. Tasks are never cancelled while somebody waits for them.
+fn joined<T>(outcome: Result<T, JoinError>) -> T {
+    match outcome {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

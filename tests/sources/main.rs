@@ -1,0 +1,12 @@
+//! Any source, trusted by nobody: what comes out is right, whoever lied.
+
+mod dags;
+mod folders;
+mod house;
+mod lies;
+mod pace;
+mod pools;
+mod queries;
+mod redirects;
+mod rewrites;
+mod server;
