@@ -162,18 +162,11 @@ impl Shelf {
     }
 
     fn given(&self, keys: &[Key]) -> Result<EnvelopesAnswer, Refusal> {
-        let mut records = self.archive.fetch(keys).map_err(|e| unavailable(&e))?;
-        let mut bytes = 0;
-        let mut fits = |record: &Record| {
-            bytes += record.bytes.len();
-            bytes <= ANSWER_BYTES
-        };
-        let taken = records.iter().take_while(|record| fits(record)).count();
-        let complete = taken == records.len();
-        records.truncate(taken.max(1));
+        let fetched = self.archive.fetch(keys, ANSWER_BYTES);
+        let fetched = fetched.map_err(|error| unavailable(&error))?;
         Ok(EnvelopesAnswer {
-            complete,
-            envelopes: decoded(&records)?,
+            complete: fetched.complete,
+            envelopes: decoded(&fetched.records)?,
         })
     }
 

@@ -46,6 +46,7 @@ pub use meta::Meta;
 pub use mirror::{FollowError, Followed, Route};
 pub use origin::{Kind, Origin};
 pub use page::{Page, PageRequest, Reads, Stop};
+pub use position::fetch::Fetched;
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use public::{Published, publish_folder};

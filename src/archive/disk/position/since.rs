@@ -14,6 +14,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::fetch::Fetched;
 use super::late::Standing;
 use super::{ArchiveTag, Arrived, HeadMark, Position, Walk, WalkAt};
 use crate::archive::ArchiveError;
@@ -29,6 +30,9 @@ use crate::whisper::EnvelopeHash;
 
 /// Entries of the list of late envelopes looked at for one answer.
 const LATE_SEARCH: u64 = 1 << 14;
+
+/// Late envelopes read at once: what does not fit any more was read in vain.
+const LATE_AT_ONCE: usize = 16;
 
 /// Late envelopes up to which an answer leaves out what a later one will give.
 /// With more, some are given twice.
@@ -317,19 +321,24 @@ impl Filling<'_> {
             next = wanted[self.room()].0;
             wanted.truncate(self.room());
         }
-        let keys: Vec<Key> = wanted.iter().map(|(_, key)| *key).collect();
-        let mut found: HashMap<Key, Record> = self
-            .archive
-            .fetch(&keys)?
-            .into_iter()
-            .map(|record| (record.key, record))
-            .collect();
-        for (number, key) in wanted {
-            if let Some(record) = found.remove(&key)
-                && !self.take(record)
-            {
-                self.position.walk = at(WalkAt::Late(number));
+        for some in wanted.chunks(LATE_AT_ONCE) {
+            if self.is_full() {
+                self.position.walk = at(WalkAt::Late(some[0].0));
                 return Ok(());
+            }
+            let keys: Vec<Key> = some.iter().map(|(_, key)| *key).collect();
+            let found = self.archive.fetch(&keys, usize::MAX)?.records;
+            let mut found: HashMap<Key, Record> = found
+                .into_iter()
+                .map(|record| (record.key, record))
+                .collect();
+            for (number, key) in some {
+                if let Some(record) = found.remove(key)
+                    && !self.take(record)
+                {
+                    self.position.walk = at(WalkAt::Late(*number));
+                    return Ok(());
+                }
             }
         }
         self.position.walk = if next < last {
@@ -427,9 +436,10 @@ impl Archive {
         (state.head.clone(), position)
     }
 
-    /// The envelopes with these keys, as far as they are held, by (sent, hash).
-    pub fn fetch(&self, keys: &[Key]) -> Result<Vec<Record>, DiskError> {
-        super::fetch::fetch(self, keys)
+    /// The envelopes with these keys, as far as they are held and fit `max_bytes`;
+    /// the first is given however large it is.
+    pub fn fetch(&self, keys: &[Key], max_bytes: usize) -> Result<Fetched, DiskError> {
+        super::fetch::fetch(self, keys, max_bytes)
     }
 
     /// The keys of what waits and was sent in `range`.
