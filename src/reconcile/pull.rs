@@ -2,12 +2,14 @@
 //! without a socket.
 //!
 //! Use: do what each step says and hand back what came of it, until it is
-//! [`Step::Done`]. A range that holds too much is halved, by either side's word.
+//! [`Step::Done`]. A range that holds too much is halved, by either side's word, and
+//! so is one in which too much differs.
 //!
 //! Always true:
 //! - One request is open at a time.
 //! - Only what was asked for is handed over to be stored: hash and range agree.
-//! - Envelopes and bytes of one pull are bounded; the next one finds the rest.
+//! - No range is compared twice, and no envelope asked for again that was not given.
+//! - Requests and bytes of one pull are bounded; the next one finds the rest.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -20,6 +22,10 @@ use crate::whisper::{Envelope, EnvelopeHash};
 
 /// Bytes of envelopes that one pull takes; the next one goes on.
 pub const MAX_PULL_BYTES: u64 = 256 << 20;
+
+/// Requests of one pull. Sets of a hundred million envelopes that differ little
+/// take some ten thousand; one who never agrees is left after these.
+pub const MAX_REQUESTS: u32 = 1 << 14;
 
 /// What the machine wants.
 #[derive(Debug)]
@@ -84,6 +90,8 @@ pub struct Pull {
     ranges: Vec<TimeRange>,
     phase: Phase,
     id: RequestNumber,
+    requests: u32,
+    /// What is not asked for: unfit, given already, or asked for and not given.
     unwanted: HashSet<EnvelopeHash>,
     report: PullReport,
 }
@@ -100,6 +108,7 @@ impl Pull {
             ranges: vec![range],
             phase: Phase::Idle,
             id: last,
+            requests: 0,
             unwanted,
             report: PullReport::default(),
         };
@@ -132,6 +141,10 @@ impl Pull {
     }
 
     fn send(&mut self, message: impl FnOnce(RequestNumber) -> Message) -> Step {
+        if self.requests == MAX_REQUESTS {
+            return self.give_up(Refusal::Busy);
+        }
+        self.requests += 1;
         self.id = RequestNumber(self.id.0.wrapping_add(1));
         let message = message(self.id);
         self.report.exchanged += message.encode().len() as u64;
@@ -149,6 +162,12 @@ impl Pull {
 
     /// The range holds more than is compared at a time: it is halved.
     pub fn too_many(&mut self) -> Step {
+        self.halve();
+        self.next_range()
+    }
+
+    /// Replaces the range by its halves.
+    fn halve(&mut self) {
         if let Some(range) = self.ranges.pop() {
             let (from, to) = (range.from(), range.to());
             let middle = UnixSeconds(from.0 + to.since(from) / 2);
@@ -161,7 +180,6 @@ impl Pull {
                 self.report.cut_short = Some(Refusal::TooMany);
             }
         }
-        self.next_range()
     }
 
     /// The answer to the request that is open.
@@ -203,8 +221,10 @@ impl Pull {
                 let wanted = found.need.into_iter();
                 let wanted = wanted.filter(|hash| !self.unwanted.contains(hash));
                 let wanted: VecDeque<_> = wanted.collect();
-                // What was cut short is compared again once this is settled.
-                if !found.cut_short || wanted.is_empty() {
+                // The rest of what was cut short is in its halves.
+                if found.cut_short {
+                    self.halve();
+                } else {
                     self.ranges.pop();
                 }
                 Ok(self.fetch(range, wanted))
@@ -246,7 +266,6 @@ impl Pull {
             Ok(given) => given,
             Err(refusal) => return Ok(self.give_up(refusal)),
         };
-        let progressed = !given.envelopes.is_empty();
         for envelope in &given.envelopes {
             let hash = envelope.hash();
             if !range.contains(envelope.sent()) || !asked.remove(&hash) {
@@ -257,14 +276,17 @@ impl Pull {
             self.report.envelopes += 1;
             self.report.bytes += envelope.rlp().len() as u64;
         }
+        let gave_nothing = given.envelopes.is_empty();
         // An answer that gives nothing and promises more would never end.
-        if !given.complete && progressed {
+        if given.complete || gave_nothing {
+            self.unwanted.extend(asked.drain());
+        } else {
             wanted.extend(asked.drain());
         }
-        if progressed {
-            return Ok(Step::Store(given.envelopes));
+        if gave_nothing {
+            return Ok(self.stored());
         }
-        Ok(self.stored())
+        Ok(Step::Store(given.envelopes))
     }
 
     /// What was handed over is stored.
@@ -273,5 +295,132 @@ impl Pull {
             Phase::Fetching { range, wanted, .. } => self.fetch(range, wanted),
             Phase::Idle | Phase::Comparing(_) => self.next_range(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::key::Key;
+    use crate::archive::testing::envelope;
+    use crate::time::DAY;
+    use crate::whisper::Topic;
+
+    const FROM: u32 = 1_538_352_000;
+
+    fn day() -> TimeRange {
+        TimeRange::new(UnixSeconds(FROM), UnixSeconds(FROM + DAY)).unwrap()
+    }
+
+    /// So many keys of nothing, over the day.
+    fn keys(count: u32) -> Vec<Key> {
+        let key = |n: u32| Key {
+            topic: Topic([0; 4]),
+            sent: UnixSeconds(FROM + n % DAY),
+            hash: EnvelopeHash(crate::keccak::keccak256(n.to_be_bytes())),
+        };
+        (0..count).map(key).collect()
+    }
+
+    /// Pulls to the end from a peer that answers as `peer` does; gives the report
+    /// and what was handed over to be stored.
+    fn run(
+        mut ours: Vec<Key>,
+        mut peer: impl FnMut(Message) -> Message,
+    ) -> (PullReport, Vec<EnvelopeHash>) {
+        let mut stored = Vec::new();
+        let (mut pull, mut step) = Pull::begin(day(), HashSet::new(), RequestNumber(0));
+        let mut requests = 0;
+        loop {
+            step = match step {
+                Step::Snapshot(range) => match Snapshot::new(range, ours.iter().copied()) {
+                    Some(snapshot) => pull.compare(Arc::new(snapshot)),
+                    None => pull.too_many(),
+                },
+                Step::Send(request) => {
+                    requests += 1;
+                    assert!(requests <= MAX_REQUESTS);
+                    pull.answered(peer(request)).unwrap()
+                }
+                Step::Store(envelopes) => {
+                    ours.extend(envelopes.iter().map(Key::from));
+                    stored.extend(envelopes.iter().map(Envelope::hash));
+                    pull.stored()
+                }
+                Step::Done(report) => return (report, stored),
+            };
+        }
+    }
+
+    /// Answers as one who holds `theirs` and says the truth.
+    fn honest(theirs: &[Envelope], request: Message) -> Message {
+        match request {
+            Message::Compare { id, range, frame } => {
+                let snapshot = Snapshot::new(range, theirs.iter().map(Key::from)).unwrap();
+                let answer = Ok(snapshot.answer(&frame).unwrap().into());
+                Message::Compared { id, answer }
+            }
+            Message::GetEnvelopes { id, range, hashes } => {
+                let wanted = |envelope: &&Envelope| {
+                    range.contains(envelope.sent()) && hashes.contains(&envelope.hash())
+                };
+                let answer = Ok(EnvelopesAnswer {
+                    complete: true,
+                    envelopes: theirs.iter().filter(wanted).cloned().collect(),
+                });
+                Message::Envelopes { id, answer }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_differs_beyond_what_is_found_at_a_time_is_found_in_the_halves() {
+        let theirs: Vec<_> = (0..40)
+            .map(|n| envelope(1, FROM + n * (DAY / 40), 10))
+            .collect();
+        let ours = keys(u32::try_from(super::super::compare::MAX_FOUND).unwrap() + 20_000);
+        let (report, stored) = run(ours, |request| honest(&theirs, request));
+        let stored: HashSet<_> = stored.into_iter().collect();
+        assert_eq!(stored, theirs.iter().map(Envelope::hash).collect());
+        assert_eq!((report.envelopes, report.cut_short), (40, None));
+    }
+
+    /// A frame that names one hash at the start of `range` and agrees with nothing
+    /// after it.
+    fn never_agreed(range: TimeRange, hash: [u8; 32]) -> bytes::Bytes {
+        let until = u64::from(range.from().0) + 2;
+        let digits: Vec<u8> = (0..5).rev().map(|at| (until >> (7 * at)) as u8).collect();
+        let mut frame = vec![0x61];
+        frame.extend(digits[..4].iter().map(|digit| digit | 0x80));
+        frame.extend([digits[4] & 0x7f, 0, 2, 1]);
+        frame.extend(hash);
+        frame.extend([0, 0, 1]);
+        frame.extend([0xee; 16]);
+        frame.into()
+    }
+
+    #[test]
+    fn one_who_names_what_it_never_gives_is_not_asked_for_ever() {
+        let (mut named, mut asked) = (0u64, HashSet::new());
+        let (report, stored) = run(keys(1_000), |request| match request {
+            Message::Compare { id, range, .. } => {
+                named += 1;
+                let hash = crate::keccak::keccak256((named % 200).to_be_bytes());
+                let answer = Ok(never_agreed(range, hash));
+                Message::Compared { id, answer }
+            }
+            Message::GetEnvelopes { id, hashes, .. } => {
+                assert!(hashes.iter().all(|hash| asked.insert(*hash)), "asked twice");
+                let answer = Ok(EnvelopesAnswer {
+                    complete: named.is_multiple_of(2),
+                    envelopes: Vec::new(),
+                });
+                Message::Envelopes { id, answer }
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!((report.envelopes, stored.len()), (0, 0));
+        assert!(!asked.is_empty() && report.cut_short.is_some());
     }
 }
