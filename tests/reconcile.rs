@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gwa::archive::disk::{Archive, Start};
+use gwa::archive::disk::{Archive, Start, Stop};
 use gwa::archive::testing::Synthetic;
 use gwa::archive::watermark::Watermark;
 use gwa::limits::Limits;
@@ -96,8 +96,9 @@ impl Archiver {
     }
 
     fn held(&self) -> BTreeSet<EnvelopeHash> {
-        let mut keys = self.archive.waiting_keys(TimeRange::ALL);
-        let sealed = self.archive.sealed_keys(TimeRange::ALL, usize::MAX);
+        let mut keys = self.archive.waiting_keys(TimeRange::ALL, usize::MAX);
+        let all = (TimeRange::ALL, usize::MAX, &Stop::default());
+        let sealed = self.archive.sealed_keys(all.0, all.1, all.2);
         keys.extend(sealed.unwrap().unwrap());
         keys.into_iter().map(|key| key.hash).collect()
     }

@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::archive::disk::{Archive, PageRequest, Stop};
+use crate::archive::disk::{Archive, PageRequest, StopOnDrop};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::mailserver::{ArchiveError, Archived, BoxFuture, Page, PageQuery, Vault};
@@ -63,7 +63,7 @@ impl Vault for ArchiveVault {
 
     /// Reading stops soon after the future is dropped.
     fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, ArchiveError>> {
-        let guard = StopOnDrop(Stop::default());
+        let guard = StopOnDrop::default();
         let stop = guard.0.clone();
         let reading = self.wait_for("read envelopes", move |archive| {
             let found = archive.page_unless(&request(&query), &stop)?;
@@ -82,15 +82,6 @@ impl Vault for ArchiveVault {
             let _guard = guard;
             reading.await
         })
-    }
-}
-
-/// Stops what reads for a future that is dropped before its end.
-struct StopOnDrop(Stop);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.stop();
     }
 }
 

@@ -17,7 +17,7 @@ use super::message::{
     Message, MessageError, NewsAnswer, Refusal, RequestNumber, Status as ArchiveStatus,
 };
 use super::pull::{Pull, PullError, PullReport, Step};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, apart};
 use super::snapshot::Snapshot;
 use super::{CAPABILITY, check::Standard};
 use crate::archive::disk::Start;
@@ -205,14 +205,22 @@ impl ArchiveClient {
         pulled.report = loop {
             step = match step {
                 Step::Snapshot(range) => match shelf.snapshot_soon(range).await {
-                    Ok(Some(snapshot)) => pull.compare(snapshot),
+                    Ok(Some(snapshot)) => {
+                        let compared = apart(pull, |pull| pull.compare(snapshot)).await;
+                        let next;
+                        (pull, next) = compared.ok_or_else(panicked)?;
+                        next
+                    }
                     Ok(None) => pull.too_many(),
                     Err(error) => return Err(ArchiveClientError::Here(error)),
                 },
                 Step::Send(request) => {
                     self.send(&request).await?;
                     let answer = self.answer_to(pull.id()).await?;
-                    pull.answered(answer)?
+                    let answered = apart(pull, |pull| pull.answered(answer)).await;
+                    let next;
+                    (pull, next) = answered.ok_or_else(panicked)?;
+                    next?
                 }
                 Step::Store(mut envelopes) => {
                     let given = envelopes.len();
@@ -293,6 +301,10 @@ impl ArchiveClient {
         }
         Ok(())
     }
+}
+
+fn panicked() -> ArchiveClientError {
+    ArchiveClientError::Here("BUG: the comparison panicked".to_owned())
 }
 
 fn is_request(message: &Message) -> bool {

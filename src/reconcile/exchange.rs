@@ -3,7 +3,8 @@
 //!
 //! Always true:
 //! - One request of a peer is answered at a time, and a few wait; what it costs is
-//!   charged to the peer and its address ([`Traffic`]).
+//!   charged to the peer and its address ([`Traffic`]), whether it stays for the
+//!   answer or not.
 //! - Every archiver's recent past is compared when it connects and then every
 //!   [`ExchangeConfig::every`], well before an hour closes.
 //! - What a pull brings is durable before the next request.
@@ -19,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::check::{MAX_AHEAD, Standard};
 use super::message::{MAX_PAYLOAD, Message, Refusal};
 use super::pull::{Pull, PullReport, Step};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, apart};
 use crate::limits::{Address, Limits, Party, RequestKind, Traffic};
 use crate::mailserver::BoxFuture;
 use crate::rlpx::NodeId;
@@ -191,7 +192,7 @@ pub fn recent(now: UnixSeconds, back: u32) -> TimeRange {
 }
 
 impl Inner {
-    async fn talk(&self, mut link: SideLink) -> Ended {
+    async fn talk(self: &Arc<Self>, mut link: SideLink) -> Ended {
         let writer = link.writer.clone();
         let party = Party {
             peer: link.peer,
@@ -266,7 +267,7 @@ impl Inner {
 
     /// Answers requests, one after another.
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         party: &Party,
         writer: &SideWriter,
         waiting: &mut mpsc::Receiver<Message>,
@@ -276,11 +277,12 @@ impl Inner {
                 .traffic()
                 .request(party, RequestKind::Sealed, Instant::now());
             let answer = if allowed.is_ok() {
-                let Some(answer) = self.shelf.answer(request).await else {
+                let (inner, party) = (Arc::clone(self), *party);
+                let charge = move |cost| inner.traffic().answered(&party, cost, Instant::now());
+                let Some(answer) = self.shelf.answer(request, charge).await else {
                     continue;
                 };
-                self.traffic().answered(party, answer.cost, Instant::now());
-                answer.message
+                answer
             } else {
                 request.refused(Refusal::Busy)
             };
@@ -354,7 +356,12 @@ impl Puller<'_> {
         let report = loop {
             step = match step {
                 Step::Snapshot(range) => match self.inner.shelf.snapshot_soon(range).await {
-                    Ok(Some(snapshot)) => pull.compare(snapshot),
+                    Ok(Some(snapshot)) => {
+                        let compared = apart(pull, |pull| pull.compare(snapshot)).await;
+                        let next;
+                        (pull, next) = compared.ok_or(Ended::Gone)?;
+                        next
+                    }
                     Ok(None) => pull.too_many(),
                     Err(error) => {
                         tracing::error!(error, "cannot compare with an archiver");
@@ -364,9 +371,13 @@ impl Puller<'_> {
                 Step::Send(request) => {
                     self.writer.send(request.code(), request.encode()).await?;
                     match timeout(PATIENCE, self.answer_to(pull.id())).await {
-                        Ok(answer) => pull
-                            .answered(answer?)
-                            .map_err(|error| Ended::fault(&error))?,
+                        Ok(answer) => {
+                            let answer = answer?;
+                            let answered = apart(pull, |pull| pull.answered(answer)).await;
+                            let next;
+                            (pull, next) = answered.ok_or(Ended::Gone)?;
+                            next.map_err(|error| Ended::fault(&error))?
+                        }
                         Err(_) => break given_up(&pull, Refusal::Unavailable),
                     }
                 }

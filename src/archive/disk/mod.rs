@@ -45,7 +45,7 @@ pub use merging::{MergeError, Merged};
 pub use meta::Meta;
 pub use mirror::{FollowError, Followed, Route};
 pub use origin::{Kind, Origin};
-pub use page::{Page, PageRequest, Reads, Stop};
+pub use page::{Page, PageRequest, Reads, Stop, StopOnDrop};
 pub use position::fetch::Fetched;
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};

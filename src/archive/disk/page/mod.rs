@@ -112,6 +112,16 @@ impl Stop {
     }
 }
 
+/// Stops what works for somebody who may go before its end.
+#[derive(Debug, Default)]
+pub struct StopOnDrop(pub Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// What pages are read with, kept between them.
 pub(super) struct Pages {
     times: Times,
@@ -389,7 +399,7 @@ pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskEr
 }
 
 /// The buckets of the current head that are kept.
-fn kept_buckets(archive: &Archive) -> Result<Vec<BucketPlan>, DiskError> {
+pub(super) fn kept_buckets(archive: &Archive) -> Result<Vec<BucketPlan>, DiskError> {
     let (head, sealed, kept_from) = {
         let state = archive.read_state();
         let head = state.head.as_ref();

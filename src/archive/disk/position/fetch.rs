@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::archive::ArchiveError;
-use crate::archive::disk::{Archive, DiskError, retention, sealed_by};
+use crate::archive::disk::{Archive, DiskError, Stop, page, retention, sealed_by};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::key::Key;
 use crate::archive::leaf::Record;
@@ -153,20 +153,44 @@ fn try_fetch(archive: &Archive, keys: &[Key], max_bytes: usize) -> Result<Fetche
     Ok(filling.fetched)
 }
 
-pub(in crate::archive::disk) fn waiting_keys(archive: &Archive, range: TimeRange) -> Vec<Key> {
+pub(in crate::archive::disk) fn waiting_keys(
+    archive: &Archive,
+    range: TimeRange,
+    most: usize,
+) -> Vec<Key> {
     let filter = Filter {
         topics: TopicFilter::All,
         range,
     };
     let state = archive.read_state();
     let waiting = state.waiting.matching(&filter, None);
-    waiting.map(|pending| pending.key).collect()
+    waiting.take(most).map(|pending| pending.key).collect()
+}
+
+/// About how many envelopes are sealed and kept of a range: of a bucket that it
+/// cuts, as large a share as of its time.
+pub(in crate::archive::disk) fn sealed_about(
+    archive: &Archive,
+    range: TimeRange,
+) -> Result<u64, DiskError> {
+    let seconds = |range: TimeRange| u64::from(range.to().since(range.from())) + 1;
+    let mut about = 0u64;
+    for bucket in page::kept_buckets(archive)? {
+        if let Some(wanted) = range.intersect(bucket.range) {
+            let count: u64 = bucket.segments.iter().map(|s| s.sums.count).sum();
+            let share = u128::from(count) * u128::from(seconds(wanted));
+            let share = share / u128::from(seconds(bucket.range));
+            about = about.saturating_add(u64::try_from(share).unwrap_or(u64::MAX));
+        }
+    }
+    Ok(about)
 }
 
 pub(in crate::archive::disk) fn sealed_keys(
     archive: &Archive,
     range: TimeRange,
     most: usize,
+    stop: &Stop,
 ) -> Result<Option<Vec<Key>>, DiskError> {
     let Some(range) = retention::kept(range, archive.kept_from()) else {
         return Ok(Some(Vec::new()));
@@ -180,6 +204,9 @@ pub(in crate::archive::disk) fn sealed_keys(
     };
     let mut keys = Vec::new();
     for record in Query::new(&archive.blocks, &sealed_by(&head), filter)? {
+        if stop.is_stopped() {
+            return Err(DiskError::Stopped);
+        }
         if keys.len() == most {
             return Ok(None);
         }

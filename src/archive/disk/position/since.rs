@@ -19,7 +19,7 @@ use super::late::Standing;
 use super::{ArchiveTag, Arrived, HeadMark, Position, Walk, WalkAt};
 use crate::archive::ArchiveError;
 use crate::archive::disk::page::PageRequest;
-use crate::archive::disk::{Archive, DiskError};
+use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Head;
 use crate::archive::key::Key;
@@ -442,18 +442,25 @@ impl Archive {
         super::fetch::fetch(self, keys, max_bytes)
     }
 
-    /// The keys of what waits and was sent in `range`.
-    pub fn waiting_keys(&self, range: TimeRange) -> Vec<Key> {
-        super::fetch::waiting_keys(self, range)
+    /// The keys of what waits and was sent in `range`: the first `most` of them.
+    pub fn waiting_keys(&self, range: TimeRange, most: usize) -> Vec<Key> {
+        super::fetch::waiting_keys(self, range, most)
+    }
+
+    /// About how many envelopes are sealed and kept that were sent in `range`. Next
+    /// to nothing is read for it.
+    pub fn sealed_about(&self, range: TimeRange) -> Result<u64, DiskError> {
+        super::fetch::sealed_about(self, range)
     }
 
     /// The keys of what is sealed and kept, and was sent in `range`; `None` where
-    /// they are more than `most`.
+    /// they are more than `most`. Fails soon once `stop` is given.
     pub fn sealed_keys(
         &self,
         range: TimeRange,
         most: usize,
+        stop: &Stop,
     ) -> Result<Option<Vec<Key>>, DiskError> {
-        super::fetch::sealed_keys(self, range, most)
+        super::fetch::sealed_keys(self, range, most, stop)
     }
 }
