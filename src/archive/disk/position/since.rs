@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::fetch::Fetched;
-use super::late::Standing;
+use super::late::{LateList, Standing};
 use super::{ArchiveTag, Arrived, HeadMark, Position, Walk, WalkAt};
 use crate::archive::ArchiveError;
 use crate::archive::disk::page::PageRequest;
@@ -136,6 +136,19 @@ pub(in crate::archive::disk) fn since(
     }
 }
 
+/// Whether all that came late after a head is listed.
+fn stands(late: &LateList, mark: HeadMark) -> Result<(), SinceError> {
+    // Before the first head nothing can have come late.
+    if mark.sequence == 0 {
+        return Ok(());
+    }
+    match late.standing(mark) {
+        Standing::Listed => Ok(()),
+        Standing::TooOld => Err(SinceError::TooOld),
+        Standing::Another => Err(SinceError::AnotherLineage),
+    }
+}
+
 /// The position that stands for a start.
 fn begin(archive: &Archive, start: Start) -> Position {
     match start {
@@ -202,15 +215,7 @@ impl Filling<'_> {
             if mark.sequence > current.sequence {
                 return Err(SinceError::Ahead);
             }
-            // Before the first head nothing can have come late.
-            if mark.sequence == 0 {
-                continue;
-            }
-            match self.archive.late().standing(mark) {
-                Standing::Listed => {}
-                Standing::TooOld => return Err(SinceError::TooOld),
-                Standing::Another => return Err(SinceError::AnotherLineage),
-            }
+            stands(&self.archive.late(), mark)?;
         }
         Ok(())
     }
@@ -250,7 +255,9 @@ impl Filling<'_> {
             let head = state.head.as_ref().map(HeadMark::of).unwrap_or_default();
             if head.sequence > self.position.since.sequence {
                 drop(state);
-                let entry = self.archive.late().entries(self.position.since, head).start;
+                let late = self.archive.late();
+                stands(&late, self.position.since)?;
+                let entry = late.entries(self.position.since, head).start;
                 self.position.walk = Some(Walk {
                     until: head,
                     at: WalkAt::Late(entry),
@@ -297,6 +304,10 @@ impl Filling<'_> {
         }
         let (listed, end) = {
             let late = self.archive.late();
+            // A seal may have begun the list anew since the answer was begun: what
+            // it forgot then is not passed over.
+            stands(&late, since)?;
+            stands(&late, walk.until)?;
             let range = late.entries(since, walk.until);
             let from = entry.clamp(range.start, range.end);
             let end = range.end.min(from.saturating_add(LATE_SEARCH));
@@ -462,5 +473,57 @@ impl Archive {
         stop: &Stop,
     ) -> Result<Option<Vec<Key>>, DiskError> {
         super::fetch::sealed_keys(self, range, most, stop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::envelope;
+    use crate::archive::watermark::Watermark;
+    use crate::progress::Quiet;
+    use crate::time::DAY;
+
+    #[test]
+    fn a_list_begun_anew_while_an_answer_is_made_is_not_taken_for_an_empty_one() {
+        const FROM: u32 = 1_538_265_600;
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::init(dir.path(), "").unwrap();
+        let seal = |day: u32, sent: u32| {
+            archive.append(&[envelope(1, sent, 50)]).unwrap();
+            let until = Watermark::at_or_before(UnixSeconds(FROM + day * DAY));
+            let report = archive.seal(until, until.at(), &Quiet).unwrap();
+            report.head.unwrap()
+        };
+        seal(1, FROM);
+        let before = archive.here().1;
+        let head = seal(2, FROM + 10);
+        let asked = Since {
+            start: Start::Position(before),
+            topics: TopicFilter::All,
+            limit: 10,
+            max_bytes: 1 << 20,
+        };
+        let filling = |walk| Filling {
+            archive: &archive,
+            asked: &asked,
+            records: Vec::new(),
+            bytes: 0,
+            full: false,
+            position: Position { walk, ..before },
+        };
+        let walk = Walk {
+            until: HeadMark::of(&head),
+            at: WalkAt::Late(0),
+        };
+        let (mut resting, mut walking) = (filling(None), filling(Some(walk)));
+        resting.check().unwrap();
+        walking.check().unwrap();
+        let head = seal(3, FROM + 20);
+        archive.late().restart(&head);
+        let told = walking.late(walk, 0);
+        assert!(matches!(told, Err(SinceError::TooOld)), "{told:?}");
+        let told = resting.arrivals();
+        assert!(matches!(told, Err(SinceError::TooOld)), "{told:?}");
     }
 }
