@@ -43,7 +43,7 @@ use crate::archive::leaf::Record;
 use crate::archive::plan::{BucketPlan, Plan};
 use crate::archive::times::Place;
 use crate::blocks::{BlockSource, Cid};
-use crate::time::{TimeRange, UnixSeconds};
+use crate::time::{HOUR, TimeRange, UnixSeconds};
 use crate::whisper::EnvelopeHash;
 
 /// How often a page is begun again because a seal moved what it was reading, or
@@ -169,7 +169,7 @@ impl Pages {
     /// Keeps everybody from making times until it is dropped.
     #[cfg(test)]
     fn hold_up(&self) -> impl Drop + '_ {
-        self.times.turn(&Stop::default()).expect("nobody stops it")
+        self.times.hold_up()
     }
 
     /// The buckets of the head that `sealed` is of.
@@ -377,12 +377,25 @@ fn after_cursor(request: &PageRequest) -> Option<Filter> {
     }
 }
 
+/// Days whose times are made again at a time, before anybody asks for them: whoever
+/// sends a tiny envelope dated long ago can have a whole day read after each seal.
+/// Those of more days are made by later calls, or by the pages that need them.
+const REMADE_DAYS: usize = 4;
+
 /// Makes the time files of segments of the current head that have none, so that
-/// no request has to wait for them. Gives how many it made.
+/// no request has to wait for them; the newest first. Gives how many it made.
 pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskError> {
     let times = &archive.pages.times;
-    let mut made = 0;
-    for plan in kept_buckets(archive)? {
+    let (mut made, mut remade) = (0, 0);
+    let buckets = kept_buckets(archive)?;
+    let is_day = |plan: &BucketPlan| plan.range.to().since(plan.range.from()) >= HOUR;
+    for plan in buckets.iter().rev() {
+        if is_day(plan) && times.is_remade(plan.range) && !is_settled(times, plan) {
+            if remade == REMADE_DAYS {
+                continue;
+            }
+            remade += 1;
+        }
         for segment in plan.segments.iter().filter(|s| !times.is_settled(s)) {
             match times.of(&archive.blocks, *segment, plan.bounds, stop) {
                 Ok(_) => made += 1,
@@ -395,7 +408,15 @@ pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskEr
             }
         }
     }
+    let settled = buckets.iter().filter(|plan| is_settled(times, plan));
+    times.note(settled.filter(|plan| is_day(plan)).map(|plan| plan.range));
     Ok(made)
+}
+
+fn is_settled(times: &Times, plan: &BucketPlan) -> bool {
+    plan.segments
+        .iter()
+        .all(|segment| times.is_settled(segment))
 }
 
 /// The buckets of the current head that are kept.

@@ -370,7 +370,7 @@ fn who_waits_for_times_that_another_makes_can_be_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let (archive, _) = mixed(dir.path());
     let stop = Stop::default();
-    let other = archive.pages.times.turn(&Stop::default());
+    let other = archive.pages.hold_up();
     let request = request(TopicFilter::All, TimeRange::ALL, 10);
     std::thread::scope(|scope| {
         let page = scope.spawn(|| archive.page_unless(&request, &stop));
@@ -379,6 +379,57 @@ fn who_waits_for_times_that_another_makes_can_be_stopped() {
         assert!(matches!(page.join().unwrap(), Err(DiskError::Stopped)));
     });
     drop(other);
+}
+
+#[test]
+fn a_page_waits_for_no_times_but_those_it_lacks_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut archive, all) = mixed(dir.path());
+    let buckets = kept_buckets(&archive).unwrap();
+    let [first, second] = [&buckets[0], &buckets[1]];
+    let of_day = |plan: &BucketPlan| request(TopicFilter::All, plan.range, 2_000);
+    let given = |archive: &Archive, asked: &PageRequest| {
+        let page = archive.page(asked).unwrap();
+        page.records.iter().map(|r| r.key.hash).collect::<Vec<_>>()
+    };
+    {
+        let never = Stop::default();
+        let turn = archive.pages.times.turn(&first.segments[0], &never);
+        let asked = of_day(second);
+        assert_eq!(given(&archive, &asked), wanted(&all, &asked));
+        drop(turn);
+    }
+    archive.make_times(&Stop::default()).unwrap();
+    // Nothing of the files is in memory now.
+    archive.pages = Pages::with_parts_of(dir.path(), 90);
+    let _held_up = archive.pages.hold_up();
+    let asked = of_day(first);
+    assert_eq!(given(&archive, &asked), wanted(&all, &asked));
+}
+
+#[test]
+fn days_that_are_touched_again_and_again_are_made_again_a_few_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut archive = Archive::init(dir.path(), "").unwrap();
+    archive.pages = Pages::with_parts_of(dir.path(), 90);
+    let made = |archive: &Archive| archive.make_times(&Stop::default()).unwrap();
+    for seed in 1..4 {
+        archive.append(&envelopes(seed, 300, 0, 6 * DAY)).unwrap();
+        seal(&archive, 6 * DAY + 300 * u32::try_from(seed).unwrap());
+        if seed == 1 {
+            assert_eq!(made(&archive), 6);
+            continue;
+        }
+        assert_eq!(made(&archive), REMADE_DAYS);
+        let newest = &kept_buckets(&archive).unwrap()[2..];
+        assert!(
+            newest
+                .iter()
+                .all(|plan| is_settled(&archive.pages.times, plan))
+        );
+    }
+    assert_eq!(made(&archive), 2);
+    assert_eq!(made(&archive), 0);
 }
 
 #[test]

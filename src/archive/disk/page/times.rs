@@ -5,14 +5,16 @@
 //! - A segment's times amount to exactly what its parent says of it, and lie
 //!   within its bucket; when they are made, every block is hashed, and every
 //!   leaf held against its pack.
-//! - One segment's times are made at a time, and whoever else wants them waits.
+//! - A segment's times are made once at a time, and whoever else wants them waits;
+//!   at most [`MAKERS`] large segments' are. Opening a file waits for nobody.
 //! - Deleting `times/` costs time, nothing else.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,7 +29,7 @@ use crate::archive::sums::Sums;
 use crate::archive::times::{PART_ENTRIES, PartBuilder};
 use crate::archive::walk::{LeafWalk, decode_leaf_as};
 use crate::blocks::{Cid, Place};
-use crate::time::TimeRange;
+use crate::time::{TimeRange, UnixSeconds};
 
 /// Segments from this many envelopes on have files; the times of smaller ones
 /// are made in a few milliseconds.
@@ -39,11 +41,35 @@ const KEPT_PARTS: usize = 16 << 20;
 /// Bytes of their chunks kept: the entries of some 300,000 envelopes.
 const KEPT_CHUNKS: usize = 16 << 20;
 
+/// Segments with files whose times are made at a time: one ahead of any request, the
+/// others for pages. More would only share the disk, and hold some megabytes each.
+const MAKERS: usize = 3;
+
 /// How often whoever waits for another's work looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A chunk of one part.
 type ChunkKey = (u64, Kind, u32);
+
+/// Which segments' times are being made, and whether those are large.
+#[derive(Default)]
+struct Making {
+    segments: HashMap<Cid, bool>,
+    /// Nobody may begin.
+    #[cfg(test)]
+    held_up: bool,
+}
+
+impl Making {
+    fn may_begin(&self, segment: &Cid, is_large: bool) -> bool {
+        #[cfg(test)]
+        if self.held_up {
+            return false;
+        }
+        let large = self.segments.values().filter(|is_large| **is_large).count();
+        !self.segments.contains_key(segment) && !(is_large && large >= MAKERS)
+    }
+}
 
 /// See the module.
 pub(in crate::archive::disk) struct Times {
@@ -53,8 +79,10 @@ pub(in crate::archive::disk) struct Times {
     segments: Cache<Cid, Arc<[Arc<Part>]>>,
     chunks: Cache<ChunkKey, Bytes>,
     ids: AtomicU64,
-    making: Mutex<bool>,
+    making: Mutex<Making>,
     made: Condvar,
+    /// First instants of the days whose times were made before, in this run.
+    days: Mutex<HashSet<UnixSeconds>>,
 }
 
 impl Times {
@@ -67,8 +95,9 @@ impl Times {
             segments: Cache::new(KEPT_PARTS),
             chunks: Cache::new(KEPT_CHUNKS),
             ids: AtomicU64::new(0),
-            making: Mutex::new(false),
+            making: Mutex::default(),
             made: Condvar::new(),
+            days: Mutex::default(),
         }
     }
 
@@ -92,24 +121,45 @@ impl Times {
         if let Some(parts) = self.segments.get(&segment.cid) {
             return within(parts, bounds);
         }
-        let _turn = self.turn(stop)?;
+        if let Some(parts) = self.open(segment) {
+            return within(self.keep_open(segment, parts), bounds);
+        }
+        let _turn = self.turn(&segment, stop)?;
+        // Somebody may have made them meanwhile.
         if let Some(parts) = self.segments.get(&segment.cid) {
             return within(parts, bounds);
         }
-        let parts: Arc<[_]> = match self.open(segment) {
-            Some(parts) => parts.into(),
-            None => self.make(blocks, segment, bounds, stop)?.into(),
+        let parts = match self.open(segment) {
+            Some(parts) => parts,
+            None => self.make(blocks, segment, bounds, stop)?,
         };
+        within(self.keep_open(segment, parts), bounds)
+    }
+
+    fn keep_open(&self, segment: SegmentRef, parts: Vec<Arc<Part>>) -> Arc<[Arc<Part>]> {
+        let parts: Arc<[_]> = parts.into();
         let weight = parts.iter().map(|part| part.weight()).sum();
         self.segments
             .insert(segment.cid, Arc::clone(&parts), weight);
-        within(parts, bounds)
+        parts
     }
 
     /// Whether nothing need be done ahead for a segment: it has a file, or is so
     /// small that it gets none. The file is not looked into.
     pub(super) fn is_settled(&self, segment: &SegmentRef) -> bool {
         segment.sums.count < self.filed_from || self.path(&segment.cid, 0).exists()
+    }
+
+    /// Whether a day had its times in this run, and wants others now.
+    pub(super) fn is_remade(&self, day: TimeRange) -> bool {
+        let days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        days.contains(&day.from())
+    }
+
+    /// Notes the days that have their times.
+    pub(super) fn note(&self, days: impl IntoIterator<Item = TimeRange>) {
+        let mut noted = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.extend(days.into_iter().map(|day| day.from()));
     }
 
     /// Forgets a segment's times: they are made again when asked for next.
@@ -153,16 +203,40 @@ impl Times {
         Ok(bytes)
     }
 
-    /// Waits until nobody makes times.
-    pub(super) fn turn(&self, stop: &Stop) -> Result<Turn<'_>, PageError> {
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        while *making {
+    /// Waits until nobody makes this segment's times, and few others'.
+    pub(super) fn turn(&self, segment: &SegmentRef, stop: &Stop) -> Result<Turn<'_>, PageError> {
+        let is_large = segment.sums.count >= self.filed_from;
+        let mut making = self.making();
+        while !making.may_begin(&segment.cid, is_large) {
             stop.check()?;
             let waited = self.made.wait_timeout(making, LOOK);
             making = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *making = true;
-        Ok(Turn(self))
+        making.segments.insert(segment.cid, is_large);
+        Ok(Turn {
+            times: self,
+            segment: segment.cid,
+        })
+    }
+
+    fn making(&self) -> MutexGuard<'_, Making> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps everybody from making times until it is dropped.
+    #[cfg(test)]
+    pub(super) fn hold_up(&self) -> impl Drop + '_ {
+        struct HeldUp<'t>(&'t Times);
+
+        impl Drop for HeldUp<'_> {
+            fn drop(&mut self) {
+                self.0.making().held_up = false;
+                self.0.made.notify_all();
+            }
+        }
+
+        self.making().held_up = true;
+        HeldUp(self)
     }
 
     fn path(&self, segment: &Cid, part: u32) -> PathBuf {
@@ -277,13 +351,16 @@ impl Times {
     }
 }
 
-/// The turn to make times; passes on when dropped.
-pub(super) struct Turn<'t>(&'t Times);
+/// The turn to make a segment's times; passes on when dropped.
+pub(super) struct Turn<'t> {
+    times: &'t Times,
+    segment: Cid,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.making.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.made.notify_one();
+        self.times.making().segments.remove(&self.segment);
+        self.times.made.notify_all();
     }
 }
 
