@@ -147,6 +147,20 @@ impl State {
     fn sealed(&self) -> Sealed {
         self.head.as_ref().map(sealed_by).unwrap_or_default()
     }
+
+    fn head_cid(&self) -> Option<Cid> {
+        self.head.as_ref().map(|head| *head.cid())
+    }
+}
+
+/// Envelopes that were looked for.
+struct Looked {
+    /// The head under which they were.
+    head: Option<Cid>,
+    /// Those that are not held, by position.
+    new: Vec<Pending<usize>>,
+    /// What became of the others.
+    appended: Appended,
 }
 
 /// What a head says is sealed.
@@ -308,41 +322,15 @@ impl Archive {
     /// a duplicate, refused or too old.
     pub fn append(&self, envelopes: &[Envelope]) -> Result<Appended, DiskError> {
         self.own()?;
-        let mut appended = Appended::default();
-        let mut new = self.not_held(envelopes, &mut appended)?;
-        // The journal keeps the order of arrival.
-        new.sort_by_key(|pending| pending.at);
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        // Days may have been dropped since.
-        let kept_from = self.kept_from();
-        let before = new.len();
-        new.retain(|pending| Day::of(pending.key.sent) >= kept_from);
-        appended.too_old += (before - new.len()) as u64;
-        let records: Vec<Bytes> = new.iter().map(|p| envelopes[p.at].rlp().clone()).collect();
-        if records.is_empty() {
-            return Ok(appended);
-        }
-        let locations = self.journal_append(records)?;
-        let mut state = self.write_state();
-        for (pending, location) in new.iter().zip(locations) {
-            if state.waiting.insert(pending.key, pending.len, location) {
-                appended.stored += 1;
-            } else {
-                appended.duplicate += 1;
-            }
-        }
-        Ok(appended)
+        let looked = self.look_up(envelopes)?;
+        self.store(envelopes, looked)
     }
 
-    /// Those of `envelopes`, by position, that are neither too large, nor too old,
-    /// nor held.
-    fn not_held(
-        &self,
-        envelopes: &[Envelope],
-        appended: &mut Appended,
-    ) -> Result<Vec<Pending<usize>>, DiskError> {
+    /// Looks which of `envelopes` are neither too large, nor too old, nor held.
+    fn look_up(&self, envelopes: &[Envelope]) -> Result<Looked, DiskError> {
+        let mut appended = Appended::default();
         let mut candidates = Vec::with_capacity(envelopes.len());
-        let sealed = {
+        let (head, sealed) = {
             let state = self.read_state();
             let mut seen = HashSet::with_capacity(envelopes.len());
             for (at, envelope) in envelopes.iter().enumerate() {
@@ -358,22 +346,92 @@ impl Archive {
                     candidates.push(Pending { key, len, at });
                 }
             }
-            state.sealed()
+            (state.head_cid(), state.sealed())
         };
+        let (new, held) = self.not_sealed(&sealed, candidates)?;
+        appended.duplicate += held;
+        Ok(Looked {
+            head,
+            new,
+            appended,
+        })
+    }
+
+    /// Those that are not sealed, in their order, and how many are.
+    fn not_sealed<T: Copy + Ord>(
+        &self,
+        sealed: &Sealed,
+        candidates: Vec<Pending<T>>,
+    ) -> Result<(Vec<Pending<T>>, u64), ArchiveError> {
         // Traffic as it comes was sent after the watermark: nothing to look up.
         let (covered, mut new): (Vec<_>, Vec<_>) = candidates
             .into_iter()
             .partition(|p| sealed.watermark.covers(p.key.sent));
+        let mut held = covered.len();
         if !covered.is_empty() {
-            let before = covered.len() as u64;
-            let kept: Vec<_> = keep_all_but_known(&self.blocks, &sealed, covered)?
-                .into_values()
-                .flatten()
-                .collect();
-            appended.duplicate += before - kept.len() as u64;
-            new.extend(kept);
+            let kept = keep_all_but_known(&self.blocks, sealed, covered)?;
+            let before = new.len();
+            new.extend(kept.into_values().flatten());
+            held -= new.len() - before;
+            // The journal keeps the order of arrival.
+            new.sort_by_key(|pending| pending.at);
         }
-        Ok(new)
+        Ok((new, held as u64))
+    }
+
+    /// Makes durable what was found to be new.
+    fn store(&self, envelopes: &[Envelope], looked: Looked) -> Result<Appended, DiskError> {
+        let Looked {
+            mut head,
+            mut new,
+            mut appended,
+        } = looked;
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        // Days may have been dropped since.
+        let kept_from = self.kept_from();
+        let before = new.len();
+        new.retain(|pending| Day::of(pending.key.sent) >= kept_from);
+        appended.too_old += (before - new.len()) as u64;
+        let records: Vec<Bytes> = new.iter().map(|p| envelopes[p.at].rlp().clone()).collect();
+        if records.is_empty() {
+            return Ok(appended);
+        }
+        let locations = self.journal_append(records)?;
+        let mut durable: Vec<Pending<Location>> = new
+            .into_iter()
+            .zip(locations)
+            .map(|(Pending { key, len, .. }, at)| Pending { key, len, at })
+            .collect();
+        loop {
+            let sealed = {
+                let mut state = self.write_state();
+                if state.head_cid() == head {
+                    for pending in durable {
+                        if state.waiting.insert(pending.key, pending.len, pending.at) {
+                            appended.stored += 1;
+                        } else {
+                            appended.duplicate += 1;
+                        }
+                    }
+                    return Ok(appended);
+                }
+                head = state.head_cid();
+                state.sealed()
+            };
+            // Another copy may have been stored and sealed since it was looked for:
+            // this one must not wait again. One more seal can end while the gate
+            // is held.
+            durable = match self.not_sealed(&sealed, durable.clone()) {
+                Ok((new, held)) => {
+                    appended.duplicate += held;
+                    new
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "whether envelopes are new is told by the next seal");
+                    durable
+                }
+            };
+        }
     }
 
     /// Deletes files of blocks that have been superseded for longer than the
@@ -441,7 +499,7 @@ impl Archive {
 
     /// The CID of the current head; `None` before the first seal.
     pub fn head_cid(&self) -> Option<Cid> {
-        self.read_state().head.as_ref().map(|head| *head.cid())
+        self.read_state().head_cid()
     }
 
     /// Appends any number of records, in batches the journal takes.

@@ -7,7 +7,7 @@ use crate::archive::filter::TopicFilter;
 use crate::archive::head::Sequence;
 use crate::archive::testing::{envelope, traffic};
 use crate::archive::verify::{Sample, verify};
-use crate::time::{DAY, TimeRange};
+use crate::time::{DAY, HOUR, TimeRange};
 use crate::whisper::EnvelopeHash;
 
 mod faults;
@@ -124,6 +124,19 @@ fn an_envelope_held_already_is_a_duplicate_wherever_it_is() {
         .seal(watermark(2 * DAY), now(2 * DAY), &Quiet)
         .unwrap();
     assert_eq!(archive.head().unwrap().body().totals.count, 100);
+}
+
+#[test]
+fn a_copy_that_was_looked_for_before_the_first_was_sealed_does_not_wait_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::init(dir.path(), "").unwrap();
+    let all = [envelope(1, FROM + 10, 50), envelope(2, FROM + DAY, 60)];
+    let looked = archive.look_up(&all).unwrap();
+    assert_eq!(archive.append(&all[..1]).unwrap().stored, 1);
+    archive.seal(watermark(HOUR), now(HOUR), &Quiet).unwrap();
+    let appended = archive.store(&all, looked).unwrap();
+    assert_eq!((appended.stored, appended.duplicate), (1, 1));
+    assert_eq!(archive.waiting(), 1);
 }
 
 #[test]
