@@ -67,7 +67,7 @@ impl Making {
             return false;
         }
         let large = self.segments.values().filter(|is_large| **is_large).count();
-        !self.segments.contains_key(segment) && !(is_large && large >= MAKERS)
+        !self.segments.contains_key(segment) && (!is_large || large < MAKERS)
     }
 }
 
