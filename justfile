@@ -17,6 +17,10 @@ sim runs="1000":
     GWA_CONVERGENCE_RUNS={{ runs }} cargo test --release --test convergence
     GWA_CRASH_RUNS={{ runs }} cargo test --release --test crash
 
+# The laws of comparing and merging, over many random archives.
+laws cases="10000":
+    GWA_LAW_CASES={{ cases }} cargo test --release --test laws
+
 # Write the vectors of the archive format anew; their diff is to be read.
 vectors:
     cargo run --release --example vectors

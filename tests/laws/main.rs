@@ -5,3 +5,5 @@ mod common;
 mod diff;
 mod made;
 mod merge;
+#[path = "../common/union.rs"]
+mod union;

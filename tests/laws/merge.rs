@@ -4,20 +4,18 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use gwa::archive::calendar::CalendarReader;
 use gwa::archive::diff::{Fault, Side};
 use gwa::archive::filter::{Filter, TopicFilter};
-use gwa::archive::fresh::{Pending, Sealed};
 use gwa::archive::leaf::Record;
 use gwa::archive::merge::{SegmentRun, SortedRecords};
 use gwa::archive::query::Query;
-use gwa::archive::seal::{SealOutcome, SealRequest, seal_with};
+use gwa::archive::seal::SealOutcome;
 use gwa::archive::sums::Sums;
 use gwa::archive::testing::traffic;
-use gwa::archive::union::{Step, UnionRequest, find};
+use gwa::archive::union::Step;
 use gwa::archive::verify::{Sample, verify};
-use gwa::archive::watermark::{Day, Watermark};
+use gwa::archive::watermark::Watermark;
 use gwa::blocks::{Block, BlockError, BlockSource, Cid};
 use gwa::progress::Quiet;
 use gwa::time::TimeRange;
@@ -26,73 +24,7 @@ use proptest::prelude::*;
 
 use super::common::World;
 use super::made::{Course, FROM, archive, cases, courses, spans, topics};
-
-/// As much as there is.
-const AT_ONCE: Step = Step {
-    envelopes: usize::MAX,
-    bytes: u64::MAX,
-};
-
-/// Unites what another archive has sealed with `world`; gives what each step
-/// sealed.
-pub fn merge(
-    world: &mut World,
-    other: &Sealed,
-    source: &dyn BlockSource,
-    step: Step,
-) -> Result<Vec<SealOutcome>, Fault> {
-    let mut outcomes = Vec::new();
-    loop {
-        let mut bytes: Vec<Bytes> = Vec::new();
-        let request = UnionRequest {
-            own: &world.store,
-            store: &world.store,
-            base: &world.sealed,
-            source,
-            other,
-            from: Day(0),
-            step,
-        };
-        let mut keep = |record: &Record| {
-            bytes.push(record.bytes.clone());
-            Ok(bytes.len() - 1)
-        };
-        let gain = find(&request, &mut keep, &Quiet)?;
-        let until = gain.until.max(world.sealed.watermark);
-        if gain.is_empty() && until == world.sealed.watermark {
-            return Ok(outcomes);
-        }
-        let mut pending = gain.pending.clone();
-        let waiting = std::mem::take(&mut world.waiting);
-        let (due, later): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|r| until.covers(r.key.sent));
-        world.waiting = later;
-        for record in due {
-            pending.push(Pending {
-                key: record.key,
-                len: record.bytes.len(),
-                at: bytes.len(),
-            });
-            bytes.push(record.bytes);
-        }
-        world.sequence += 1;
-        let request = SealRequest {
-            store: &world.store,
-            base: &world.sealed,
-            pending,
-            read: &|at: usize| Ok(bytes[at].clone()),
-            watermark: until,
-            sequence: world.sequence,
-            max_open: 3,
-        };
-        let outcome = seal_with(request, &gain.adopted(), &Quiet).expect("memory does not fail");
-        world.sealed = outcome.sealed.clone();
-        outcomes.push(outcome);
-        if !gain.more {
-            return Ok(outcomes);
-        }
-    }
-}
+use super::union::{AT_ONCE, merge};
 
 /// Merges a whole archive.
 fn take(world: &mut World, other: &World) -> Vec<SealOutcome> {

@@ -14,6 +14,7 @@ use ipld_core::ipld::Ipld;
 
 use super::forge::{alike, leaf, node, one_day, put, sealed};
 use super::source::Source;
+use super::united::compared;
 use super::{filters, query, verified};
 
 /// Both queries and a verification fail or give little, within `most` blocks
@@ -32,6 +33,7 @@ fn within(source: &Source, sealed: &Sealed, most: u64) -> Vec<ArchiveError> {
     assert!(asked <= most, "a verification asked for {asked} blocks");
     assert!(!faults.is_empty());
     errors.extend(faults);
+    compared(source, sealed, most);
     assert!(
         errors.iter().all(|error| error.cid().is_some()),
         "{errors:?}"

@@ -8,6 +8,9 @@ mod common;
 mod forge;
 mod mutations;
 mod source;
+#[path = "../common/union.rs"]
+mod union;
+mod united;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

@@ -49,7 +49,7 @@ fn decode(block: &Block) -> Node {
 }
 
 /// Random numbers, one after another.
-struct Dice<'d>(std::slice::Iter<'d, u32>);
+pub struct Dice<'d>(pub std::slice::Iter<'d, u32>);
 
 impl Dice<'_> {
     fn roll(&mut self) -> u32 {
@@ -308,7 +308,7 @@ impl Rebuild<'_> {
 }
 
 /// The honest archive's tree, changed as the dice say.
-fn forge(dice: &mut Dice) -> (Source, Sealed) {
+pub fn forge(dice: &mut Dice) -> (Source, Sealed) {
     let (world, source, _) = world();
     let mut tree: HashMap<Cid, Node> = HashMap::new();
     for (cid, bytes) in &source.bytes {
