@@ -24,6 +24,7 @@ mod ended;
 mod events;
 mod guard;
 mod ingest;
+mod intake;
 mod lines;
 mod link;
 mod listen;

@@ -204,6 +204,11 @@ impl Packet {
     }
 }
 
+/// The envelopes of a packet of them. They share the payload's bytes.
+pub fn envelopes_of(payload: &Bytes) -> Result<Vec<Envelope>, PacketError> {
+    decode_list(code::MESSAGES, payload)
+}
+
 /// The identity of a batch: Keccak-256 of the payload of its packet.
 pub fn batch_hash(payload: &[u8]) -> BatchHash {
     BatchHash(keccak256(payload))

@@ -23,7 +23,9 @@ use crate::whisper::bloom::Bloom;
 use crate::whisper::confirm::{BatchHash, EnvelopeFault, MAX_FAULTS, MessageResponse};
 use crate::whisper::dialect::{Dialect, Evidence};
 use crate::whisper::known::KnownSet;
-use crate::whisper::packet::{Packet, PacketError, batch_hash, code, list_packet_len};
+use crate::whisper::packet::{
+    Packet, PacketError, batch_hash, code, envelopes_of, list_packet_len,
+};
 use crate::whisper::pool::{Origin, Pool, Pooled, Sequence};
 use crate::whisper::pow::{Pow, Work};
 use crate::whisper::status::Status;
@@ -108,6 +110,24 @@ pub enum Violation {
     /// A packet that does not read.
     #[error(transparent)]
     Packet(#[from] PacketError),
+}
+
+/// The payload of a packet of envelopes, read and hashed: all that can be done
+/// before its turn comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    envelopes: Vec<Envelope>,
+    batch: BatchHash,
+}
+
+impl Opened {
+    /// Reads a payload. The envelopes share its bytes.
+    pub fn of(payload: &Bytes) -> Result<Self, Violation> {
+        Ok(Self {
+            envelopes: envelopes_of(payload)?,
+            batch: batch_hash(payload),
+        })
+    }
 }
 
 /// What we say about ourselves and do.
@@ -252,6 +272,36 @@ impl Session {
         Ok(self.act(packet, payload).into_iter().collect())
     }
 
+    /// Takes a packet of envelopes that was opened before its turn; the same as
+    /// [`Self::receive`] of what it was opened from.
+    pub fn receive_opened(
+        &mut self,
+        opened: Result<Opened, Violation>,
+    ) -> Result<Vec<Action>, Violation> {
+        if self.status.is_none() {
+            return Err(Violation::BeforeStatus {
+                code: code::MESSAGES,
+            });
+        }
+        Ok(vec![self.offer(opened?)])
+    }
+
+    fn offer(&mut self, opened: Opened) -> Action {
+        let Opened { envelopes, batch } = opened;
+        for envelope in &envelopes {
+            if !self.known.insert(envelope.hash()) {
+                self.repeats += 1;
+            }
+        }
+        self.last_batch += 1;
+        let id = BatchId(self.last_batch);
+        self.offered.insert(id, batch);
+        Action::Offer {
+            batch: id,
+            envelopes,
+        }
+    }
+
     /// Whether a packet of this code is worth reading; all else is ignored
     /// unread, as in the reference.
     fn may_send(&self, code: u8) -> bool {
@@ -271,15 +321,8 @@ impl Session {
     fn act(&mut self, packet: Packet, payload: &Bytes) -> Option<Action> {
         match packet {
             Packet::Messages(envelopes) => {
-                for envelope in &envelopes {
-                    if !self.known.insert(envelope.hash()) {
-                        self.repeats += 1;
-                    }
-                }
-                self.last_batch += 1;
-                let batch = BatchId(self.last_batch);
-                self.offered.insert(batch, batch_hash(payload));
-                Some(Action::Offer { batch, envelopes })
+                let batch = batch_hash(payload);
+                Some(self.offer(Opened { envelopes, batch }))
             }
             Packet::PowRequirement(pow) => {
                 self.pow = pow;

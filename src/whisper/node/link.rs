@@ -1,8 +1,9 @@
 //! The life of one connected peer.
 //!
-//! One task reads and decides; beside it run the sender, the mail desk and the
-//! batches being archived. All of them end with it.
+//! One task decides; beside it run what reads ahead, the sender, the mail desk
+//! and the batches being archived. All of them end with it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use crate::mailserver::MailRequest;
 use crate::mailserver::response::Completion;
 use crate::mailserver::sync::{SyncRequest, SyncResponse, TOO_MANY_SYNCS};
 use crate::rlpx::DisconnectReason;
-use crate::rlpx::session::Message;
+use crate::rlpx::session::RemotePeer;
 use crate::rlpx::socket::{CLOSE_DEADLINE, LinkError, PeerLink, PeerReader};
 use crate::whisper::dialect::Dialect;
 use crate::whisper::node::collect::NotStored;
 use crate::whisper::node::ended::Ended;
 use crate::whisper::node::guard::Known;
 use crate::whisper::node::ingest::TakenIn;
+use crate::whisper::node::intake::{Intake, Received};
 use crate::whisper::node::lines::Noted;
 use crate::whisper::node::mail::{HandedIn, MailDesk};
 use crate::whisper::node::orders::{Line, Order, Orders};
@@ -136,7 +138,9 @@ struct Finished {
 struct Connection {
     shared: Arc<Shared>,
     session: Session,
-    reader: PeerReader,
+    remote: Arc<RemotePeer>,
+    address: SocketAddr,
+    intake: Intake,
     writer: PacketWriter,
     offset: u64,
     orders: Orders,
@@ -182,7 +186,9 @@ impl Connection {
         Self {
             session,
             shared,
-            reader,
+            remote: Arc::clone(reader.remote()),
+            address: reader.address(),
+            intake: Intake::new(reader, offset),
             writer,
             offset,
             orders,
@@ -204,7 +210,7 @@ impl Connection {
         self.outbox.answer([self.session.open()]);
         let ended = self.converse().await;
         if self.session.status().is_some() {
-            let id = self.reader.remote().id;
+            let id = self.remote.id;
             self.shared.events.tell(NodeEvent::Disconnected(id));
         }
         // What a peer sent before it left was received: it is stored, too.
@@ -243,20 +249,29 @@ impl Connection {
                     }
                 }
                 _ = relay.tick() => self.relay(),
-                message = self.reader.recv(), if may_read => {
-                    let handled = message.map_err(Ended::from).and_then(|m| self.handle(&m));
+                received = self.intake.recv(), if may_read => {
+                    let handled = received.map_err(Ended::from).and_then(|r| self.handle(r));
                     if let Err(ended) = handled {
                         return ended;
                     }
                 }
                 () = self.toll.settled(), if owed => {}
-                error = ended(&self.writer), if !may_read => return error.into(),
+                // What the peer sent before is taken in first.
+                error = ended(&self.writer), if !may_read && self.intake.is_empty() => {
+                    return error.into();
+                }
                 fault = side::failed(&mut self.side) => return fault.into(),
             }
         }
     }
 
-    fn handle(&mut self, message: &Message) -> Result<(), Ended> {
+    fn handle(&mut self, received: Received) -> Result<(), Ended> {
+        let Received {
+            message,
+            opened,
+            _room,
+        } = received;
+        let message = &message;
         if let Some(side) = &self.side
             && side.takes(message)?
         {
@@ -268,7 +283,10 @@ impl Connection {
             .checked_sub(self.offset)
             .and_then(|code| u8::try_from(code).ok())
             .ok_or(Ended::ForeignCode(message.code))?;
-        let actions = self.session.receive(code, &message.payload)?;
+        let actions = match opened {
+            Some(opened) => self.session.receive_opened(opened)?,
+            None => self.session.receive(code, &message.payload)?,
+        };
         let repeats = self.session.take_repeats();
         self.toll
             .charge(&self.shared.guard, message, code, &actions, repeats)?;
@@ -312,18 +330,18 @@ impl Connection {
                     if self.unconfirmed.not_taken(&batch, &fault.hash) {
                         self.shared.events.tell(NodeEvent::NotTaken {
                             hash: fault.hash,
-                            peer: self.reader.remote().id,
+                            peer: self.remote.id,
                             reason: fault.description,
                         });
                     }
                 }
             }
             Action::Ready => {
-                let id = self.reader.remote().id;
+                let id = self.remote.id;
                 self.shared.events.tell(NodeEvent::Connected(id));
             }
             Action::Mail(envelopes) => {
-                let peer = self.reader.remote().id;
+                let peer = self.remote.id;
                 self.shared.events.tell(NodeEvent::Mail {
                     peer,
                     envelopes: envelopes.into(),
@@ -332,7 +350,7 @@ impl Connection {
             Action::MailComplete(payload) => {
                 let completion = Completion::decode(&payload).map_err(Ended::Completion)?;
                 self.shared.events.tell(NodeEvent::MailCompleted {
-                    peer: self.reader.remote().id,
+                    peer: self.remote.id,
                     request: completion.request(),
                     completion,
                 });
@@ -401,10 +419,10 @@ impl Connection {
         self.shared
             .counters
             .update(|counters| counters.requests_refused += 1);
-        let remote = self.reader.remote();
+        let remote = &self.remote;
         let who = Known {
             peer: remote.id,
-            ip: self.reader.address().ip(),
+            ip: self.address.ip(),
             client: &remote.hello.client(),
         };
         self.shared.guard.dropped(reason, &who, message);
@@ -472,7 +490,7 @@ impl Connection {
     }
 
     fn tell_sent(&self, own: Vec<EnvelopeHash>) {
-        let peer = self.reader.remote().id;
+        let peer = self.remote.id;
         for hash in own {
             self.shared.events.tell(NodeEvent::Sent { hash, peer });
         }

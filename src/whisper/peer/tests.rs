@@ -71,6 +71,33 @@ fn nothing_is_heard_before_the_status() {
 }
 
 #[test]
+fn a_packet_opened_before_its_turn_is_taken_as_if_it_were_not() {
+    let several = |n: u64| {
+        (0..n)
+            .map(|seed| envelope([1, 2, 3, 4], seed, 30))
+            .collect()
+    };
+    let mut payloads: Vec<Bytes> = [0, 1, 3, 3]
+        .map(|n| Packet::Messages(several(n)).encode())
+        .to_vec();
+    payloads.push(Bytes::from_static(&[0xc1, 0xc0]));
+    payloads.push(Bytes::from_static(&[0x80]));
+    let (mut one, mut other) = (ready(Status::default()), ready(Status::default()));
+    for payload in &payloads {
+        assert_eq!(
+            one.receive(code::MESSAGES, payload),
+            other.receive_opened(Opened::of(payload))
+        );
+        assert_eq!(one.take_repeats(), other.take_repeats());
+        assert_eq!(one.offered, other.offered);
+        assert_eq!(
+            session().receive(code::MESSAGES, payload),
+            session().receive_opened(Opened::of(payload))
+        );
+    }
+}
+
+#[test]
 fn bad_packets_end_the_conversation_and_odd_ones_are_ignored() {
     enum Is {
         Ended,

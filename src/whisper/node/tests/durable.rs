@@ -61,6 +61,48 @@ async fn what_a_peer_sent_before_it_left_is_archived_and_passed_on() {
     assert_eq!(rig.node.counters().stored, 1);
 }
 
+/// More batches than may wait for the archive, so that some were read and wait
+/// for their turn when the peer is gone.
+#[tokio::test]
+async fn what_a_peer_sent_before_it_left_is_archived_though_it_waited_for_its_turn() {
+    let rig = Rig::start().await;
+    let held_up = rig.mail.gate.acquire().await.unwrap();
+    let peer = Raw::ready(&rig, Status::default()).await;
+    let sent: Vec<Envelope> = (0..700).map(|seed| envelope([1; 4], seed)).collect();
+    for envelope in &sent {
+        peer.send(&Packet::Messages(vec![envelope.clone()])).await;
+    }
+    soon(peer.0.close(DisconnectReason::Requested)).await;
+    assert!(rig.archived().is_empty());
+    drop(held_up);
+    eventually("all is archived", || rig.archived().len() == sent.len()).await;
+}
+
+/// Packets so large that they are opened before their turn, and small ones.
+#[tokio::test]
+async fn large_and_small_packets_are_each_acknowledged() {
+    let rig = Rig::start().await;
+    let mut peer = Raw::ready(&rig, Status::default()).await;
+    let large = (0..2_000).map(|seed| envelope([1; 4], seed)).collect();
+    let batches = [large, vec![envelope([1; 4], 3_000)], Vec::new()].map(Packet::Messages);
+    for _ in 0..3 {
+        for batch in &batches {
+            peer.send(batch).await;
+        }
+    }
+    let mut acknowledged = Vec::new();
+    while acknowledged.len() < 9 {
+        if let Ok(Packet::BatchAcknowledged(batch)) = peer.recv().await {
+            acknowledged.push(batch);
+        }
+    }
+    let expected = batches.each_ref().map(|batch| batch_hash(&batch.encode()));
+    for batch in expected {
+        assert_eq!(acknowledged.iter().filter(|b| **b == batch).count(), 3);
+    }
+    assert_eq!(rig.archived().len(), 2_001);
+}
+
 #[tokio::test]
 async fn a_post_that_could_not_be_stored_fails() {
     let rig = Rig::start().await;
