@@ -51,9 +51,9 @@ delivery runs="3":
     mkdir -p "$GWA_BENCH_STREAM"
     (cd benches/baseline && go build -o "$GWA_BENCH_STREAM/baseline" .)
     cargo bench --bench deliver --no-run
+    export GWA_BENCH_BASELINE=$GWA_BENCH_STREAM/baseline
     for _ in $(seq {{ runs }}); do
         cargo bench -q --bench deliver
-        "$GWA_BENCH_STREAM/baseline" "$GWA_BENCH_STREAM" deliver
     done | tee "$GWA_BENCH_STREAM/delivery.jsonl"
 
 # One fuzz target under libFuzzer, for some seconds; needs nightly and cargo-fuzz.

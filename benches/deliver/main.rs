@@ -3,10 +3,12 @@
 //! `cargo bench --bench deliver` stores 100,000 envelopes first;
 //! `GWA_BENCH_ENVELOPES=1000000` more. With `GWA_BENCH_STREAM` set to a folder,
 //! the envelopes and requests are written there for `benches/baseline`, which
-//! answers the same ones out of LevelDB as status-go does: `just delivery` runs
-//! both in turn. `GWA_BENCH_KEEP` keeps the archive for the next run. One JSON
-//! object a line.
+//! answers the same ones out of LevelDB as status-go does. `GWA_BENCH_BASELINE`
+//! names its binary: it is run at the end, and set beside ours, alone and with
+//! what the link takes for the same bytes: `just delivery`. `GWA_BENCH_KEEP`
+//! keeps the archive for the next run. One JSON object a line.
 
+mod beside;
 mod network;
 
 use std::fmt::Write as _;
@@ -69,11 +71,16 @@ fn main() {
     if let Some(folder) = &stream {
         write_requests(folder, &cases, &traffic);
     }
-    for case in &cases {
-        library(&archive, case, &traffic);
-    }
-    network::run(&archive, &traffic, &cases);
+    let pages: Vec<Read> = cases
+        .iter()
+        .map(|case| library(&archive, case, &traffic))
+        .collect();
+    let sent = network::run(&archive, &traffic, &cases, &pages);
     drop(archive);
+    let baseline = std::env::var_os("GWA_BENCH_BASELINE").map(PathBuf::from);
+    if let (Some(baseline), Some(folder)) = (baseline, &stream) {
+        beside::run(&baseline, folder, &cases, &pages, &sent);
+    }
     if !keep {
         std::fs::remove_dir_all(&dir).expect("it was just made");
     }
@@ -157,8 +164,20 @@ fn write_requests(folder: &Path, cases: &[Case], traffic: &Synthetic) {
     std::fs::write(folder.join("requests"), lines).expect("the disk takes it");
 }
 
+/// What reading a case's pages gave, and the median of how long it took.
+pub struct Read {
+    bytes: u64,
+    took: Duration,
+}
+
+/// What sending a case's answers took, and the same bytes on the link alone.
+pub struct Sent {
+    answer: Duration,
+    link: Duration,
+}
+
 /// A case answered page by page, without a network.
-fn library(archive: &Archive, case: &Case, traffic: &Synthetic) {
+fn library(archive: &Archive, case: &Case, traffic: &Synthetic) -> Read {
     let bloom = case.bloom(traffic);
     let topics = if bloom.is_full() {
         TopicFilter::All
@@ -197,13 +216,19 @@ fn library(archive: &Archive, case: &Case, traffic: &Synthetic) {
         }
         took.push(start.elapsed());
     }
+    let first = took[0];
+    let read = Read {
+        bytes,
+        took: quantile(&mut took[1..], 50),
+    };
     println!(
         "{{\"work\":\"pages {}\",\"found\":{found},\"bytes\":{bytes},\"first_micros\":{},\"micros\":{},\"page_p95_micros\":{}}}",
         case.name,
-        took[0].as_micros(),
-        quantile(&mut took[1..], 50).as_micros(),
+        first.as_micros(),
+        read.took.as_micros(),
         quantile(&mut pages, 95).as_micros(),
     );
+    read
 }
 
 /// The time that so many percent did not exceed.

@@ -26,40 +26,53 @@ use gwa::whisper::keys::SymKey;
 use gwa::whisper::message::{MessageRandom, Reader, seal};
 use gwa::whisper::node::{Node, NodeConfig, NodeHandle, protocol};
 use gwa::whisper::packet::{Packet, code};
-use gwa::whisper::peer::PACKET_TARGET;
 use gwa::whisper::status::Status;
 use gwa::whisper::{Bloom, Envelope, Pow, Topic};
 use secp256k1::SecretKey;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::{Case, LIMIT, RUNS, TOPICS, days, quantile};
+use super::{Case, LIMIT, RUNS, Read, Sent, TOPICS, days, quantile};
 
 /// Clients at once.
 const CLIENTS: usize = 50;
 /// Requests whose times make the quantiles of one topic of one day.
 const REQUESTS: u32 = 300;
+/// Bytes of a packet on the link alone: as in an answer.
+const PACKET: usize = 128 << 10;
+/// Ranks of topics that are told apart: hot up to the first, mid up to the
+/// second, rare beyond.
+const CLASSES: [(&str, u32); 3] = [("hot", 10), ("mid", 100), ("rare", TOPICS)];
 /// Where Whisper's codes begin on a link that shares nothing else.
 const OFFSET: u64 = 16;
 
 /// Runs everything over links.
-pub fn run(archive: &Arc<Archive>, traffic: &Synthetic, cases: &[Case]) {
+pub fn run(
+    archive: &Arc<Archive>,
+    traffic: &Synthetic,
+    cases: &[Case],
+    pages: &[Read],
+) -> Vec<Sent> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("threads can be started");
     runtime.block_on(async {
-        raw_link(28 << 20).await;
         let server = Server::start(archive).await;
-        for case in cases {
-            one_client(&server, case, traffic).await;
+        let mut sent = Vec::new();
+        for (case, read) in cases.iter().zip(pages) {
+            let bytes = usize::try_from(read.bytes).expect("it was in memory");
+            let link = raw_link(&case.name, bytes).await;
+            let answer = one_client(&server, case, traffic).await;
+            sent.push(Sent { answer, link });
         }
         topics_of_days(&server, traffic).await;
         for case in cases {
             many_clients(&server, case, traffic).await;
         }
         server.node.shutdown().await;
-    });
+        sent
+    })
 }
 
 fn password() -> SymKey {
@@ -218,7 +231,7 @@ fn query(case: &Case, traffic: &Synthetic, limit: u32) -> MailQuery {
 }
 
 /// What the link alone does: the same packets, made beforehand.
-async fn raw_link(bytes: usize) {
+async fn raw_link(case: &str, bytes: usize) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let server = key();
     let enode = Enode::new(server.id(), listener.local_addr().expect("it listens"));
@@ -229,7 +242,7 @@ async fn raw_link(bytes: usize) {
         seed ^= seed << 17;
         seed.to_le_bytes()
     })
-    .take(PACKET_TARGET / 8)
+    .take(PACKET.min(bytes).div_ceil(8))
     .flatten()
     .collect();
     let packets = bytes.div_ceil(payload.len());
@@ -256,16 +269,13 @@ async fn raw_link(bytes: usize) {
         }
         took.push(start.elapsed());
     }
-    report(
-        "link alone",
-        packets as u64,
-        received as u64,
-        &mut took[1..],
-    );
+    let name = format!("link alone {case}");
+    report(&name, packets as u64, received as u64, &mut took[1..]);
     drop(sending.await);
+    quantile(&mut took[1..], 50)
 }
 
-async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) {
+async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) -> Duration {
     let mut probe = Probe::connect(server).await;
     let mut took = Vec::new();
     let mut answered = Answered::default();
@@ -276,6 +286,7 @@ async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) {
     }
     let name = format!("answer {}", case.name);
     report(&name, answered.envelopes, answered.bytes, &mut took);
+    let answer = quantile(&mut took, 50);
 
     let mut client = MailClient::connect(&server.enode, &local(key()))
         .await
@@ -297,19 +308,37 @@ async fn one_client(server: &Server, case: &Case, traffic: &Synthetic) {
     let name = format!("client {}", case.name);
     report(&name, answered.envelopes, answered.bytes, &mut took);
     client.close().await;
+    answer
 }
 
-/// One topic of one day, of all ranks and days.
+/// One topic of one day, of all days: asked for as often as it is written to,
+/// which is Zipf's law, and with ranks spread by logarithm, as many of the first
+/// ten as of the last thousand.
 async fn topics_of_days(server: &Server, traffic: &Synthetic) {
-    let mut probe = Probe::connect(server).await;
-    let mut took = Vec::new();
-    let mut slowest = Duration::ZERO;
-    for n in 0..REQUESTS {
-        // Ranks spread by logarithm: as many of the first ten as of the last
-        // thousand.
+    let by_traffic = (0..REQUESTS).map(|n| {
+        let envelope = traffic.envelope(u64::from(n) * 7_919 % traffic.count());
+        let rank = (0..TOPICS).find(|rank| traffic.topic(*rank) == envelope.topic());
+        rank.expect("it has a rank")
+    });
+    topics_of_ranks("by traffic", server, traffic, by_traffic).await;
+    let by_logarithm = (0..REQUESTS).map(|n| {
         let share = f64::from(n) / f64::from(REQUESTS);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let rank = (f64::from(TOPICS).powf(share) - 1.0) as u32;
+        rank
+    });
+    topics_of_ranks("by logarithm", server, traffic, by_logarithm).await;
+}
+
+async fn topics_of_ranks(
+    how: &str,
+    server: &Server,
+    traffic: &Synthetic,
+    ranks: impl Iterator<Item = u32>,
+) {
+    let mut probe = Probe::connect(server).await;
+    let mut took = Vec::new();
+    for (n, rank) in (0..).zip(ranks) {
         let case = Case {
             name: String::new(),
             rank: Some(rank),
@@ -317,15 +346,28 @@ async fn topics_of_days(server: &Server, traffic: &Synthetic) {
         };
         let start = Instant::now();
         probe.ask_all(query(&case, traffic, LIMIT)).await;
-        took.push(start.elapsed());
-        slowest = slowest.max(start.elapsed());
+        took.push((rank, start.elapsed()));
     }
-    println!(
-        "{{\"work\":\"one topic of a day\",\"p50_micros\":{},\"p95_micros\":{},\"max_micros\":{}}}",
-        quantile(&mut took, 50).as_micros(),
-        quantile(&mut took, 95).as_micros(),
-        slowest.as_micros()
-    );
+    let mut from = 0;
+    let classes = CLASSES.map(|(name, to)| {
+        let class = (name, from..to);
+        from = to;
+        class
+    });
+    for (class, ranks) in [("all", 0..TOPICS)].into_iter().chain(classes) {
+        let of_class = took.iter().filter(|(rank, _)| ranks.contains(rank));
+        let mut of_class: Vec<Duration> = of_class.map(|(_, took)| *took).collect();
+        if of_class.is_empty() {
+            continue;
+        }
+        println!(
+            "{{\"work\":\"one topic of a day, {how}\",\"ranks\":\"{class}\",\"asked\":{},\"p50_micros\":{},\"p95_micros\":{},\"max_micros\":{}}}",
+            of_class.len(),
+            quantile(&mut of_class, 50).as_micros(),
+            quantile(&mut of_class, 95).as_micros(),
+            quantile(&mut of_class, 100).as_micros(),
+        );
+    }
 }
 
 /// Each client asks for one answer, all at once.

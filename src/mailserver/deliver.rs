@@ -29,7 +29,7 @@ use crate::whisper::Envelope;
 use crate::whisper::keys::SymKey;
 use crate::whisper::message::{MessageError, Opened};
 use crate::whisper::packet::Packet;
-use crate::whisper::peer::{Gathering, PACKET_TARGET};
+use crate::whisper::peer::Gathering;
 use crate::whisper::pow::{Pow, Work};
 
 /// Envelopes fetched from the vault at a time.
@@ -37,6 +37,12 @@ pub const PAGE_ENVELOPES: usize = 1_000;
 
 /// Bytes of envelopes sent for one request; the cursor leads on.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// Bytes of envelopes in a packet of an answer. A frame can be checked only when
+/// all of it has come, so that the two ends of a link work at the same time only
+/// on different frames: eight small ones arrive sooner than one large one. Both
+/// ends also keep buffers of this size and give larger ones back.
+const ANSWER_PACKET: usize = 128 << 10;
 
 /// How long an answer may take; the cursor leads on. A slow reader would
 /// otherwise keep a page in memory for as long as it likes.
@@ -251,11 +257,11 @@ fn within(mut envelopes: Vec<Envelope>, bytes_left: &mut usize) -> (Vec<Envelope
     (envelopes, cut)
 }
 
-/// The packets that envelopes travel in. One that nearly fills a packet travels
-/// alone, and therefore bare.
+/// The packets that envelopes travel in. One that nearly fills a packet, or more
+/// than that, travels alone, and therefore bare.
 pub(super) fn packets(envelopes: Vec<Envelope>, batch: bool) -> Vec<Vec<Envelope>> {
     // Without batches, each envelope is over the target by itself.
-    let target = if batch { PACKET_TARGET } else { 0 };
+    let target = if batch { ANSWER_PACKET } else { 0 };
     let mut gathering = Gathering::default();
     let mut packets = Vec::new();
     for envelope in envelopes {
