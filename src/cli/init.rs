@@ -17,7 +17,7 @@ pub struct InitArgs {
 }
 
 /// A name that fits into a head.
-fn short_name(text: &str) -> Result<String, String> {
+pub fn short_name(text: &str) -> Result<String, String> {
     if text.len() <= MAX_NAME_LEN {
         return Ok(text.to_owned());
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::archive::diff::{Detail, Diff, Fault, Found, Side, Sides};
-use crate::archive::disk::{Archive, DiskError, MergeError, Merged, sealed_by};
+use crate::archive::disk::{DiskError, MergeError, Merged, sealed_by};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::fresh::Sealed;
 use crate::archive::head::Head;
@@ -74,7 +74,10 @@ pub fn run(args: &MergeArgs, context: &mut Context) -> Result<(), CliError> {
     if args.dry_run {
         return preview(&others, context);
     }
-    let archive = Archive::open(&context.data).map_err(|error| unopened(&error))?;
+    let archive = context
+        .sources
+        .archive(&context.data)
+        .map_err(|error| unopened(&error))?;
     let heads: Vec<(Head, &dyn BlockSource)> = others
         .iter()
         .map(|(_, opened)| (opened.head.clone(), &*opened.source))

@@ -15,6 +15,7 @@ pub mod reference;
 
 mod envelopes;
 mod export;
+mod fork;
 mod fsck;
 mod gaps;
 mod head;
@@ -25,6 +26,7 @@ mod log;
 mod mail;
 mod merge;
 mod mine;
+mod mirror;
 mod news;
 mod opening;
 mod peers;
@@ -116,6 +118,10 @@ enum Command {
     Canary(canary::CanaryArgs),
     /// Print what the archive misses, by its own habit or against mailservers.
     Gaps(gaps::GapsArgs),
+    /// Begin an archive of one's own on top of another's history, in a moment.
+    Fork(fork::ForkArgs),
+    /// Copy another's archive, and follow its heads.
+    Mirror(mirror::MirrorArgs),
     /// Print one line for others to mirror, fork and query the archive with.
     Share(share::ShareArgs),
     /// Print the archives that are announced on the network.
@@ -208,6 +214,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Post(args) => post::run(args, context),
         Command::Canary(args) => canary::run(args, context),
         Command::Gaps(args) => gaps::run(args, context),
+        Command::Fork(args) => fork::run(args, context),
+        Command::Mirror(args) => mirror::run(args, context),
         Command::Share(args) => share::run(args, context),
         Command::Discover(args) => discover::run(args, context),
         Command::Peers(args) => peers::run(args, context),

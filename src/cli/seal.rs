@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use crate::archive::disk::Archive;
 use crate::archive::watermark::Watermark;
 use crate::cli::context::{Context, archive_failed, no_head};
 use crate::cli::error::{CliError, Kind};
@@ -32,7 +31,9 @@ pub fn run(args: &SealArgs, context: &mut Context) -> Result<(), CliError> {
         )
         .hint("a watermark never falls: what is sent before it later is late"));
     }
-    let archive = Archive::open(&context.data)
+    let archive = context
+        .sources
+        .archive(&context.data)
         .map_err(|error| archive_failed("cannot open the archive", &error))?;
     let base = archive.head().map(|head| head.body().watermark);
     let until = match args.until {

@@ -1,5 +1,6 @@
 //! `gwa serve`: the daemon.
 
+mod follow;
 mod http;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::config::{self, ConfigError, MinPow, Partial, Password, Settings, Span};
 use crate::nat::NatMethod;
+use crate::node::follow::Following;
 use crate::node::{Daemon, DaemonError, key_file};
 use crate::publish::Hints;
 use crate::rlpx::Enode;
@@ -100,6 +102,8 @@ pub struct ServeArgs {
     )]
     public_urls: Vec<String>,
     #[command(flatten)]
+    follow: follow::FollowArgs,
+    #[command(flatten)]
     http: http::HttpArgs,
 }
 
@@ -121,12 +125,13 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
         .map_err(|error| CliError::new(Kind::WrongKey, "there is no node key").because(&error))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
-    runtime.block_on(serve(Arc::new(archive), key, &settings, context))
+    let following = args.follow.following(&archive, context);
+    runtime.block_on(serve(Arc::new(archive), key, &settings, following, context))
 }
 
 /// A first run needs no other command before it.
 fn open_or_create(context: &Context) -> Result<Archive, CliError> {
-    let opened = match Archive::open(&context.data) {
+    let opened = match context.sources.archive(&context.data) {
         Err(DiskError::NoArchive { .. }) => {
             let created = Archive::init(&context.data, "");
             if created.is_ok() {
@@ -178,6 +183,7 @@ async fn serve(
     archive: Arc<Archive>,
     key: crate::rlpx::NodeKey,
     settings: &Settings,
+    following: Following,
     context: &mut Context,
 ) -> Result<(), CliError> {
     let failed =
@@ -185,7 +191,7 @@ async fn serve(
     let signals = Signals::new().map_err(|error| failed(&error))?;
     let head = archive.head_cid().map(|cid| cid.to_string());
     let dir = archive.dir().to_owned();
-    let daemon = Daemon::start(archive, key, settings, Arc::new(SystemClock))
+    let mut daemon = Daemon::start(archive, key, settings, Arc::new(SystemClock))
         .await
         .map_err(|error| match &error {
             DaemonError::Start(_) => {
@@ -203,6 +209,7 @@ async fn serve(
             DaemonError::Http(ApiError::Token(_)) | DaemonError::RunFile { .. } => failed(&error),
         })?;
 
+    daemon.set_following(following);
     let enode = daemon.enode();
     let http = daemon.http_url();
     let line = format!(

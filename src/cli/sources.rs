@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 use clap::Args;
 use url::Url;
 
-use crate::archive::disk::{DiskError, Heads};
+use crate::archive::disk::{Archive, DiskError, Heads, Origin};
 use crate::archive::head::Head;
 use crate::blocks::car::CarFile;
 use crate::blocks::{BlockError, Cid};
-use crate::cli::context::{Opened, archive_failed, newest_head, own_archive};
+use crate::cli::context::{Opened, archive_failed, newest_head, own_archive, read_head};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::config;
@@ -49,7 +49,7 @@ pub struct FromArgs {
 }
 
 /// Sources that were named, and the way to those on the network.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     named: Vec<SourceAddress>,
     accept_rewrite: bool,
@@ -68,6 +68,31 @@ impl Sources {
         self.named.extend(args.from.iter().cloned());
     }
 
+    /// Whether a head that takes history back is followed.
+    pub fn accepts_rewrites(&self) -> bool {
+        self.accept_rewrite
+    }
+
+    /// Where what `reference` names is to be had, another day and from another
+    /// folder: as a user writes sources.
+    pub fn places(&self, reference: &Reference) -> Vec<String> {
+        let whole = |path: &PathBuf| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            path.display().to_string()
+        };
+        let url = |url: &Url| SourceAddress::Http(url.clone()).to_string();
+        let of_reference = match reference {
+            Reference::CarFile(path) | Reference::Folder(path) => Some(whole(path)),
+            Reference::Url(base) | Reference::AtGateway { base, .. } => Some(url(base)),
+            Reference::OwnHead | Reference::Cid { .. } => None,
+        };
+        let named = self.named.iter().map(|source| match source {
+            SourceAddress::Folder(path) | SourceAddress::Car(path) => whole(path),
+            SourceAddress::Http(base) => url(base),
+        });
+        of_reference.into_iter().chain(named).collect()
+    }
+
     /// The way to sources on the network.
     pub fn net(&self) -> Result<&Arc<Net>, CliError> {
         if let Some(net) = self.net.get() {
@@ -78,8 +103,24 @@ impl Sources {
         Ok(self.net.get_or_init(|| net))
     }
 
-    /// Opens what `reference` names, with every source there is for its blocks.
+    /// Opens what `reference` names, with every source there is for its blocks, and
+    /// keeps what comes from far.
     pub fn open(&self, reference: &Reference, data: &Path) -> Result<Opened, CliError> {
+        let (pool, root) = self.pool(reference, data)?;
+        let cache = pool
+            .is_remote()
+            .then(|| BlockCache::new(&cache_folder(data)));
+        Ok(Opened::new(Cached::new(pool, cache), root))
+    }
+
+    /// Opens a head for whoever keeps its blocks himself.
+    pub fn open_head(&self, reference: &Reference, data: &Path) -> Result<(Head, Pool), CliError> {
+        let (pool, root) = self.pool(reference, data)?;
+        Ok((read_head(&pool, &root)?, pool))
+    }
+
+    /// Every source there is for what `reference` names, and the block it names.
+    fn pool(&self, reference: &Reference, data: &Path) -> Result<(Pool, Cid), CliError> {
         let mut pool = Pool::default();
         let root = match reference {
             Reference::CarFile(path) => {
@@ -126,6 +167,12 @@ impl Sources {
         for source in &self.named {
             self.add_to(&mut pool, source)?;
         }
+        // What a fork rests on, and did not fetch.
+        if matches!(reference, Reference::OwnHead | Reference::Cid { .. }) {
+            for source in upstream(data)? {
+                self.add_to(&mut pool, &source)?;
+            }
+        }
         // Whoever names one file or folder wants to know what that one holds.
         if !matches!(reference, Reference::CarFile(_) | Reference::Folder(_)) {
             for source in standing(data)? {
@@ -141,10 +188,33 @@ impl Sources {
             )
             .hint("name a source of its blocks with `--source`"));
         }
-        let cache = pool
-            .is_remote()
-            .then(|| BlockCache::new(&cache_folder(data)));
-        Ok(Opened::new(Cached::new(pool, cache), root))
+        Ok((pool, root))
+    }
+
+    /// Opens the archive in `data` for writing; what a fork lacks is asked of where
+    /// its history came from.
+    pub fn archive(&self, data: &Path) -> Result<Archive, DiskError> {
+        let archive = Archive::open(data)?;
+        self.set_upstream(&archive, data);
+        Ok(archive)
+    }
+
+    /// Lets an archive ask for blocks that it lacks.
+    pub fn set_upstream(&self, archive: &Archive, data: &Path) {
+        let mut pool = Pool::default();
+        let added = upstream(data).and_then(|places| {
+            let mut places = places.iter();
+            places.try_for_each(|place| self.add_to(&mut pool, place))
+        });
+        if let Err(error) = added {
+            tracing::warn!(
+                "what this fork lacks cannot be asked for: {}",
+                error.brief()
+            );
+        }
+        if !pool.is_empty() {
+            archive.blocks().set_upstream(Some(Arc::new(pool)));
+        }
     }
 
     /// Adds one source to a pool.
@@ -190,6 +260,15 @@ impl Sources {
             }
         }
     }
+}
+
+/// Where the history of the fork in `data` is to be had, until it is all here.
+fn upstream(data: &Path) -> Result<Vec<SourceAddress>, CliError> {
+    let origin = Origin::read(data)
+        .map_err(|error| archive_failed("cannot read where the history came from", &error))?;
+    let places = origin.into_iter().filter(|origin| !origin.complete);
+    let places = places.flat_map(|origin| origin.sources);
+    Ok(places.filter_map(|place| place.parse().ok()).collect())
 }
 
 /// The sources that the configuration names.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use crate::archive::disk::Archive;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::mail::{range, runtime, short};
@@ -66,7 +65,9 @@ struct Synced {
 /// Fetches and stores.
 pub fn run(args: &SyncArgs, context: &mut Context) -> Result<(), CliError> {
     let range = range(args.from, args.to)?;
-    let archive = Archive::open(&context.data)
+    let archive = context
+        .sources
+        .archive(&context.data)
         .map_err(|error| archive_failed("cannot open the archive", &error))?;
     let shelf = Arc::new(Shelf::new(Arc::new(archive)));
     let local = Arc::new(local_node(NodeKey::generate()));

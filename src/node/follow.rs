@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::disk::{Archive, DiskError, FollowError, Route, Stop};
+use crate::archive::disk::{Archive, Route, Stop};
 use crate::archive::head::Head;
 use crate::blocks::BlockSource;
 use crate::progress::Quiet;
@@ -27,18 +27,18 @@ pub trait Leader: Send + Sync {
     /// What it is, as its user named it.
     fn name(&self) -> &str;
 
-    /// The newest head, its signature checked.
-    fn head(&self) -> Result<Head, Box<dyn Error + Send + Sync>>;
-
-    /// Where blocks come from.
-    fn blocks(&self) -> Arc<dyn BlockSource>;
+    /// The newest head, its signature checked, and where its blocks come from.
+    fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>>;
 }
 
 /// What is followed, and how often.
 #[derive(Clone)]
 pub struct Following {
-    /// Whose heads.
-    pub leaders: Vec<Arc<dyn Leader>>,
+    /// Where the archive's own history comes from: followed by a mirror, and asked
+    /// by a fork for what it lacks.
+    pub origin: Option<Arc<dyn Leader>>,
+    /// Whose archives are united with this one.
+    pub others: Vec<Arc<dyn Leader>>,
     /// Time between two rounds.
     pub every: Duration,
     /// Whether a fork fetches the history it rests on.
@@ -48,7 +48,8 @@ pub struct Following {
 impl Default for Following {
     fn default() -> Self {
         Self {
-            leaders: Vec::new(),
+            origin: None,
+            others: Vec::new(),
             every: DEFAULT_EVERY,
             complete: true,
         }
@@ -82,7 +83,7 @@ impl Follower {
             stop: stop.clone(),
             changed: Box::new(changed),
         };
-        let idle = work.following.leaders.is_empty();
+        let idle = work.following.origin.is_none() && work.following.others.is_empty();
         let task = (!idle).then(|| tokio::spawn(run(Arc::new(work), stopping.clone())));
         Self {
             stopping,
@@ -133,54 +134,84 @@ async fn run(work: Arc<Work>, stopping: CancellationToken) {
 
 impl Work {
     fn round(&self) {
-        for leader in &self.following.leaders {
-            if self.stop.is_stopped() {
-                return;
-            }
-            let before = self.archive.head_cid();
-            if let Err(error) = self.follow(&**leader) {
-                tracing::warn!(leader = leader.name(), error, "not followed");
-            }
-            if self.archive.head_cid() != before {
-                (self.changed)();
-            }
+        let following = &self.following;
+        if let Some(origin) = &following.origin {
+            self.told(&**origin, |leader| {
+                if self.archive.is_mirror() {
+                    self.follow(leader)
+                } else {
+                    self.complete(leader)
+                }
+            });
+        }
+        for other in &following.others {
+            self.told(&**other, |leader| self.merge(leader));
         }
     }
 
-    fn follow(&self, leader: &dyn Leader) -> Result<(), String> {
-        let head = leader.head().map_err(|error| chain(&*error))?;
-        let blocks = leader.blocks();
-        let source = self.stop.guard(&*blocks);
-        if self.archive.is_mirror() {
-            let followed = self
-                .archive
-                .follow(&head, &source, false, self.clock.now(), &Quiet);
-            return match followed {
-                Ok(followed) => {
-                    if followed.route != Route::Here {
-                        tracing::info!(
-                            head = %head.cid(),
-                            seq = head.body().sequence.0,
-                            bytes = followed.copied.bytes,
-                            "followed"
-                        );
-                    }
-                    Ok(())
-                }
-                Err(FollowError::Disk(DiskError::Stopped)) => Ok(()),
-                Err(_) if self.stop.is_stopped() => Ok(()),
-                Err(error) => Err(chain(&error)),
-            };
+    /// Does something with a leader, and tells how that went.
+    fn told(&self, leader: &dyn Leader, work: impl FnOnce(&dyn Leader) -> Result<(), String>) {
+        if self.stop.is_stopped() {
+            return;
         }
-        if self.following.complete && !self.archive.is_complete() {
-            match self.archive.complete(&*blocks, &self.stop, &Quiet) {
-                Ok(copied) => tracing::info!(bytes = copied.bytes, "the history is all here"),
-                Err(DiskError::Stopped) => return Ok(()),
-                Err(error) => return Err(chain(&error)),
-            }
+        let before = self.archive.head_cid();
+        if let Err(error) = work(leader)
+            && !self.stop.is_stopped()
+        {
+            tracing::warn!(leader = leader.name(), error, "not followed");
+        }
+        if self.archive.head_cid() != before {
+            (self.changed)();
+        }
+    }
+
+    /// Brings a mirror to the newest head.
+    fn follow(&self, leader: &dyn Leader) -> Result<(), String> {
+        let (head, blocks) = latest(leader)?;
+        let source = self.stop.guard(&*blocks);
+        let now = self.clock.now();
+        let followed = self.archive.follow(&head, &source, false, now, &Quiet);
+        let followed = followed.map_err(|error| chain(&error))?;
+        if followed.route != Route::Here {
+            tracing::info!(
+                head = %head.cid(),
+                seq = head.body().sequence.0,
+                bytes = followed.copied.bytes,
+                "followed"
+            );
         }
         Ok(())
     }
+
+    /// Fetches what a fork rests on, once.
+    fn complete(&self, leader: &dyn Leader) -> Result<(), String> {
+        if !self.following.complete || self.archive.is_complete() {
+            return Ok(());
+        }
+        let (_, blocks) = latest(leader)?;
+        let copied = self.archive.complete(&*blocks, &self.stop, &Quiet);
+        let copied = copied.map_err(|error| chain(&error))?;
+        tracing::info!(bytes = copied.bytes, "the history is all here");
+        Ok(())
+    }
+
+    /// Takes in what another archive has and this one has not.
+    fn merge(&self, leader: &dyn Leader) -> Result<(), String> {
+        let (head, blocks) = latest(leader)?;
+        let source = self.stop.guard(&*blocks);
+        let merged = self
+            .archive
+            .merge(&[(head, &source)], self.clock.now(), &Quiet);
+        let merged = merged.map_err(|error| chain(&error))?;
+        if merged.heads > 0 {
+            tracing::info!(added = merged.added.count, leader = leader.name(), "merged");
+        }
+        Ok(())
+    }
+}
+
+fn latest(leader: &dyn Leader) -> Result<(Head, Arc<dyn BlockSource>), String> {
+    leader.latest().map_err(|error| chain(&*error))
 }
 
 /// An error and what caused it, in one line.

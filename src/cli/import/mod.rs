@@ -58,7 +58,9 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         .iter()
         .map(|named| Source::try_from(named.clone()).map_err(|error| misnamed(&error)))
         .collect::<Result<_, _>>()?;
-    let archive = Archive::open(&context.data)
+    let archive = context
+        .sources
+        .archive(&context.data)
         .map_err(|error| archive_failed("cannot open the archive", &error))?;
     let progress = context.progress();
     let mut import = Import {
