@@ -42,8 +42,8 @@ fn main() {
     let archive = Archive::init(&root.path().join("one"), "").expect("an archive is made");
     let archive = Pool(Arc::new(archive));
     let before = add(&archive.0, 1, count);
-    let few = add(&archive.0, 2, 10);
-    let percent = add(&archive.0, 3, count / 100);
+    let few = add(&archive.0, 4, 10);
+    let percent = add(&archive.0, 8, count / 100);
 
     compare(&archive, count, "the same", &before, &before, 0);
     compare(&archive, count, "10 new", &before, &few, 10);

@@ -41,10 +41,10 @@ use crate::journal::Location;
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
 
-/// How much is found before it is sealed under a head of its own: some 100 bytes
+/// How much is found before it is sealed under a head of its own: some 300 bytes
 /// of memory for each envelope, and the bytes on disk.
 const STEP: Step = Step {
-    envelopes: 500_000,
+    envelopes: 200_000,
     bytes: 256 << 20,
 };
 
