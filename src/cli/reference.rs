@@ -11,10 +11,11 @@ use std::str::FromStr;
 use url::Url;
 
 use crate::blocks::{BlockError, Cid, check_cid};
+use crate::publish::{Share, ShareError};
 use crate::sources::{SourceAddressError, base_url};
 
 /// The forms a REF may take, as error messages name them.
-const FORMS: &str = "a CID, ipfs://CID, /ipfs/CID[/path], http(s)://HOST[/ipfs/CID[/path]], a CAR \
+const FORMS: &str = "a CID, gwa://HEAD?.., ipfs://CID, /ipfs/CID[/path], http(s)://HOST[/ipfs/CID[/path]], a CAR \
                      file, a folder (./NAME), or nothing for the own head";
 
 /// Longest REF read, in bytes: a path to any block of an archive is far below.
@@ -39,6 +40,8 @@ pub enum Reference {
     Folder(PathBuf),
     /// What stands behind a URL: its current head.
     Url(Url),
+    /// A head, and where its archive is to be had, as `gwa share` prints it.
+    Shared(Box<Share>),
     /// A block, or what a path leads to, as a gateway's URL names it.
     AtGateway {
         /// Where the gateway is.
@@ -55,7 +58,9 @@ impl Reference {
     pub fn path(&self) -> &[String] {
         match self {
             Self::Cid { path, .. } | Self::AtGateway { path, .. } => path,
-            Self::OwnHead | Self::CarFile(_) | Self::Folder(_) | Self::Url(_) => &[],
+            Self::OwnHead | Self::CarFile(_) | Self::Folder(_) | Self::Url(_) | Self::Shared(_) => {
+                &[]
+            }
         }
     }
 }
@@ -76,6 +81,14 @@ pub enum ReferenceError {
     Name {
         /// What was given.
         text: String,
+    },
+    /// A shared line that is none.
+    #[error("`{text}`: {reason}")]
+    Share {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: ShareError,
     },
     /// A URL that is no REF.
     #[error(transparent)]
@@ -112,6 +125,15 @@ impl FromStr for Reference {
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             return at_url(text);
+        }
+        if text.starts_with("gwa://") {
+            return match text.parse() {
+                Ok(share) => Ok(Self::Shared(Box::new(share))),
+                Err(reason) => Err(ReferenceError::Share {
+                    text: text.to_owned(),
+                    reason,
+                }),
+            };
         }
         if text.starts_with("ipns://") || text.starts_with("/ipns/") {
             return Err(ReferenceError::Name {
@@ -174,6 +196,7 @@ fn cid_and_path(text: &str) -> Result<Option<Reference>, ReferenceError> {
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Shared(share) => share.fmt(f),
             Self::OwnHead => f.write_str("the own head"),
             Self::Cid { cid, path } if path.is_empty() => write!(f, "{cid}"),
             Self::Cid { cid, path } => write!(f, "/ipfs/{cid}/{}", path.join("/")),

@@ -17,9 +17,12 @@ use crate::cli::context::{Opened, archive_failed, newest_head, own_archive, read
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::config;
+use crate::publish::Share;
 use crate::sources::net::{Net, NetLimits};
 use crate::sources::seen::{SeenError, SeenHeads};
-use crate::sources::{BlockCache, Cached, HttpSource, NoHead, Pool, SourceAddress, open_folder};
+use crate::sources::{
+    BlockCache, Cached, HttpSource, NoHead, Pool, SourceAddress, base_url, open_folder,
+};
 
 /// Folder of blocks fetched before, below the data folder.
 const CACHE: &str = "cache";
@@ -84,13 +87,22 @@ impl Sources {
         let of_reference = match reference {
             Reference::CarFile(path) | Reference::Folder(path) => Some(whole(path)),
             Reference::Url(base) | Reference::AtGateway { base, .. } => Some(url(base)),
-            Reference::OwnHead | Reference::Cid { .. } => None,
+            Reference::Shared(_) | Reference::OwnHead | Reference::Cid { .. } => None,
+        };
+        let of_share = match reference {
+            Reference::Shared(share) => hints(share),
+            _ => Vec::new(),
         };
         let named = self.named.iter().map(|source| match source {
             SourceAddress::Folder(path) | SourceAddress::Car(path) => whole(path),
             SourceAddress::Http(base) => url(base),
         });
-        of_reference.into_iter().chain(named).collect()
+        let of_share = of_share.iter().map(url);
+        of_reference
+            .into_iter()
+            .chain(of_share)
+            .chain(named)
+            .collect()
     }
 
     /// The way to sources on the network.
@@ -116,7 +128,28 @@ impl Sources {
     /// Opens a head for whoever keeps its blocks himself.
     pub fn open_head(&self, reference: &Reference, data: &Path) -> Result<(Head, Pool), CliError> {
         let (pool, root) = self.pool(reference, data)?;
-        Ok((read_head(&pool, &root)?, pool))
+        let named = read_head(&pool, &root)?;
+        let newest = match reference {
+            Reference::Shared(share) => self.newest(share, &named, data)?,
+            _ => None,
+        };
+        Ok((newest.unwrap_or(named), pool))
+    }
+
+    /// The newest head that the addresses of a shared line tell, of the key that the
+    /// line names. One that tells none, or another's, is passed over.
+    fn newest(&self, share: &Share, named: &Head, data: &Path) -> Result<Option<Head>, CliError> {
+        for base in hints(share) {
+            match self.http(&base)?.current_head() {
+                Ok(head) if head.key() == named.key() => {
+                    self.remember(&head, &base, data)?;
+                    return Ok(Some(head));
+                }
+                Ok(_) => tracing::warn!(%base, "shows a head of another key"),
+                Err(error) => tracing::warn!(%error, "tells no newer head"),
+            }
+        }
+        Ok(None)
     }
 
     /// Every source there is for what `reference` names, and the block it names.
@@ -154,6 +187,13 @@ impl Sources {
                 self.add_own(&mut pool, data)?;
                 pool.add_remote(self.http(base)?);
                 *cid
+            }
+            Reference::Shared(share) => {
+                self.add_own(&mut pool, data)?;
+                for base in hints(share) {
+                    pool.add_remote(self.http(&base)?);
+                }
+                share.head
             }
             Reference::Url(base) => {
                 self.add_own(&mut pool, data)?;
@@ -260,6 +300,12 @@ impl Sources {
             }
         }
     }
+}
+
+/// The addresses of a shared line, as far as they can be asked.
+fn hints(share: &Share) -> Vec<Url> {
+    let http = share.hints.http().iter();
+    http.filter_map(|text| base_url(text).ok()).collect()
 }
 
 /// Where the history of the fork in `data` is to be had, until it is all here.

@@ -50,8 +50,7 @@ const ENOUGH: usize = BUCKET_SIZE;
 /// lost.
 const RETRIES: u8 = 2;
 
-/// Pings in flight up to which a stranger that pings is pinged back. Those of our own
-/// walks and checks are few, and wait for nobody.
+/// Pings in flight. A stranger that pings is pinged back only below that.
 const MAX_PINGS: usize = 256;
 
 /// UDP ports below are of services that must not be made to answer.
@@ -226,7 +225,7 @@ impl Machine {
         self.bonds.pinged(sender, from.ip(), now.since_start);
         if self.bonds.is_proven(sender, from.ip(), now.since_start) {
             self.table.answered(Known::new(sender, from, tcp));
-        } else if self.pings.len() < MAX_PINGS {
+        } else {
             self.ping(sender, from, tcp, None, now);
         }
         self.go_on(sender, from, now);
@@ -448,7 +447,7 @@ impl Machine {
 
     /// Pings a node, unless a ping to it waits already.
     fn ping(&mut self, id: NodeId, to: SocketAddr, tcp: u16, tries_left: Option<u8>, now: Moment) {
-        if self.pings.contains_key(&id) {
+        if self.pings.contains_key(&id) || self.pings.len() >= MAX_PINGS {
             return;
         }
         let packet = Packet::Ping {

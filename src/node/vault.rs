@@ -76,8 +76,6 @@ impl Vault for ArchiveVault {
                 envelopes: envelopes?,
                 more: found.more,
                 blocks: found.reads.blocks,
-                read: found.reads.bytes,
-                looked: found.looked,
             })
         });
         Box::pin(async move {

@@ -4,6 +4,7 @@
 mod bad;
 mod canary;
 mod gaps;
+mod heads;
 mod house;
 mod post;
 mod proxy;

@@ -14,7 +14,6 @@ mod accept;
 mod answer;
 mod ask;
 pub(crate) mod denylist;
-pub(crate) mod fuzz;
 mod links;
 mod places;
 mod range;

@@ -86,6 +86,3 @@ pub(super) fn resolve(
     }
     Ok(resolved)
 }
-
-#[cfg(test)]
-mod tests;

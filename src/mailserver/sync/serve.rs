@@ -21,15 +21,12 @@ impl<V: Vault> Mailserver<V> {
         }
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let page = self
-            .page(
-                peer,
-                PageQuery {
-                    range: request.range,
-                    topics: request.topics,
-                    after: request.cursor,
-                    limit,
-                },
-            )
+            .page(PageQuery {
+                range: request.range,
+                topics: request.topics,
+                after: request.cursor,
+                limit,
+            })
             .await;
         let mut page = match page {
             Ok(page) => page,

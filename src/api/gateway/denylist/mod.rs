@@ -157,6 +157,3 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -320,6 +320,3 @@ fn check_header(header: &[u8]) -> Result<(), RulesError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
