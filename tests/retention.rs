@@ -53,7 +53,10 @@ fn days_past_their_retention_go_and_whoever_asks_for_them_is_told() {
 
     serve_once(&data, &["--retention", "30d"]);
     let left = std::fs::read_dir(data.join("blocks/days/2018")).expect("a folder");
-    assert_eq!(left.count(), 0);
+    // Beside the files of days lies the list of them.
+    let names = left.map(|entry| entry.expect("an entry").file_name());
+    let files = names.filter(|name| name.to_string_lossy().ends_with(".car"));
+    assert_eq!(files.count(), 0);
     // What there was is still told; the envelopes are not there any more.
     assert_eq!(gwa(&data, &["head"]).1, head);
     assert!(
@@ -67,11 +70,12 @@ fn days_past_their_retention_go_and_whoever_asks_for_them_is_told() {
     assert_eq!((absent.0, absent.1.as_str()), (0, "0\n"));
     for args in [&["query", "--count"] as &[_], &["stats"], &["verify"]] {
         let (code, _, told) = gwa(&data, args);
-        assert_eq!(code, 1, "{args:?}: {told}");
+        assert_eq!(code, 3, "{args:?}: {told}");
         assert!(told.contains("no longer kept here"), "{args:?}: {told}");
     }
     let (code, tally, told) = gwa(&data, &["import", CORPUS]);
     assert_eq!(code, 3);
-    assert_eq!(tally, "read 20000 stored 0 duplicate 0 refused 20000\n");
+    let tally = tally.lines().next();
+    assert_eq!(tally, Some("read 20000 stored 0 duplicate 0 refused 20000"));
     assert!(told.contains("no longer kept"), "{told}");
 }

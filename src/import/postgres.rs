@@ -279,7 +279,10 @@ mod tests {
                 "postgres://status:secret@db.example:5433/mail",
                 "postgres://db.example:5433/mail",
             ),
-            ("postgresql://status:secret@db/", "postgres://db/status"),
+            (
+                "postgresql://status:secret@db/",
+                "postgres://db:5432/status",
+            ),
         ] {
             assert!(Address::is_meant(text));
             let address: Address = text.parse().unwrap();
