@@ -31,6 +31,8 @@ pub struct Row {
     name: String,
     /// The head before it; null for the first.
     prev: Option<String>,
+    /// Heads of others united into it.
+    merged: Vec<String>,
 }
 
 impl From<&Head> for Row {
@@ -47,6 +49,7 @@ impl From<&Head> for Row {
             key: format!("0x{}", hex::encode(head.key().serialize())),
             name: body.name.clone(),
             prev: body.prev.map(|prev| prev.to_string()),
+            merged: body.merged.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -67,6 +70,20 @@ impl Row {
             UnixSeconds(self.watermark),
             self.count,
         )
+    }
+
+    /// The line beside a head in a drawing: who signed it matters where lines
+    /// meet.
+    pub fn in_graph(&self) -> String {
+        let Self {
+            seq, count, head, ..
+        } = self;
+        let key = &self.key[..10];
+        // What another wrote must not steer a terminal.
+        let name: String = self.name.chars().flat_map(char::escape_default).collect();
+        let by = if name.is_empty() { key } else { &name };
+        let at = UnixSeconds(self.watermark);
+        format!("{seq}  {at}  {count}  {by}  {head}")
     }
 
     /// The line of a lineage.

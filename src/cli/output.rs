@@ -33,6 +33,11 @@ impl Output {
         }
     }
 
+    /// Whether results are objects.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Whether the story is left untold.
     pub fn is_quiet(&self) -> bool {
         self.quiet
