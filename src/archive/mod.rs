@@ -21,6 +21,7 @@ pub mod filter;
 pub mod follow;
 pub mod fresh;
 pub mod head;
+pub mod held;
 pub mod key;
 pub mod leaf;
 pub mod merge;

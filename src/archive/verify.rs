@@ -5,6 +5,8 @@
 //! the CID its parent names, and was there to be read. What does not verify is reported by block, and the
 //! rest is still looked at.
 
+use std::collections::BTreeSet;
+
 use super::ArchiveError;
 use super::builder::{BlockSink, Discard, SegmentBuilder, SegmentRef};
 use super::calendar::{CalendarNode, CalendarReader, Child, Level};
@@ -25,6 +27,8 @@ pub struct Sample {
     share: f64,
     /// Chooses which days.
     seed: u64,
+    /// Days before this one need not be held.
+    held_from: Day,
 }
 
 impl Sample {
@@ -32,12 +36,27 @@ impl Sample {
     pub const EVERYTHING: Self = Self {
         share: 1.0,
         seed: 0,
+        held_from: Day(0),
     };
 
     /// About `share` (above 0, up to 1) of the days, chosen by `seed`; `None`
     /// outside these bounds.
     pub fn new(share: f64, seed: u64) -> Option<Self> {
-        (share > 0.0 && share <= 1.0).then_some(Self { share, seed })
+        (share > 0.0 && share <= 1.0).then_some(Self {
+            share,
+            seed,
+            held_from: Day(0),
+        })
+    }
+
+    /// The same, of a source that has dropped days before `day`: those that it
+    /// does not hold are listed, and are no fault.
+    #[must_use]
+    pub fn held_from(self, day: Day) -> Self {
+        Self {
+            held_from: day,
+            ..self
+        }
     }
 
     /// Whether one day is chosen.
@@ -61,6 +80,11 @@ pub struct Verified {
     pub bytes: u64,
     /// What does not hold, each naming its block.
     pub faults: Vec<ArchiveError>,
+    /// Days that the source has dropped, which were not looked at; nor was the
+    /// topic index of a month that has one.
+    pub not_held: BTreeSet<Day>,
+    /// Days before this one may have been dropped.
+    held_from: Day,
 }
 
 impl Verified {
@@ -73,6 +97,20 @@ impl Verified {
             Err(fault) => self.faults.push(fault),
         }
     }
+
+    /// Whether `day` was dropped from the source; if so, notes it.
+    fn lacks(
+        &mut self,
+        source: &dyn BlockSource,
+        day: Day,
+        segment: &Cid,
+    ) -> Result<bool, ArchiveError> {
+        let lacks = day < self.held_from && !source.has(segment)?;
+        if lacks {
+            self.not_held.insert(day);
+        }
+        Ok(lacks)
+    }
 }
 
 /// Recomputes what a head says is sealed.
@@ -83,7 +121,10 @@ pub fn verify(
     sample: Sample,
     progress: &dyn Progress,
 ) -> Verified {
-    let mut verified = Verified::default();
+    let mut verified = Verified {
+        held_from: sample.held_from,
+        ..Verified::default()
+    };
     progress.phase(
         "verifying",
         Some(sealed.totals.count),
@@ -162,6 +203,7 @@ fn verify_month(
     };
     let faults_before = verified.faults.len();
     let mut chosen = Vec::new();
+    let mut some_lack = false;
     for (number, bucket) in &node.children {
         let day = u8::try_from(*number)
             .ok()
@@ -172,6 +214,17 @@ fn verify_month(
                 .push(ArchiveError::NotAsLinked { cid: child.cid });
             continue;
         };
+        match verified.lacks(source, day, &bucket.cid) {
+            Ok(false) => {}
+            Ok(true) => {
+                some_lack = true;
+                continue;
+            }
+            Err(error) => {
+                verified.faults.push(error);
+                continue;
+            }
+        }
         if !sample.takes(day) {
             verified.days_left_out += 1;
             continue;
@@ -194,6 +247,7 @@ fn verify_month(
     // Where days do not hold there is no index to speak of; and a segment that
     // stands for many days is not walked for each.
     if !chosen.is_empty()
+        && !some_lack
         && verified.faults.len() == faults_before
         && let Err(error) = verify_topics(source, &node, child.cid)
     {
@@ -359,6 +413,9 @@ pub(super) fn verify_delta(
             let day = Day::from_date(month, number).ok_or_else(wrong)?;
             let before = TimeRange::new(UnixSeconds::MIN, watermark.at().saturating_sub(1));
             let range = before.ok().and_then(|before| before.intersect(day.range()));
+            if verified.lacks(source, day, &segment.cid)? {
+                continue;
+            }
             let sums = recompute(source, *segment, range.ok_or_else(wrong)?)?;
             verified.note(Ok(sums));
             if day == watermark.open_hour().day() {

@@ -69,7 +69,7 @@ impl fmt::Display for Watermark {
 }
 
 /// A UTC day: days since 1970-01-01.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(pub u32);
 
 /// A UTC hour: hours since 1970-01-01T00.

@@ -65,6 +65,7 @@ struct Row {
 /// Writes the head; where it goes into a file, tells what it came to.
 pub fn run(args: &ExportArgs, context: &mut Context) -> Result<(), CliError> {
     let filter = args.wanted.filter()?;
+    let range = filter.range;
     let everything = Filter {
         topics: TopicFilter::All,
         range: TimeRange::ALL,
@@ -108,7 +109,11 @@ pub fn run(args: &ExportArgs, context: &mut Context) -> Result<(), CliError> {
         }
     };
     drop(progress);
-    let written = outcome.map_err(|failure| failure.told(&args.output, &reference, context))?;
+    let written = outcome.map_err(|failure| {
+        failure.told(&args.output, &|error| {
+            context.unanswered(&reference, &opened, range, NOT_EXPORTED, error)
+        })
+    })?;
     failed.map_err(|error| unwritable(&args.output, &error))?;
     tell(args, &opened, written, context)
 }
@@ -157,9 +162,13 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    fn told(self, path: &Option<PathBuf>, reference: &Reference, context: &Context) -> CliError {
+    fn told(
+        self,
+        path: &Option<PathBuf>,
+        of_source: &dyn Fn(&ArchiveError) -> CliError,
+    ) -> CliError {
         match self {
-            Self::Source(error) => context.unreadable(reference, NOT_EXPORTED, &error),
+            Self::Source(error) => of_source(&error),
             Self::Output(error) => unwritable(path, &error),
         }
     }

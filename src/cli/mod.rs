@@ -13,6 +13,7 @@ pub mod output;
 pub mod progress;
 pub mod reference;
 
+mod elsewhere;
 mod envelopes;
 mod export;
 mod fork;
@@ -31,6 +32,7 @@ mod news;
 mod opening;
 mod peers;
 mod post;
+mod prune;
 mod query;
 mod request;
 mod seal;
@@ -138,6 +140,8 @@ enum Command {
     Site(site::SiteArgs),
     /// Check the files of the archive.
     Fsck,
+    /// Drop days from this disk; the tree still says what there was.
+    Prune(prune::PruneArgs),
     /// Show it all on this machine: peers, mailserver, seal, query, verify.
     Demo(demo::DemoArgs),
 }
@@ -224,6 +228,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Verify(args) => verify::run(args, context),
         Command::Site(args) => site::run(args, context),
         Command::Fsck => fsck::run(context),
+        Command::Prune(args) => prune::run(args, context),
         Command::Demo(args) => demo::run(args, context),
     };
     // What a command printed before it failed is a result too.

@@ -80,15 +80,15 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
         },
     };
     let mut query = Query::new(&*opened.source, &sealed, filter)
-        .map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
+        .map_err(|error| context.unanswered(&reference, &opened, range, UNANSWERED, &error))?;
     query.charge(opened.head.block());
 
     let mut sink = Sink::new(args)?;
     let cost = match args.limit {
         Some(limit) if !args.private => {
-            let (records, cost) = query
-                .newest(limit)
-                .map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
+            let (records, cost) = query.newest(limit).map_err(|error| {
+                context.unanswered(&reference, &opened, range, UNANSWERED, &error)
+            })?;
             for record in records {
                 sink.take(&record, context)?;
             }
@@ -97,8 +97,9 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
         limit => {
             let mut last = Last::new(limit);
             for record in query.by_ref() {
-                let record =
-                    record.map_err(|error| context.unreadable(&reference, UNANSWERED, &error))?;
+                let record = record.map_err(|error| {
+                    context.unanswered(&reference, &opened, range, UNANSWERED, &error)
+                })?;
                 let key = &record.key;
                 if wanted.matches(key.topic)
                     && range.contains(key.sent)

@@ -9,15 +9,18 @@ use crate::archive::ArchiveError;
 use crate::archive::calendar::CalendarReader;
 use crate::archive::disk::sealed_by;
 use crate::archive::fresh::Sealed;
+use crate::archive::held::days_lacking;
 use crate::archive::merge::{SegmentRun, SortedRecords};
 use crate::archive::walk::LeafWalk;
 use crate::archive::watermark::Day;
 use crate::blocks::{BlockSource, Cid};
 use crate::cli::context::Context;
+use crate::cli::elsewhere;
 use crate::cli::error::CliError;
 use crate::cli::heads;
 use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::time::TimeRange;
 use crate::whisper::Topic;
 
 /// Topics printed unless all are asked for: the largest.
@@ -47,6 +50,8 @@ struct DayRow {
     day: String,
     #[serde(flatten)]
     total: Total,
+    /// Whether its envelopes are held; topics are those of held days.
+    held: bool,
 }
 
 #[derive(Serialize)]
@@ -61,6 +66,8 @@ struct TopicRow {
 struct Totals {
     days: BTreeMap<Day, Total>,
     topics: BTreeMap<Topic, u64>,
+    /// Days that were dropped: the calendar still tells their sums.
+    not_held: Vec<Day>,
 }
 
 /// Prints the totals, the days, then the topics by size.
@@ -69,7 +76,8 @@ pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
     context.sources.add_from(&args.from);
     let opened = context.head(&reference)?;
     let body = opened.head.body();
-    let totals = Totals::of(&*opened.source, &sealed_by(&opened.head))
+    let floor = context.floor(&reference);
+    let totals = Totals::of(&*opened.source, &sealed_by(&opened.head), floor)
         .map_err(|error| context.unreadable(&reference, "cannot sum up the archive", &error))?;
 
     let row = heads::Row::from(&opened.head);
@@ -81,13 +89,18 @@ pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
         totals.topics.len(),
     );
     context.output.result(&row, line)?;
-    for (day, total) in &totals.days {
-        let day = day.range().from().to_string();
+    for (at, total) in &totals.days {
+        let day = at.range().from().to_string();
         let day = day.split('T').next().unwrap_or(&day).to_owned();
-        let line = format!("{day}  {:>10}  {:>14}", total.count, total.bytes);
-        context
-            .output
-            .result(&DayRow { day, total: *total }, line)?;
+        let held = !totals.not_held.contains(at);
+        let mark = if held { "" } else { "  not held" };
+        let line = format!("{day}  {:>10}  {:>14}{mark}", total.count, total.bytes);
+        let row = DayRow {
+            day,
+            total: *total,
+            held,
+        };
+        context.output.result(&row, line)?;
     }
     let mut topics: Vec<_> = totals.topics.into_iter().collect();
     topics.sort_by_key(|(topic, count)| (std::cmp::Reverse(*count), *topic));
@@ -101,13 +114,23 @@ pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
         let line = format!("{topic}  {count:>10}");
         context.output.result(&TopicRow { topic, count }, line)?;
     }
+    if !totals.not_held.is_empty() {
+        return Err(context
+            .not_held(&opened, &totals.not_held, "topics are those of held days")
+            .hint(elsewhere::hint(&context.data, opened.head.cid())));
+    }
     Ok(())
 }
 
 impl Totals {
     /// What a head seals.
-    fn of(source: &dyn BlockSource, sealed: &Sealed) -> Result<Self, ArchiveError> {
-        let mut totals = Self::default();
+    ///
+    /// Days before `floor` need not be held.
+    fn of(source: &dyn BlockSource, sealed: &Sealed, floor: Day) -> Result<Self, ArchiveError> {
+        let mut totals = Self {
+            not_held: days_lacking(source, sealed, TimeRange::ALL, floor)?,
+            ..Self::default()
+        };
         totals.add_state(source, sealed.state.as_ref())?;
         totals.add_open_hour(source, sealed)?;
         Ok(totals)
@@ -123,6 +146,9 @@ impl Totals {
                 let total = self.days.entry(day).or_default();
                 total.count += segment.sums.count;
                 total.bytes += segment.sums.bytes;
+                if self.not_held.contains(&day) {
+                    continue;
+                }
                 for leaf in LeafWalk::new(source, segment) {
                     for run in leaf?.runs {
                         *self.topics.entry(run.topic).or_default() += u64::from(run.count);
@@ -176,7 +202,7 @@ mod tests {
         let until = Watermark::new(at).unwrap();
         let head = archive.seal(until, at, &Quiet).unwrap().head.unwrap();
         assert_eq!((head.body().open.len(), head.body().totals.count), (1, 4));
-        let totals = Totals::of(archive.blocks(), &sealed_by(&head)).unwrap();
+        let totals = Totals::of(archive.blocks(), &sealed_by(&head), Day(0)).unwrap();
         let days: Vec<_> = totals.days.values().map(|t| (t.count, t.bytes)).collect();
         assert_eq!(days, [(4, head.body().totals.bytes)]);
         assert_eq!(totals.topics.values().sum::<u64>(), 4);

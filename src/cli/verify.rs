@@ -6,8 +6,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::archive::disk::sealed_by;
+use crate::archive::held::Runs;
 use crate::archive::verify::{Sample, Verified};
+use crate::archive::watermark::Day;
 use crate::cli::context::Context;
+use crate::cli::elsewhere;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
@@ -62,6 +65,9 @@ struct Row {
     envelopes: u64,
     bytes: u64,
     faults: usize,
+    /// First and last day of each run of days that are no longer kept here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_held: Vec<[String; 2]>,
 }
 
 /// Prints what was recomputed; fails where anything does not hold.
@@ -76,6 +82,7 @@ pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
             Sample::new(share, seed).unwrap_or(Sample::EVERYTHING)
         }
     };
+    let sample = sample.held_from(context.floor(&reference));
     let cid = *opened.head.cid();
     let sealed = sealed_by(&opened.head);
     let progress = context.progress();
@@ -89,7 +96,11 @@ pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
         envelopes,
         bytes,
         faults,
+        not_held,
+        ..
     } = verified;
+    let not_held: Vec<Day> = not_held.into_iter().collect();
+    let runs: Runs = not_held.iter().copied().collect();
     let row = Row {
         head: cid.to_string(),
         days,
@@ -97,6 +108,10 @@ pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
         envelopes,
         bytes,
         faults: faults.len(),
+        not_held: runs
+            .each()
+            .map(|(first, last)| [first.to_string(), last.to_string()])
+            .collect(),
     };
     let line = format!(
         "{cid} days {days} left out {days_left_out} envelopes {envelopes} bytes {bytes} faults {}",
@@ -107,7 +122,17 @@ pub fn run(args: &VerifyArgs, context: &mut Context) -> Result<(), CliError> {
         context.output.story(format_args!("fault: {fault}"));
     }
     match faults.first() {
-        None => Ok(()),
+        None if not_held.is_empty() => Ok(()),
+        None => Err(context
+            .not_held(
+                &opened,
+                &not_held,
+                "what is held verifies, the rest is not here",
+            )
+            .hint(format!(
+                "their roots stand in the calendar, so whoever holds them can be checked; {}",
+                elsewhere::hint(&context.data, &cid)
+            ))),
         // A block that is missing leaves open what it would have been.
         Some(first) if faults.iter().all(crate::archive::ArchiveError::is_missing) => {
             Err(context.unreadable(&reference, format!("head {cid} is not all there"), first))

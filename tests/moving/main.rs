@@ -4,3 +4,5 @@
 mod export;
 mod house;
 mod import;
+mod log;
+mod prune;

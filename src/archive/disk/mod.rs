@@ -51,7 +51,7 @@ pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use public::{Published, publish_folder};
 pub use reader::{Blocks, Held, Reader, fetch_head, journal_of, open_public};
-pub use retention::{Dropped, kept_from};
+pub use retention::{Dropped, Plan, kept_from};
 
 use super::ArchiveError;
 use super::filter::Filter;
@@ -461,6 +461,11 @@ impl Archive {
     pub fn drop_before(&self, before: UnixSeconds) -> Result<Dropped, DiskError> {
         let _sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
         retention::drop_before(self, before)
+    }
+
+    /// What [`Self::drop_before`] would come to, of which nothing is done.
+    pub fn would_drop(&self, before: UnixSeconds) -> Result<Plan, DiskError> {
+        retention::would_drop(self, before)
     }
 
     /// The first day whose envelopes are kept.

@@ -16,9 +16,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Archive, DiskError};
+use super::{Archive, DiskError, State};
 use crate::archive::watermark::Day;
-use crate::blocks::{BlockStore, Group};
+use crate::blocks::{BlockFile, BlockStore, Group};
 use crate::durable;
 use crate::time::{TimeRange, UnixSeconds};
 
@@ -42,6 +42,15 @@ pub struct Dropped {
     pub days: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// What a drop would come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The first day that would be kept.
+    pub kept_from: Day,
+    /// Days that would go, and the bytes of their files.
+    pub days: Vec<(Day, u64)>,
 }
 
 /// The first day that the archive in `dir` keeps; the first of all while nothing
@@ -79,12 +88,7 @@ pub(super) fn drop_before(archive: &Archive, before: UnixSeconds) -> Result<Drop
         // No envelope is on its way into what waits while the floor rises.
         let _gate = archive.gate_alone();
         let mut state = archive.write_state();
-        let closed = match &state.head {
-            Some(head) => Day::of(head.body().watermark.at()),
-            None => Day(0),
-        };
-        let waits = state.waiting.first().map_or(closed, Day::of);
-        let floor = Day::of(before).min(closed).min(waits);
+        let floor = floor(&state, before);
         if floor > state.kept_from {
             say(&archive.dir, floor)?;
             state.kept_from = floor;
@@ -97,14 +101,53 @@ pub(super) fn drop_before(archive: &Archive, before: UnixSeconds) -> Result<Drop
         days: 0,
         bytes: 0,
     };
-    for file in folder.files()? {
-        if matches!(file.group, Group::Day(day) if Day(day) < kept_from) {
-            folder.remove(&file.name)?;
-            dropped.days += 1;
-            dropped.bytes += file.bytes;
-        }
+    for (_, file) in days_before(archive, kept_from)? {
+        folder.remove(&file.name)?;
+        dropped.days += 1;
+        dropped.bytes += file.bytes;
     }
     Ok(dropped)
+}
+
+/// The first day that would be kept: no open one goes, and none of which anything
+/// waits.
+fn floor(state: &State, before: UnixSeconds) -> Day {
+    let closed = match &state.head {
+        Some(head) => Day::of(head.body().watermark.at()),
+        None => Day(0),
+    };
+    let waits = state.waiting.first().map_or(closed, Day::of);
+    Day::of(before).min(closed).min(waits)
+}
+
+/// The files of days before `kept_from`, by day.
+fn days_before(archive: &Archive, kept_from: Day) -> Result<Vec<(Day, BlockFile)>, DiskError> {
+    let files = archive.blocks.folder().files()?.into_iter();
+    let mut days: Vec<_> = files
+        .filter_map(|file| match file.group {
+            Group::Day(day) if Day(day) < kept_from => Some((Day(day), file)),
+            _ => None,
+        })
+        .collect();
+    days.sort_by_key(|(day, _)| *day);
+    Ok(days)
+}
+
+/// See [`Archive::would_drop`].
+pub(super) fn would_drop(archive: &Archive, before: UnixSeconds) -> Result<Plan, DiskError> {
+    let kept_from = {
+        let state = archive.read_state();
+        floor(&state, before).max(state.kept_from)
+    };
+    let files = days_before(archive, kept_from)?.into_iter();
+    let mut days: Vec<(Day, u64)> = Vec::new();
+    for (day, file) in files {
+        match days.last_mut() {
+            Some((last, bytes)) if *last == day => *bytes += file.bytes,
+            _ => days.push((day, file.bytes)),
+        }
+    }
+    Ok(Plan { kept_from, days })
 }
 
 #[cfg(test)]
