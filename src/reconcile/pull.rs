@@ -390,10 +390,13 @@ mod tests {
     /// after it.
     fn never_agreed(range: TimeRange, hash: [u8; 32]) -> bytes::Bytes {
         let until = u64::from(range.from().0) + 2;
-        let digits: Vec<u8> = (0..5).rev().map(|at| (until >> (7 * at)) as u8).collect();
+        let digits: Vec<u8> = (0..5)
+            .rev()
+            .map(|at| u8::try_from((until >> (7 * at)) & 0x7f).unwrap())
+            .collect();
         let mut frame = vec![0x61];
         frame.extend(digits[..4].iter().map(|digit| digit | 0x80));
-        frame.extend([digits[4] & 0x7f, 0, 2, 1]);
+        frame.extend([digits[4], 0, 2, 1]);
         frame.extend(hash);
         frame.extend([0, 0, 1]);
         frame.extend([0xee; 16]);
