@@ -21,6 +21,7 @@ use keccak_asm::{Digest, Keccak256};
 use secp256k1::SecretKey;
 
 use crate::blocks::car::{CarReader, write_car};
+use crate::blocks::catalogue::Catalogue;
 use crate::discovery::packet::{MAX_PACKET, Packet};
 use crate::journal::{Found, salvage_bytes};
 use crate::keccak::keccak256;
@@ -196,6 +197,13 @@ pub fn car(data: &[u8]) {
         && write_car(&mut again, &root, blocks.into_iter().map(Ok)).is_ok()
     {
         assert_eq!(again, data);
+    }
+}
+
+/// A catalogue of the blocks of a folder.
+pub fn catalogue(data: &[u8]) {
+    if let Ok(catalogue) = Catalogue::decode(data) {
+        assert_eq!(catalogue.encode(), data);
     }
 }
 

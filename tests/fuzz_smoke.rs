@@ -22,6 +22,7 @@ const TARGETS: &[Target] = &[
     ("rlpx_frame", fuzzing::rlpx_frame, seeds::frame),
     ("rlpx_hello", fuzzing::rlpx_hello, seeds::hello),
     ("car", fuzzing::car, seeds::car),
+    ("catalogue", fuzzing::catalogue, seeds::catalogue),
     ("journal_record", fuzzing::journal_record, seeds::journal),
     (
         "whisper_envelope",
@@ -465,6 +466,20 @@ mod seeds {
         let mut seeds = all(&file, "hello", &["payload"]);
         seeds.extend(all(&file, "disconnect", &["payload"]));
         seeds
+    }
+
+    pub fn catalogue() -> Vec<Vec<u8>> {
+        let listed = |n: u8| gwa::blocks::catalogue::Listed {
+            fragment: [n, 2, 3],
+            len: 32_000,
+        };
+        let files = [("2018-09-15.ei66wof36n5e.car", 3), ("a.car", 0)];
+        let files =
+            files.map(|(name, blocks)| (name.to_owned(), (0..blocks).map(listed).collect()));
+        let catalogue = gwa::blocks::catalogue::Catalogue {
+            files: files.into_iter().collect(),
+        };
+        vec![catalogue.encode(), b"gwa catalogue 1\n".to_vec()]
     }
 
     pub fn car() -> Vec<Vec<u8>> {

@@ -98,3 +98,50 @@ fn everything_sealed_is_counted_in_the_totals() {
     let found = Query::new(&world.store, &world.sealed, filter).expect("all blocks are there");
     assert_eq!(found.count() as u64, world.sealed.totals.count);
 }
+
+/// A month of 40 days with 200 topics, the popular ones in every leaf list.
+fn month() -> World {
+    let days = 40;
+    let mut world = World::new();
+    world.waiting = traffic(3, 30_000, 200, FROM, FROM + days * 86_400);
+    world.seal(Watermark::at_or_before(UnixSeconds(
+        FROM + days * 86_400 - 80_000,
+    )));
+    world
+}
+
+#[test]
+fn rounds_do_not_grow_with_the_length_of_the_range() {
+    let world = month();
+    let popular = {
+        let mut counts = std::collections::BTreeMap::<_, usize>::new();
+        for record in &traffic(3, 30_000, 200, FROM, FROM + 40 * 86_400) {
+            *counts.entry(record.key.topic).or_default() += 1;
+        }
+        let mut topics: Vec<_> = counts.into_iter().collect();
+        topics.sort_by_key(|(_, count)| *count);
+        [
+            topics[0].0,
+            topics[topics.len() / 2].0,
+            topics[topics.len() - 1].0,
+        ]
+    };
+    for topic in popular {
+        for days in [1, 2, 7, 30] {
+            let from = FROM + 3 * 86_400 + 40_000;
+            let range = TimeRange::new(UnixSeconds(from), UnixSeconds(from + days * 86_400));
+            let filter = Filter {
+                topics: TopicFilter::Any([topic].into()),
+                range: range.expect("a span has its end after its start"),
+            };
+            let mut query =
+                Query::new(&world.store, &world.sealed, filter).expect("all blocks are there");
+            query
+                .by_ref()
+                .for_each(|record| drop(record.expect("all blocks are there")));
+            let cost = query.cost();
+            // State, year, month, two levels of an index, two of packs, leaves.
+            assert!(cost.rounds <= 8, "{topic} over {days} days: {cost:?}");
+        }
+    }
+}

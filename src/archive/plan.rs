@@ -61,6 +61,8 @@ enum Step {
 #[derive(Debug)]
 pub struct Plan {
     filter: Filter,
+    /// From how many closed days of a month on its topic index is asked.
+    index_from: usize,
     open_hour: Hour,
     wants: BTreeMap<Cid, Vec<Step>>,
     /// Closed days in range of the months whose topic index is being read.
@@ -72,6 +74,7 @@ impl Plan {
     /// Starts at what a head says is sealed.
     pub fn new(sealed: &Sealed, filter: Filter) -> Self {
         let mut plan = Self {
+            index_from: INDEX_FROM_DAYS,
             open_hour: Watermark::open_hour(sealed.watermark),
             filter,
             wants: BTreeMap::new(),
@@ -93,6 +96,14 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// As [`Self::new`], and asks the packs of every day instead of topic indexes.
+    pub fn by_days(sealed: &Sealed, filter: Filter) -> Self {
+        Self {
+            index_from: usize::MAX,
+            ..Self::new(sealed, filter)
+        }
     }
 
     /// Blocks wanted now; none when the plan is finished.
@@ -184,7 +195,7 @@ impl Plan {
             }
         }
         match (&self.filter.topics, node.topics) {
-            (TopicFilter::Any(topics), Some(index)) if closed.len() >= INDEX_FROM_DAYS => {
+            (TopicFilter::Any(topics), Some(index)) if closed.len() >= self.index_from => {
                 let topics = topics.clone();
                 self.indexed.insert(month, closed);
                 let step = Step::Topics {

@@ -4,9 +4,12 @@
 //! - The answer is complete for the head, or an error names the block that is
 //!   missing or wrong.
 //! - Envelopes come sorted by (sent, hash), oldest first, each once.
-//! - Memory holds what one window of buckets holds at most: [`WINDOW_BYTES`]. A
-//!   larger bucket is searched by slices of its time.
-//! - Blocks of a window are asked for in the same rounds, each once.
+//! - Memory holds the leaves of one window at most: [`WINDOW_BYTES`], as packs
+//!   tell. A bucket that has more of what is wanted is searched by slices of its
+//!   time.
+//! - Blocks of a window are asked for in the same rounds, each once. Packs of many
+//!   buckets are asked for before any leaf, so that how many rounds there are
+//!   depends on what is found, not on how long the range is.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
@@ -20,14 +23,18 @@ use super::leaf::{LEAF_MAX, Record};
 use super::plan::{BucketPlan, Plan};
 use super::search::Search;
 use crate::blocks::{Block, BlockSource, Cid};
-use crate::time::{TimeRange, UnixSeconds};
 
-/// Bytes of a bucket that are searched at once where every topic is wanted; a
-/// larger bucket is searched in slices of its time.
-pub const SLICE_BYTES: u64 = 64 << 20;
+/// Bytes of leaves that are searched together.
+pub const WINDOW_BYTES: u64 = 64 << 20;
 
-/// Bytes that buckets may hold at most to be searched together.
-pub const WINDOW_BYTES: u64 = SLICE_BYTES;
+/// Buckets whose packs are looked through together where some topics are wanted:
+/// the days of a year. What is kept of them are the leaves that may hold the
+/// topics, some 200 bytes for each.
+pub const PACK_BUCKETS: usize = 400;
+
+/// Up to how many topics are some; for more, most packs and leaves are wanted, and
+/// as many buckets are taken as have [`WINDOW_BYTES`] in all.
+const SOME_TOPICS: usize = 64;
 
 /// What a query has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,6 +52,8 @@ pub struct Query<'s> {
     source: &'s dyn BlockSource,
     topics: TopicFilter,
     buckets: VecDeque<BucketPlan>,
+    /// Buckets all of whose wanted leaves are known.
+    ready: VecDeque<Search>,
     found: VecDeque<Record>,
     fetched: HashSet<Cid>,
     cost: Cost,
@@ -58,15 +67,35 @@ impl<'s> Query<'s> {
         sealed: &Sealed,
         filter: Filter,
     ) -> Result<Self, ArchiveError> {
+        let plan = Plan::new(sealed, filter.clone());
+        Self::over(source, plan, filter)
+    }
+
+    /// As [`Self::new`], by the packs of every day instead of the index of topics:
+    /// it fetches more, and all that a query of each day alone would.
+    pub fn by_days(
+        source: &'s dyn BlockSource,
+        sealed: &Sealed,
+        filter: Filter,
+    ) -> Result<Self, ArchiveError> {
+        let plan = Plan::by_days(sealed, filter.clone());
+        Self::over(source, plan, filter)
+    }
+
+    fn over(
+        source: &'s dyn BlockSource,
+        mut plan: Plan,
+        filter: Filter,
+    ) -> Result<Self, ArchiveError> {
         let mut query = Self {
             source,
-            topics: filter.topics.clone(),
+            topics: filter.topics,
             buckets: VecDeque::new(),
+            ready: VecDeque::new(),
             found: VecDeque::new(),
             fetched: HashSet::new(),
             cost: Cost::default(),
         };
-        let mut plan = Plan::new(sealed, filter);
         loop {
             let wants = plan.wants();
             if wants.is_empty() {
@@ -74,11 +103,7 @@ impl<'s> Query<'s> {
             }
             query.fetch(&wants, |block| plan.feed(block))?;
         }
-        query.buckets = plan
-            .finish()
-            .into_iter()
-            .flat_map(|b| slices(b, &query.topics))
-            .collect();
+        query.buckets = plan.finish().into();
         Ok(query)
     }
 
@@ -96,58 +121,126 @@ impl<'s> Query<'s> {
         self.cost
     }
 
-    /// The newest `limit` envelopes, oldest first; fetches no older bucket than
-    /// it takes.
+    /// The newest `limit` envelopes, oldest first. It looks into one bucket, then
+    /// into two before it, into four, so that rounds are few and at most about
+    /// half of what is fetched is not needed.
     pub fn newest(mut self, limit: usize) -> Result<(Vec<Record>, Cost), ArchiveError> {
         let mut newest: VecDeque<Record> = VecDeque::new();
-        while newest.len() < limit
-            && let Some(bucket) = self.buckets.pop_back()
-        {
-            for record in self.search(&[bucket])?.into_iter().rev() {
+        let mut most = 1;
+        while newest.len() < limit {
+            if self.ready.is_empty() && !self.prepare(most, true)? {
+                break;
+            }
+            let window = self.window(most, true);
+            for record in self.search(window)?.into_iter().rev() {
                 if newest.len() == limit {
                     break;
                 }
                 newest.push_front(record);
             }
+            most *= 2;
         }
         Ok((newest.into(), self.cost))
     }
 
-    /// Takes buckets off the front that can be searched at once.
-    fn window(&mut self) -> Vec<BucketPlan> {
-        let mut window = Vec::new();
+    /// Looks through the packs of the next buckets, at most `most` of them; false
+    /// where there are none left.
+    fn prepare(&mut self, most: usize, newest: bool) -> Result<bool, ArchiveError> {
+        let some = matches!(&self.topics, TopicFilter::Any(topics) if topics.len() <= SOME_TOPICS);
+        let mut searches: Vec<Search> = Vec::new();
         let mut bytes = 0u64;
-        while let Some(bucket) = self.buckets.front() {
+        while searches.len() < most.min(PACK_BUCKETS) {
+            let next = if newest {
+                self.buckets.back()
+            } else {
+                self.buckets.front()
+            };
+            let Some(bucket) = next else {
+                break;
+            };
             bytes = bytes.saturating_add(most_bytes(bucket));
-            if !window.is_empty() && bytes > WINDOW_BYTES {
+            if !some && !searches.is_empty() && bytes > WINDOW_BYTES {
                 break;
             }
-            window.extend(self.buckets.pop_front());
-        }
-        window
-    }
-
-    /// What buckets that follow each other hold, in order. Their blocks are
-    /// fetched in the same rounds.
-    fn search(&mut self, buckets: &[BucketPlan]) -> Result<Vec<Record>, ArchiveError> {
-        let mut searches = Vec::with_capacity(buckets.len());
-        for bucket in buckets {
             let filter = Filter {
                 topics: self.topics.clone(),
                 range: bucket.range,
             };
             searches.push(Search::new(bucket, filter)?);
+            if newest {
+                self.buckets.pop_back();
+            } else {
+                self.buckets.pop_front();
+            }
         }
+        if newest {
+            searches.reverse();
+        }
+        self.feed_all(&mut searches, |search| search.packs().collect())?;
+        let found_any = !searches.is_empty();
+        self.ready.extend(searches);
+        Ok(found_any)
+    }
+
+    /// Takes buckets that can be searched at once, at most `most` of them.
+    fn window(&mut self, most: usize, newest: bool) -> Vec<Search> {
+        let mut window = Vec::new();
+        let mut bytes = 0u64;
+        while window.len() < most {
+            let next = if newest {
+                self.ready.back_mut()
+            } else {
+                self.ready.front_mut()
+            };
+            let Some(search) = next else {
+                break;
+            };
+            bytes = bytes.saturating_add(search.leaf_bytes());
+            if bytes > WINDOW_BYTES {
+                // A bucket that is too large by itself is taken in parts.
+                let part = match window.is_empty() {
+                    true => search.split(WINDOW_BYTES, newest),
+                    false => break,
+                };
+                if let Some(part) = part {
+                    window.push(part);
+                    break;
+                }
+            }
+            window.extend(if newest {
+                self.ready.pop_back()
+            } else {
+                self.ready.pop_front()
+            });
+        }
+        if newest {
+            window.reverse();
+        }
+        window
+    }
+
+    /// What the buckets of a window hold, in order.
+    fn search(&mut self, mut window: Vec<Search>) -> Result<Vec<Record>, ArchiveError> {
+        self.feed_all(&mut window, |search| search.leaves().collect())?;
+        Ok(window.into_iter().flat_map(Search::finish).collect())
+    }
+
+    /// Feeds searches what each wants, all of it in the same rounds.
+    fn feed_all(
+        &mut self,
+        searches: &mut [Search],
+        wants: impl Fn(&Search) -> Vec<Cid>,
+    ) -> Result<(), ArchiveError> {
         loop {
             // Which searches want a block: most want none that others do.
             let mut wanted: BTreeMap<Cid, Vec<usize>> = BTreeMap::new();
             for (at, search) in searches.iter().enumerate() {
-                for cid in search.wants() {
+                for cid in wants(search) {
                     wanted.entry(cid).or_default().push(at);
                 }
             }
             if wanted.is_empty() {
-                return Ok(searches.into_iter().flat_map(Search::finish).collect());
+                return Ok(());
             }
             let wants: Vec<Cid> = wanted.keys().copied().collect();
             self.fetch(&wants, |block| {
@@ -179,20 +272,29 @@ impl<'s> Query<'s> {
     }
 }
 
+impl Query<'_> {
+    /// What the next window holds; `None` at the end.
+    fn next_window(&mut self) -> Result<Option<Vec<Record>>, ArchiveError> {
+        if self.ready.is_empty() && !self.prepare(usize::MAX, false)? {
+            return Ok(None);
+        }
+        let window = self.window(usize::MAX, false);
+        self.search(window).map(Some)
+    }
+}
+
 impl Iterator for Query<'_> {
     type Item = Result<Record, ArchiveError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.found.is_empty() {
-            let window = self.window();
-            if window.is_empty() {
-                return None;
-            }
-            match self.search(&window) {
-                Ok(found) => self.found = found.into(),
+            match self.next_window() {
+                Ok(Some(found)) => self.found = found.into(),
+                Ok(None) => return None,
                 Err(error) => {
                     // Nothing after a gap may pass for a complete answer.
                     self.buckets.clear();
+                    self.ready.clear();
                     return Some(Err(error));
                 }
             }
@@ -204,72 +306,69 @@ impl Iterator for Query<'_> {
 /// Most bytes that searching a bucket can hold in memory.
 fn most_bytes(bucket: &BucketPlan) -> u64 {
     let leaves = bucket.leaves.len() as u64 * LEAF_MAX;
+    // Saturating, because nothing has vouched for these figures yet.
     let segments = bucket.segments.iter().map(|segment| segment.sums.bytes);
     segments.fold(leaves, u64::saturating_add)
-}
-
-/// Cuts a large bucket's time into equal slices.
-fn slices(bucket: BucketPlan, topics: &TopicFilter) -> Vec<BucketPlan> {
-    // Saturating, because nothing has vouched for these figures yet.
-    let bytes = bucket.segments.iter().fold(0u64, |bytes, segment| {
-        bytes.saturating_add(segment.sums.bytes)
-    });
-    if matches!(topics, TopicFilter::Any(_)) || bytes <= SLICE_BYTES {
-        return vec![bucket];
-    }
-    let span = bucket.range.to().since(bucket.range.from());
-    let count = u32::try_from(bytes.div_ceil(SLICE_BYTES))
-        .unwrap_or(u32::MAX)
-        .min(span + 1);
-    let step = (span + 1).div_ceil(count);
-    let mut slices = Vec::new();
-    let mut from = bucket.range.from();
-    loop {
-        let to = UnixSeconds(from.0.saturating_add(step - 1)).min(bucket.range.to());
-        let Ok(range) = TimeRange::new(from, to) else {
-            break;
-        };
-        slices.push(BucketPlan {
-            range,
-            ..bucket.clone()
-        });
-        if to == bucket.range.to() {
-            break;
-        }
-        from = to.saturating_add(1);
-    }
-    slices
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::builder::SegmentRef;
-    use crate::archive::sums::Sums;
+    use crate::archive::testing::{store_segment, traffic};
+    use crate::blocks::{Group, MemoryStore};
+    use crate::time::{DAY, TimeRange, UnixSeconds};
 
-    #[test]
-    fn a_large_bucket_is_searched_in_slices_that_cover_its_time_once() {
-        let sums = Sums {
-            count: 1,
-            bytes: 10 * SLICE_BYTES + 1,
-            ..Sums::default()
-        };
-        let range = TimeRange::new(UnixSeconds(0), UnixSeconds(86_399)).unwrap();
-        let bucket = BucketPlan {
+    fn bucket(store: &MemoryStore, count: usize) -> (BucketPlan, Vec<Record>) {
+        let records = traffic(1, count, 20, 0, DAY);
+        let segment = store_segment(&records, store, Group::Day(0))
+            .unwrap()
+            .unwrap();
+        let range = TimeRange::new(UnixSeconds(0), UnixSeconds(DAY - 1)).unwrap();
+        let plan = BucketPlan {
             range,
             bounds: range,
-            segments: vec![SegmentRef {
-                cid: Cid::default(),
-                sums,
-            }],
+            segments: vec![segment],
             leaves: BTreeMap::new(),
         };
-        let slices = slices(bucket.clone(), &TopicFilter::All);
-        assert_eq!(slices.len(), 11);
-        assert_eq!(slices[0].range.from(), UnixSeconds(0));
-        assert_eq!(slices[10].range.to(), UnixSeconds(86_399));
-        for pair in slices.windows(2) {
-            assert_eq!(pair[0].range.to().0 + 1, pair[1].range.from().0);
+        (plan, records)
+    }
+
+    fn searched(query: &mut Query<'_>, plan: &BucketPlan, most: u64, newest: bool) -> Vec<Record> {
+        let filter = Filter {
+            topics: TopicFilter::All,
+            range: plan.range,
+        };
+        let mut searches = [Search::new(plan, filter).unwrap()];
+        query
+            .feed_all(&mut searches, |search| search.packs().collect())
+            .unwrap();
+        let [mut rest] = searches;
+        let mut parts = Vec::new();
+        while let Some(part) = rest.split(most, newest) {
+            parts.push(part);
+            assert!(parts.len() < 10_000, "it never ends");
+        }
+        assert!(parts.len() > 2);
+        parts.push(rest);
+        if newest {
+            parts.reverse();
+        }
+        query.search(parts).unwrap()
+    }
+
+    #[test]
+    fn a_bucket_searched_in_slices_gives_what_it_gives_at_once() {
+        let store = MemoryStore::default();
+        let (plan, mut records) = bucket(&store, 2_000);
+        let sealed = Sealed::default();
+        let filter = Filter {
+            topics: TopicFilter::All,
+            range: TimeRange::ALL,
+        };
+        let mut query = Query::new(&store, &sealed, filter).unwrap();
+        records.sort_by_key(|record| (record.key.sent, record.key.hash));
+        for newest in [false, true] {
+            assert_eq!(searched(&mut query, &plan, 100_000, newest), records);
         }
     }
 }

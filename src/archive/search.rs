@@ -10,12 +10,12 @@
 //!   number of them do: a tree that links a subtree many times costs no more
 //!   than its blocks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ArchiveError;
 use super::filter::Filter;
-use super::leaf::{self, Record, Unhashed};
+use super::leaf::{self, LEAF_MAX, Record, Unhashed};
 use super::pack::{LeafEntry, Pack, Run};
 use super::plan::BucketPlan;
 use super::walk::Expected;
@@ -47,7 +47,10 @@ struct Said {
 pub struct Search {
     filter: Filter,
     bounds: TimeRange,
-    wants: BTreeSet<Cid>,
+    /// Packs and roots wanted: what they lead to is not known yet.
+    packs: BTreeSet<Cid>,
+    /// Leaves wanted, with the bytes that their parents say they have.
+    leaves: BTreeMap<Cid, u64>,
     said: HashMap<Cid, Said>,
     found: Vec<Record>,
 }
@@ -58,7 +61,8 @@ impl Search {
         let mut search = Self {
             filter,
             bounds: bucket.bounds,
-            wants: BTreeSet::new(),
+            packs: BTreeSet::new(),
+            leaves: BTreeMap::new(),
             said: HashMap::new(),
             found: Vec::new(),
         };
@@ -71,14 +75,85 @@ impl Search {
         Ok(search)
     }
 
-    /// Blocks wanted now; none when the search is finished.
-    pub fn wants(&self) -> Vec<Cid> {
-        self.wants.iter().copied().collect()
+    /// Packs wanted now. When there are none, all leaves are known.
+    pub fn packs(&self) -> impl Iterator<Item = Cid> + '_ {
+        self.packs.iter().copied()
+    }
+
+    /// Leaves wanted now; the search is finished when nothing is wanted.
+    pub fn leaves(&self) -> impl Iterator<Item = Cid> + '_ {
+        self.leaves.keys().copied()
+    }
+
+    /// Bytes of the leaves wanted, as far as packs have told.
+    pub fn leaf_bytes(&self) -> u64 {
+        // Saturating, because nothing has vouched for these figures yet.
+        self.leaves
+            .values()
+            .fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// Where all leaves are known and have more than `most` bytes, splits off the
+    /// part of the time that should have about as many: the last part for
+    /// `newest`, else the first. `None` where the rest may be searched at once.
+    pub fn split(&mut self, most: u64, newest: bool) -> Option<Self> {
+        let range = self.filter.range;
+        let parts = self.leaf_bytes().div_ceil(most.max(1));
+        let span = u64::from(range.to().since(range.from())) + 1;
+        let step = u32::try_from(span.div_ceil(parts.max(1))).unwrap_or(u32::MAX);
+        if parts <= 1 || span <= 1 || !self.packs.is_empty() {
+            return None;
+        }
+        let (early, late) = if newest {
+            let at = UnixSeconds(range.to().0.saturating_sub(step));
+            (at, at.saturating_add(1))
+        } else {
+            let at = UnixSeconds(range.from().0.saturating_add(step - 1));
+            (at, at.saturating_add(1))
+        };
+        let early = TimeRange::new(range.from(), early).ok()?;
+        let late = TimeRange::new(late, range.to()).ok()?;
+        let (part, rest) = if newest { (late, early) } else { (early, late) };
+        let part = self.within(part);
+        *self = self.within(rest);
+        Some(part)
+    }
+
+    /// The search of a part of the time, all leaves being known.
+    fn within(&self, range: TimeRange) -> Self {
+        let filter = Filter {
+            topics: self.filter.topics.clone(),
+            range,
+        };
+        let mut part = Self {
+            filter,
+            bounds: self.bounds,
+            packs: BTreeSet::new(),
+            leaves: BTreeMap::new(),
+            said: HashMap::new(),
+            found: Vec::new(),
+        };
+        for (cid, bytes) in &self.leaves {
+            let Some(said) = self.said.get(cid) else {
+                continue;
+            };
+            let may_hold = |step: &Step| match step {
+                Step::Leaf(entry) => part.filter.may_match_leaf(entry),
+                Step::Node(_) | Step::Counted(_) => true,
+            };
+            let steps: Vec<_> = said.steps[said.done..].to_vec();
+            if steps.iter().any(may_hold) {
+                part.leaves.insert(*cid, *bytes);
+                part.said.insert(*cid, Said { steps, done: 0 });
+            }
+        }
+        part
     }
 
     /// Takes a verified block that was wanted; one that was not is ignored.
     pub fn feed(&mut self, block: &Block) -> Result<(), ArchiveError> {
-        if !self.wants.remove(block.cid()) {
+        let wanted = self.packs.remove(block.cid()) | self.leaves.remove(block.cid()).is_some();
+        if !wanted {
             return Ok(());
         }
         let Some(said) = self.said.get_mut(block.cid()) else {
@@ -115,8 +190,23 @@ impl Search {
         if said.steps.iter().any(|s| std::mem::discriminant(s) == kind) {
             return Err(ArchiveError::NotAsLinked { cid });
         }
+        let leaf = match &step {
+            Step::Node(expected) if Codec::of(&cid) == Some(Codec::Raw) => {
+                Some(expected.sums.bytes)
+            }
+            Step::Node(_) => None,
+            Step::Leaf(entry) => Some(entry.sums.bytes),
+            Step::Counted(_) => Some(LEAF_MAX),
+        };
         said.steps.push(step);
-        self.wants.insert(cid);
+        match leaf {
+            Some(bytes) => {
+                self.leaves.insert(cid, bytes);
+            }
+            None => {
+                self.packs.insert(cid);
+            }
+        }
         Ok(())
     }
 

@@ -16,6 +16,7 @@ pub mod reference;
 mod elsewhere;
 mod envelopes;
 mod export;
+mod fetch;
 mod fork;
 mod fsck;
 mod gaps;
@@ -34,6 +35,7 @@ mod peers;
 mod post;
 mod prune;
 mod query;
+mod read;
 mod request;
 mod seal;
 mod serve;
@@ -112,6 +114,10 @@ enum Command {
     Sync(sync::SyncArgs),
     /// Print envelopes by topic and time, verified, newest last.
     Query(query::QueryArgs),
+    /// Print what messages say, from any head.
+    Read(read::ReadArgs),
+    /// Fetch whole or partial history into one CAR file.
+    Fetch(fetch::FetchArgs),
     /// Ask mailservers for history, ours, status-go's or geth's; compare several.
     Request(request::RequestArgs),
     /// Post a message: seal it, mine for it, hand it to nodes.
@@ -214,6 +220,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::News(args) => news::run(args, context),
         Command::Sync(args) => sync::run(args, context),
         Command::Query(args) => query::run(args, context),
+        Command::Read(args) => read::run(args, context),
+        Command::Fetch(args) => fetch::run(args, context),
         Command::Request(args) => request::run(args, context),
         Command::Post(args) => post::run(args, context),
         Command::Canary(args) => canary::run(args, context),

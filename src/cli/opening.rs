@@ -62,15 +62,24 @@ impl Opener {
             )
             .hint("name one with `--chat`, or a key with `--decrypt-password`"));
         }
-        let of_chats = chats.iter().filter(|_| args.decrypt).map(String::as_str);
-        let passwords = args.decrypt_password.iter().map(Password::expose);
+        let chats = if args.decrypt { chats } else { &[] };
+        Self::of(chats, &args.decrypt_password, &args.decrypt_key)
+    }
+
+    /// The keys of chats, of passwords, and in files; `None` where there are none.
+    pub fn of(
+        chats: &[String],
+        passwords: &[Password],
+        keys: &[PathBuf],
+    ) -> Result<Option<Self>, CliError> {
+        let of_chats = chats.iter().map(String::as_str);
+        let passwords = passwords.iter().map(Password::expose);
         let opener = Self {
             symmetric: of_chats
                 .chain(passwords)
                 .map(SymKey::from_password)
                 .collect(),
-            asymmetric: args
-                .decrypt_key
+            asymmetric: keys
                 .iter()
                 .map(|path| {
                     key_file::load(path).map_err(|error| {
@@ -101,6 +110,13 @@ impl Opener {
             message.text = String::from_utf8(opened.payload).ok();
         }
         message
+    }
+}
+
+impl Message {
+    /// Whether a key opened it.
+    pub fn is_open(&self) -> bool {
+        self.payload.is_some()
     }
 }
 

@@ -32,6 +32,11 @@ pub struct WantedArgs {
 }
 
 impl WantedArgs {
+    /// The public chats.
+    pub fn chats(&self) -> &[String] {
+        &self.chats
+    }
+
     /// What they ask for: no topic at all means every one.
     pub fn filter(&self) -> Result<Filter, CliError> {
         let range = TimeRange::new(self.from, self.to)

@@ -5,6 +5,7 @@ mod folders;
 mod house;
 mod lies;
 mod pace;
+mod partial;
 mod pools;
 mod queries;
 mod redirects;
