@@ -167,7 +167,7 @@ fn a_wrong_command_line_exits_2_and_says_what_is_right() {
         (&[][..], "Usage: gwa"),
         (&["nonsense"], "unrecognized subcommand"),
         (&["head", "--nonsense"], "unexpected argument"),
-        (&["query", "https://example.org"], "ipfs://CID"),
+        (&["query", "ftp://example.org"], "ipfs://CID"),
         (&["query", "--topic", "0x12"], "8 hex digits"),
         (&["query", "--from", "yesterday"], "RFC 3339"),
         (&["query", "--from", "2", "--to", "1"], "from > to"),
