@@ -9,7 +9,7 @@
 //! - What the store holds is not fetched again: a copy that was cut off goes on
 //!   where it was, a later one fetches what differs.
 //! - Memory holds the calendar, and of the rest what is under way:
-//!   [`parts::PART_BYTES`] at most are written before they are made durable.
+//!   32 MiB at most are written before they are made durable.
 //!
 //! Topic indexes are not fetched: they are made from the days, and must come out
 //! as the head has them.

@@ -23,6 +23,7 @@ mod check;
 mod handles;
 mod listing;
 mod place;
+mod salvage;
 mod temp;
 mod writer;
 

@@ -36,6 +36,7 @@ mod post;
 mod prune;
 mod query;
 mod read;
+mod repair;
 mod request;
 mod seal;
 mod serve;
@@ -148,6 +149,8 @@ enum Command {
     Fsck,
     /// Drop days from this disk; the tree still says what there was.
     Prune(prune::PruneArgs),
+    /// Fetch again what is damaged or gone.
+    Repair(repair::RepairArgs),
     /// Show it all on this machine: peers, mailserver, seal, query, verify.
     Demo(demo::DemoArgs),
 }
@@ -237,6 +240,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Site(args) => site::run(args, context),
         Command::Fsck => fsck::run(context),
         Command::Prune(args) => prune::run(args, context),
+        Command::Repair(args) => repair::run(args, context),
         Command::Demo(args) => demo::run(args, context),
     };
     // What a command printed before it failed is a result too.

@@ -152,6 +152,23 @@ impl Sources {
         Ok(None)
     }
 
+    /// Every source but the archive in `data` itself.
+    pub fn elsewhere(&self, reference: Option<&Reference>, data: &Path) -> Result<Pool, CliError> {
+        let mut pool = Pool::default();
+        let of_reference = reference.map(|reference| self.places(reference));
+        let origin = Origin::read(data)
+            .map_err(|error| archive_failed("cannot read where the history came from", &error))?;
+        let places = of_reference
+            .unwrap_or_else(|| self.places(&Reference::OwnHead))
+            .into_iter()
+            .chain(origin.into_iter().flat_map(|origin| origin.sources));
+        let places = places.filter_map(|place| place.parse().ok());
+        for source in places.chain(standing(data)?) {
+            self.add_to(&mut pool, &source)?;
+        }
+        Ok(pool)
+    }
+
     /// Every source there is for what `reference` names, and the block it names.
     fn pool(&self, reference: &Reference, data: &Path) -> Result<(Pool, Cid), CliError> {
         let mut pool = Pool::default();

@@ -25,6 +25,7 @@ mod page;
 pub mod position;
 mod public;
 mod reader;
+mod repair;
 mod retention;
 mod sealing;
 mod sweep;
@@ -51,6 +52,7 @@ pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use public::{Published, publish_folder};
 pub use reader::{Blocks, Held, Reader, fetch_head, journal_of, open_public};
+pub use repair::Repaired;
 pub use retention::{Dropped, Plan, kept_from};
 
 use super::ArchiveError;
