@@ -9,6 +9,7 @@
 
 mod api;
 mod archive;
+mod gateway;
 mod import;
 mod publish;
 mod reconcile;
@@ -39,6 +40,7 @@ pub use api::rpc_arguments;
 pub use archive::{
     archive_calendar_node, archive_head, archive_leaf, archive_pack, archive_topic_node,
 };
+pub use gateway::{gateway_denylist, gateway_request};
 pub use import::{import_json, import_leveldb, import_stream};
 pub use publish::{announcement, share};
 pub use reconcile::{archive_position, gwa_frame, gwa_message};

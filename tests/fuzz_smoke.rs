@@ -41,6 +41,16 @@ const TARGETS: &[Target] = &[
     ("mail_sync", fuzzing::mail_sync, seeds::sync),
     ("rpc_arguments", fuzzing::rpc_arguments, seeds::arguments),
     (
+        "gateway_request",
+        fuzzing::gateway_request,
+        seeds::gateway_request,
+    ),
+    (
+        "gateway_denylist",
+        fuzzing::gateway_denylist,
+        seeds::gateway_denylist,
+    ),
+    (
         "discovery_packet",
         fuzzing::discovery_packet,
         seeds::discovery,
@@ -261,6 +271,33 @@ mod seeds {
             format!("Bearer {}", "a1".repeat(32)),
             format!("token={}", "a1".repeat(32)),
             "[::1]:8547".to_owned(),
+        ]
+        .map(String::into_bytes)
+        .to_vec()
+    }
+
+    /// Path, query and `Accept`, each on a line.
+    pub fn gateway_request() -> Vec<Vec<u8>> {
+        let cid = Block::new(Codec::DagCbor, &b"\xa0"[..]).cid().to_string();
+        [
+            format!("{cid}/state/2019/07/15\nformat=raw&filename=a%D1%82.bin\nbytes=1-5"),
+            format!("{cid}/open/0\nformat=car&dag-scope=all&entity-bytes=-5:*\n*/*"),
+            format!("{cid}\n\napplication/vnd.ipld.car; version=1; order=dfs; dups=y;q=0.5, a/b"),
+            format!("{cid}/\ncar-dups=n&car-order=unk\napplication/vnd.ipld.raw, \"x\""),
+            "bafkqaaa\nformat=car\n\"bafkqaaa.raw\"".to_owned(),
+            "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n/a b\nformat=raw\n".to_owned(),
+        ]
+        .map(String::into_bytes)
+        .to_vec()
+    }
+
+    pub fn gateway_denylist() -> Vec<Vec<u8>> {
+        let cid = Block::new(Codec::Raw, &b"a"[..]).cid().to_string();
+        [
+            format!("version: 1\nname: x\nhints:\n  a: b\n---\n# c\n/ipfs/{cid}\n"),
+            format!("/ipfs/{cid}/*\n!/ipfs/{cid}/state\n/ipfs/{cid}/st%61te* a:b\n/ipns/x.y\n"),
+            format!("//{}\n", "d9d295bde21f422d471a90f2a37ec530".repeat(2)),
+            "//QmX9dhRcQcKUw3Ws8485T5a9dtjrSCQaUAHnG4iK9i4ceM\n".to_owned(),
         ]
         .map(String::into_bytes)
         .to_vec()

@@ -178,7 +178,8 @@ fn headers(tag: &str) -> HeaderMap {
     ])
 }
 
-fn no_head() -> Response {
+/// There is nothing to tell of yet.
+pub(super) fn no_head() -> Response {
     let told = NoHead {
         error: "there is no head yet",
         hint: "nothing was sealed so far: `gwa seal` does it now, the daemon on its own in time",

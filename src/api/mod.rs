@@ -11,6 +11,8 @@
 //! | `/rpc` | JSON-RPC over HTTP and WebSocket (`api::rpc`) |
 //! | `/ipfs/..` | blocks and CARs (`api::gateway`) |
 //! | `/head`, `/.well-known/gwa.json` | the current head (`api::head`) |
+//! | `/api/v1/heads` | its lineage |
+//! | `/api/v1/stats`, `/api/v1/segments` | what the archive holds, and where |
 //!
 //! Always true:
 //! - What is about the node passes [`access`] before anything else looks at it;
@@ -22,16 +24,21 @@
 pub mod access;
 mod client;
 pub mod error;
+mod failure;
 pub mod gateway;
 mod guard;
 mod head;
+mod heads;
 mod health;
 mod patience;
 pub mod peers;
 mod public;
 mod pulse;
 mod rpc;
+mod segments;
 mod server;
+mod shares;
+mod stats;
 mod status;
 pub mod token_file;
 
@@ -67,6 +74,8 @@ struct Api {
     archive: Arc<Archive>,
     pulse: Pulse,
     rpc: Rpc,
+    /// The blocks of the archive on this disk.
+    disk: Arc<OnDisk>,
     gateway: Gateway,
     access: Access,
     since: UnixSeconds,
@@ -103,11 +112,12 @@ impl ApiServer {
         let stopping = CancellationToken::new();
         let since = node.now();
         denylist.follow(stopping.clone());
-        let blocks = Arc::new(BlocksOf(Arc::clone(&archive)));
+        let disk = Arc::new(OnDisk(Arc::clone(&archive)));
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
             rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
-            gateway: Gateway::new(blocks, denylist, limits),
+            gateway: Gateway::new(Arc::clone(&disk) as _, denylist, limits),
+            disk,
             node,
             archive,
             access: Access::new(
@@ -119,7 +129,12 @@ impl ApiServer {
             since,
         });
         let router = router(api, settings.public);
-        let task = tokio::spawn(server::run(listener, router, stopping.clone()));
+        let task = tokio::spawn(server::run(
+            listener,
+            router,
+            limits.clone(),
+            stopping.clone(),
+        ));
         Ok(Self {
             address,
             stopping,
@@ -154,16 +169,22 @@ impl Drop for ApiServer {
     }
 }
 
-/// The blocks of an archive that somebody else holds too.
-struct BlocksOf(Arc<Archive>);
+/// The blocks on this disk. What an upstream would have is for the archive's own
+/// use: nothing is fetched for whoever asks over HTTP.
+struct OnDisk(Arc<Archive>);
 
-impl BlockSource for BlocksOf {
+impl BlockSource for OnDisk {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        self.0.blocks().held().get(cid)
+        let blocks = self.0.blocks();
+        match blocks.folder().get(cid) {
+            Err(error) if error.is_missing() => blocks.heads().get(cid),
+            other => other,
+        }
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        self.0.blocks().held().has(cid)
+        let blocks = self.0.blocks();
+        Ok(blocks.folder().has(cid)? || blocks.heads().has(cid)?)
     }
 }
 
@@ -176,8 +197,12 @@ fn router(api: Arc<Api>, is_public: bool) -> Router {
         .route("/rpc", any(rpc::serve));
     let of_archive = Router::new()
         .route("/ipfs/{*path}", any(gateway::serve))
+        .route("/ipfs/", any(gateway::serve))
         .route("/head", get(head::get))
-        .route("/.well-known/gwa.json", get(head::well_known));
+        .route("/.well-known/gwa.json", get(head::well_known))
+        .route("/api/v1/heads", get(heads::get))
+        .route("/api/v1/stats", get(stats::get))
+        .route("/api/v1/segments", get(segments::get));
     let door = middleware::from_fn_with_state(Arc::clone(&api), guard::check);
     let of_archive = if is_public {
         of_archive.layer(middleware::from_fn(public::open))

@@ -26,9 +26,15 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::api::client::Client;
 use crate::api::patience::Patient;
+use crate::api::shares::Shares;
+use crate::limits::Limits;
 
 /// Connections at a time: programs of one machine and a reverse proxy need few.
 const MAX_CONNECTIONS: usize = 256;
+
+/// Connections of one address beyond this machine and its private networks: a
+/// browser opens six, a gwa that fetches block by block some forty.
+const MAX_CONNECTIONS_OF_ADDRESS: usize = 64;
 
 /// Requests being answered at a time; more are told to come back.
 const MAX_REQUESTS: usize = 64;
@@ -77,9 +83,16 @@ pub(super) fn bounded(routes: Router) -> Router {
 }
 
 /// Accepts connections until `stopping`, then waits for the answers under way.
-pub(super) async fn run(listener: TcpListener, router: Router, stopping: CancellationToken) {
+pub(super) async fn run(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+) {
     let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let shares = Shares::new(MAX_CONNECTIONS_OF_ADDRESS, limits.exempt_local);
     let connections = TaskTracker::new();
+    let hang_up = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
             () = stopping.cancelled() => break,
@@ -87,7 +100,18 @@ pub(super) async fn run(listener: TcpListener, router: Router, stopping: Cancell
         };
         match accepted {
             Ok(accepted) => {
-                connections.spawn(serve(accepted, router.clone(), stopping.clone()));
+                // Who has its share already is hung up on.
+                if let Some(share) = shares.take(accepted.client.address()) {
+                    let served = serve(accepted, router.clone(), stopping.clone());
+                    let hang_up = hang_up.clone();
+                    connections.spawn(async move {
+                        tokio::select! {
+                            () = served => {}
+                            () = hang_up.cancelled() => {}
+                        }
+                        drop(share);
+                    });
+                }
             }
             Err(error) => {
                 tracing::debug!(%error, "no HTTP connection");
@@ -100,7 +124,10 @@ pub(super) async fn run(listener: TcpListener, router: Router, stopping: Cancell
         .await
         .is_err()
     {
-        tracing::warn!("HTTP answers were cut off");
+        tracing::warn!("HTTP answers are cut off");
+        // What they read belongs to somebody who ends.
+        hang_up.cancel();
+        connections.wait().await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who has proven to be where its packets come from.
 //!
-//! Always true: at most [`MAX_BONDS`] are remembered; who was heard of longest
-//! ago goes first.
+//! Always true: at most [`MAX_BONDS`] are remembered; who has proven nothing goes
+//! before who has, and of these who was heard of longest ago.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -53,7 +53,8 @@ impl Bonds {
 
     fn touch(&mut self, id: NodeId, ip: IpAddr, now: Duration) -> &mut Bond {
         if self.0.len() >= MAX_BONDS && !self.0.contains_key(&(id, ip)) {
-            let oldest = self.0.iter().min_by_key(|(_, bond)| bond.touched);
+            let worth = |bond: &Bond| (is_fresh(bond.answered, now), bond.touched);
+            let oldest = self.0.iter().min_by_key(|(_, bond)| worth(bond));
             if let Some(oldest) = oldest.map(|(who, _)| *who) {
                 self.0.remove(&oldest);
             }
@@ -88,12 +89,15 @@ mod tests {
     fn strangers_cost_a_bounded_memory() {
         let mut bonds = Bonds::default();
         let ip = IpAddr::from([10, 0, 0, 1]);
+        let friend = NodeId([9; 64]);
+        bonds.answered(friend, ip, Duration::ZERO);
         for n in 0..u16::try_from(MAX_BONDS + 10).unwrap() {
             let mut id = [0; 64];
             id[..2].copy_from_slice(&n.to_be_bytes());
             bonds.pinged(NodeId(id), ip, Duration::from_secs(n.into()));
         }
         assert_eq!(bonds.0.len(), MAX_BONDS);
+        assert!(bonds.is_proven(friend, ip, Duration::ZERO));
         assert!(!bonds.knows_us(NodeId([0; 64]), ip, Duration::ZERO));
     }
 }

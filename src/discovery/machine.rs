@@ -50,7 +50,8 @@ const ENOUGH: usize = BUCKET_SIZE;
 /// lost.
 const RETRIES: u8 = 2;
 
-/// Pings in flight. A stranger that pings is pinged back only below that.
+/// Pings in flight up to which a stranger that pings is pinged back. Those of our own
+/// walks and checks are few, and wait for nobody.
 const MAX_PINGS: usize = 256;
 
 /// UDP ports below are of services that must not be made to answer.
@@ -225,7 +226,7 @@ impl Machine {
         self.bonds.pinged(sender, from.ip(), now.since_start);
         if self.bonds.is_proven(sender, from.ip(), now.since_start) {
             self.table.answered(Known::new(sender, from, tcp));
-        } else {
+        } else if self.pings.len() < MAX_PINGS {
             self.ping(sender, from, tcp, None, now);
         }
         self.go_on(sender, from, now);
@@ -447,7 +448,7 @@ impl Machine {
 
     /// Pings a node, unless a ping to it waits already.
     fn ping(&mut self, id: NodeId, to: SocketAddr, tcp: u16, tries_left: Option<u8>, now: Moment) {
-        if self.pings.contains_key(&id) || self.pings.len() >= MAX_PINGS {
+        if self.pings.contains_key(&id) {
             return;
         }
         let packet = Packet::Ping {

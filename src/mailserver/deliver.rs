@@ -8,6 +8,8 @@
 //!   the next page is fetched only when the peer has taken the last.
 //! - Envelopes, bytes and time of an answer are bounded, and so is how many
 //!   answers read the archive at a time.
+//! - A peer pays for what was looked into for it, also where nothing was found,
+//!   or it left before the end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +49,19 @@ const ANSWER_PACKET: usize = 128 << 10;
 /// How long an answer may take; the cursor leads on. A slow reader would
 /// otherwise keep a page in memory for as long as it likes.
 pub const MAX_ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// What a day or hour that is looked into costs, in bytes sent: its directory is
+/// opened, and the request's bloom tested against its topics. A year of a topic that
+/// nobody uses costs some 1.5 MiB.
+pub const LOOK_COST: u64 = 4 << 10;
+
+/// Bytes read of blocks that cost as much as one that is sent: disks and hashes are
+/// some ten times as fast as lines.
+pub const READ_SHARE: u64 = 8;
+
+/// What a page costs whose peer left while it was looked for: how far it came is
+/// not known then.
+pub const LEFT_COST: u64 = 1 << 20;
 
 /// Pages read from the vault at a time, for all peers together. A page may read
 /// a whole day of traffic, and more of them at once would only share the disk.
@@ -194,12 +209,15 @@ impl<V: Vault> Mailserver<V> {
         let mut more = true;
         while more && left > 0 && bytes_left > 0 {
             let page = self
-                .page(PageQuery {
-                    range: query.range,
-                    topics: query.topics,
-                    after: last.or(query.cursor),
-                    limit: left.min(PAGE_ENVELOPES),
-                })
+                .page(
+                    peer,
+                    PageQuery {
+                        range: query.range,
+                        topics: query.topics,
+                        after: last.or(query.cursor),
+                        limit: left.min(PAGE_ENVELOPES),
+                    },
+                )
                 .await?;
             cost.blocks += page.blocks;
             let (taken, cut) = within(page.envelopes, &mut bytes_left);
@@ -234,10 +252,36 @@ impl<V: Vault> Mailserver<V> {
         self.config.answer_open_requests
     }
 
-    pub(super) async fn page(&self, query: PageQuery) -> Result<Page, ArchiveError> {
+    /// The next page for `peer`, who is charged for the looking.
+    pub(super) async fn page(
+        &self,
+        peer: &dyn MailPeer,
+        query: PageQuery,
+    ) -> Result<Page, ArchiveError> {
         // Never closed, so there is always a permit in the end.
         let _reading = self.reading.acquire().await;
-        self.vault.page(query).await
+        let mut charge = Charge {
+            peer,
+            cost: LEFT_COST,
+        };
+        let page = self.vault.page(query).await;
+        charge.cost = match &page {
+            Ok(page) => LOOK_COST * page.looked + page.read / READ_SHARE,
+            Err(_) => 0,
+        };
+        page
+    }
+}
+
+/// Charges a peer when it is dropped.
+struct Charge<'p> {
+    peer: &'p dyn MailPeer,
+    cost: u64,
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.peer.looked(self.cost);
     }
 }
 

@@ -57,7 +57,7 @@ impl MemoryVault {
         Page {
             envelopes: matching.by_ref().take(query.limit).cloned().collect(),
             more: matching.next().is_some(),
-            blocks: 0,
+            ..Page::default()
         }
     }
 }

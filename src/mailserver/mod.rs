@@ -131,6 +131,10 @@ pub trait MailPeer: Send + Sync {
     /// Sends it one packet. Resolves when the link has taken it, which is what
     /// slows an answer down to the speed of the peer.
     fn send(&self, packet: Packet) -> BoxFuture<'_, Result<(), PeerGone>>;
+
+    /// Is told what looking for its mail cost, found or not: as much as so many
+    /// bytes sent.
+    fn looked(&self, _cost: u64) {}
 }
 
 /// The peer is no longer connected.
@@ -172,4 +176,9 @@ pub struct Page {
     pub more: bool,
     /// Blocks that were read whole and hashed for it.
     pub blocks: u64,
+    /// Bytes that were read of blocks for it.
+    pub read: u64,
+    /// Days and hours that were looked into, whether they held anything wanted or
+    /// not.
+    pub looked: u64,
 }

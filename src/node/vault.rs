@@ -76,6 +76,8 @@ impl Vault for ArchiveVault {
                 envelopes: envelopes?,
                 more: found.more,
                 blocks: found.reads.blocks,
+                read: found.reads.bytes,
+                looked: found.looked,
             })
         });
         Box::pin(async move {

@@ -1,6 +1,9 @@
-//! A daemon over a small archive of known content, and a client of it.
+//! A daemon over a small archive of known content, and clients of it.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gwa::archive::disk::{Archive, seal_due};
 use gwa::archive::head::Head;
@@ -13,6 +16,8 @@ use gwa::rlpx::NodeKey;
 use gwa::time::{SystemClock, UnixSeconds};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -33,31 +38,35 @@ pub struct House {
     running: JoinHandle<()>,
 }
 
-/// What is sealed: some topics over two days and a half.
+/// Seals some topics over two days and some hours; what is younger waits.
 pub fn fill(archive: &Archive) {
-    let envelopes: Vec<_> = (0..600u32)
+    let envelopes: Vec<_> = (0..700u32)
         .map(|n| {
-            envelope(
-                u8::try_from(n % 7).expect("small"),
-                DAY + n * 300,
-                200 + (n as usize % 90) * 20,
-            )
+            let topic = u8::try_from(n % 7).expect("small");
+            envelope(topic, DAY + n * 300, 200 + (n as usize % 90) * 20)
         })
         .collect();
     archive.append(&envelopes).expect("stored");
     seal_due(archive, UnixSeconds(SEALED)).expect("sealed");
 }
 
+/// A new archive, filled, and its folder.
+pub fn filled() -> (TempDir, Archive) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = Archive::init(folder.path(), "gate").expect("an archive");
+    fill(&archive);
+    (folder, archive)
+}
+
 impl House {
-    /// A daemon over what `prepare` makes of a new archive, with the HTTP settings
-    /// that `change` makes of the usual ones.
-    pub async fn with(
-        prepare: impl FnOnce(&Archive),
+    /// A daemon over an archive, with the settings that `change` makes of the
+    /// usual ones.
+    pub async fn over(
+        folder: TempDir,
+        archive: Archive,
         change: impl FnOnce(&mut HttpPartial),
     ) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let archive = Arc::new(Archive::init(folder.path(), "gate").expect("an archive"));
-        prepare(&archive);
+        let archive = Arc::new(archive);
         let loopback = ([127, 0, 0, 1], 0).into();
         let mut http = HttpPartial {
             address: Some(HttpAddress::At(loopback)),
@@ -89,9 +98,26 @@ impl House {
         }
     }
 
+    /// A daemon over the usual archive, with other settings.
+    pub async fn with(change: impl FnOnce(&mut HttpPartial)) -> Self {
+        let (folder, archive) = filled();
+        Self::over(folder, archive, change).await
+    }
+
     /// A daemon over the usual archive.
     pub async fn new() -> Self {
-        Self::with(fill, |_| {}).await
+        Self::with(|_| {}).await
+    }
+
+    /// A daemon over an archive whose files `damage` changed.
+    pub async fn damaged(damage: impl FnOnce(&Path)) -> Self {
+        let (folder, archive) = filled();
+        // The next to open it knows nothing of what the files held.
+        drop(archive);
+        damage(folder.path());
+        std::fs::remove_dir_all(folder.path().join("index")).expect("an index");
+        let archive = Archive::open(folder.path()).expect("an archive");
+        Self::over(folder, archive, |_| {}).await
     }
 
     /// The current head.
@@ -99,9 +125,23 @@ impl House {
         self.archive.head().expect("something was sealed")
     }
 
+    /// The current head CID.
+    pub fn cid(&self) -> Cid {
+        *self.head().cid()
+    }
+
     /// A block of the archive.
     pub fn block(&self, cid: &Cid) -> Block {
         self.archive.blocks().get(cid).expect("it is held")
+    }
+
+    /// The CID that a path leads to, as the gateway tells.
+    pub async fn resolve(&self, path: &str) -> Cid {
+        let answer = send(self.get(&format!("{path}?format=raw"))).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let roots = header(&answer, "x-ipfs-roots");
+        let last = roots.rsplit(',').next().expect("a root");
+        last.parse().expect("a CID")
     }
 
     /// A request for `path`.
@@ -112,6 +152,31 @@ impl House {
     /// A request of any kind for `path`.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// The blocks of the CAR at `path`, in order.
+    pub async fn car(&self, path: &str) -> Vec<Block> {
+        let answer = send(self.get(path)).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        blocks(&answer.bytes().await.expect("a whole body"))
+    }
+
+    /// A connection on which nothing was said yet, with a small window: what is
+    /// not read is soon not sent either.
+    pub async fn connect(&self) -> TcpStream {
+        let address: SocketAddr = self.url["http://".len()..].parse().expect("an address");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a window");
+        socket.connect(address).await.expect("a connection")
+    }
+
+    /// All that comes back for `text`, until the other end hangs up.
+    pub async fn say(&self, text: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(text.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Ends the daemon.
@@ -138,4 +203,20 @@ pub fn header(response: &Response, name: &str) -> String {
 pub fn blocks(car: &[u8]) -> Vec<Block> {
     let reader = CarReader::new(car).expect("a CAR");
     reader.map(|block| block.expect("a whole block")).collect()
+}
+
+/// The CIDs of blocks, in order.
+pub fn cids(blocks: &[Block]) -> Vec<Cid> {
+    blocks.iter().map(|block| *block.cid()).collect()
+}
+
+/// Waits until something holds; fails the test where it never does.
+pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it never happened");
 }

@@ -1,6 +1,12 @@
 //! The archive over HTTP, as its clients see it: real sockets, the real routes.
 
-mod house;
-
+mod access;
+mod api;
+mod broken;
+mod car;
+mod conformance;
+mod denied;
 mod head;
+mod house;
+mod many;
 mod raw;

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(attachment("a b.bin"), r#"attachment; filename="a b.bin""#);
         assert_eq!(
             attachment("a\"; x=\"\r\n../b"),
-            r#"attachment; filename="a_; x=____.._b""#
+            r#"attachment; filename="a_; x=___.._b""#
         );
         assert_eq!(
             attachment("testтест.pdf"),

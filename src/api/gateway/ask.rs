@@ -276,12 +276,13 @@ fn read_path(path: &str) -> Result<(Cid, Vec<String>), AskError> {
 fn read_form(query: &Query, choices: &[Choice]) -> Result<(Form, bool), AskError> {
     let car_choices = || choices.iter().filter(|choice| choice.media == CAR);
     match query.format.as_deref() {
-        Some("raw") => return Ok((Form::Raw, true)),
+        Some("raw") => return Ok((Form::Raw, car_choices().next().is_none())),
         Some("car") => {
             // `Accept` may still say how the CAR is to be.
             let choice = car_choices().next();
-            let by_url = choice.is_none_or(|choice| choice.parameters.is_empty());
-            return Ok((read_car(query, choice)?, by_url));
+            let is_silent = choice.is_none_or(|choice| choice.parameters.is_empty());
+            let other = choices.iter().any(|choice| choice.media == RAW);
+            return Ok((read_car(query, choice)?, is_silent && !other));
         }
         Some(other) => return Err(AskError::OtherForm { form: short(other) }),
         None => {}
@@ -366,3 +367,6 @@ fn short(text: &str) -> String {
     }
     short
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ mod accept;
 mod answer;
 mod ask;
 pub(crate) mod denylist;
+pub(crate) mod fuzz;
 mod links;
 mod places;
 mod range;

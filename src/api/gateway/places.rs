@@ -6,7 +6,6 @@
 //! - An address beyond this machine and its private networks has a part of the
 //!   places, and the rate of bytes that a mailserver's clients have.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,15 +13,16 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
+use crate::api::shares::{Share, Shares};
 use crate::blocks::MAX_BLOCK_READ;
 use crate::limits::bounded::Bounded;
 use crate::limits::settings::ADDRESS_SHARE;
 use crate::limits::traffic::TRACKED;
 use crate::limits::{Address, Limits, Meter, Rate};
 
-/// CARs under way. Each holds up to four pieces of [`super::stream::PIECE`] bytes
-/// and one thread while it reads.
-const MAX_CARS: usize = 32;
+/// CARs under way. Each holds up to four pieces of [`super::stream::PIECE`] bytes,
+/// and a thread while it reads.
+pub(super) const MAX_CARS: usize = 32;
 
 /// CARs under way to one address: more at once gain an honest mirror nothing.
 const MAX_CARS_OF_ADDRESS: usize = 8;
@@ -37,7 +37,7 @@ const UNIT: usize = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Places {
     cars: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<Address, usize>>>,
+    shares: Shares,
     unsent: Arc<Semaphore>,
     sent: Mutex<Bounded<Address, Meter>>,
     rate: Rate,
@@ -48,7 +48,7 @@ impl Places {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             cars: Arc::new(Semaphore::new(MAX_CARS)),
-            by_address: Arc::default(),
+            shares: Shares::new(MAX_CARS_OF_ADDRESS, limits.exempt_local),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT / UNIT)),
             sent: Mutex::new(Bounded::new(TRACKED)),
             rate: limits.answers().times(ADDRESS_SHARE),
@@ -56,28 +56,20 @@ impl Places {
         }
     }
 
-    /// The address whose share of the places counts, if any does.
-    fn counted(&self, address: Option<Address>) -> Option<Address> {
-        address.filter(|address| !(self.exempt_local && address.is_local()))
-    }
-
     /// A place for one more CAR.
     pub(super) fn car(&self, address: Option<Address>) -> Result<CarPlace, Refusal> {
-        let place = Arc::clone(&self.cars).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::Busy)?;
-        let address = self.counted(address);
-        if let Some(address) = address {
-            let mut cars = self.cars_by_address();
-            let count = cars.entry(address).or_default();
-            if *count >= MAX_CARS_OF_ADDRESS {
+        let share = match address.map(|address| self.shares.take(address)) {
+            Some(None) => {
                 let after = Duration::from_secs(1);
                 return Err(Refusal::TooMuch { after });
             }
-            *count += 1;
-        }
+            Some(share) => share,
+            None => None,
+        };
+        let place = Arc::clone(&self.cars).try_acquire_owned();
+        let place = place.map_err(|_| Refusal::Busy)?;
         Ok(CarPlace {
-            address,
-            by_address: Arc::clone(&self.by_address),
+            _share: share,
             _place: place,
         })
     }
@@ -91,7 +83,7 @@ impl Places {
 
     /// Fails, saying how long to wait, where `address` was sent too much.
     pub(super) fn check(&self, address: Option<Address>) -> Result<(), Refusal> {
-        let Some(address) = self.counted(address) else {
+        let Some(address) = self.metered(address) else {
             return Ok(());
         };
         let owed = self
@@ -106,7 +98,7 @@ impl Places {
 
     /// `address` was sent `bytes`. Says how long to wait before sending it more.
     pub(super) fn charge(&self, address: Option<Address>, bytes: usize) -> Duration {
-        let Some(address) = self.counted(address) else {
+        let Some(address) = self.metered(address) else {
             return Duration::ZERO;
         };
         let mut meters = self.meters();
@@ -114,39 +106,21 @@ impl Places {
         meter.charge(&self.rate, bytes as u64, Instant::now())
     }
 
-    fn meters(&self) -> MutexGuard<'_, Bounded<Address, Meter>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The address, if the rate holds for it.
+    fn metered(&self, address: Option<Address>) -> Option<Address> {
+        address.filter(|address| !(self.exempt_local && address.is_local()))
     }
 
-    fn cars_by_address(&self) -> MutexGuard<'_, HashMap<Address, usize>> {
-        self.by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn meters(&self) -> MutexGuard<'_, Bounded<Address, Meter>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A CAR under way; dropped, its place is free.
 #[derive(Debug)]
 pub(super) struct CarPlace {
-    address: Option<Address>,
-    by_address: Arc<Mutex<HashMap<Address, usize>>>,
+    _share: Option<Share>,
     _place: OwnedSemaphorePermit,
-}
-
-impl Drop for CarPlace {
-    fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        let mut cars = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = cars.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                cars.remove(&address);
-            }
-        }
-    }
 }
 
 /// Room for a block that waits to be sent.
@@ -176,5 +150,63 @@ struct Held {
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn far() -> Option<Address> {
+        let ip: IpAddr = "203.0.113.7".parse().unwrap();
+        Some(ip.into())
+    }
+
+    #[test]
+    fn an_address_cannot_hold_every_place() {
+        let places = Places::new(&Limits::default());
+        let held: Vec<_> = std::iter::from_fn(|| places.car(far()).ok()).collect();
+        assert_eq!(held.len(), MAX_CARS_OF_ADDRESS);
+        let refused = places.car(far()).unwrap_err();
+        assert!(matches!(refused, Refusal::TooMuch { .. }));
+        let others: Vec<_> = std::iter::from_fn(|| places.car(None).ok()).collect();
+        assert_eq!(held.len() + others.len(), MAX_CARS);
+        assert!(matches!(places.car(None), Err(Refusal::Busy)));
+        drop(held);
+        assert!(places.car(far()).is_ok());
+    }
+
+    #[test]
+    fn who_was_sent_too_much_is_told_when_to_come_back() {
+        let limits = Limits {
+            answer_kib_per_second: NonZeroU32::MIN,
+            ..Limits::default()
+        };
+        let places = Places::new(&limits);
+        assert!(places.check(far()).is_ok());
+        assert_eq!(places.charge(far(), 1 << 10), Duration::ZERO);
+        assert!(places.charge(far(), 1 << 20) > Duration::from_secs(100));
+        let refused = places.check(far()).unwrap_err();
+        assert!(matches!(refused, Refusal::TooMuch { after } if after > Duration::from_secs(100)));
+        let near: IpAddr = "127.0.0.1".parse().unwrap();
+        let near = Some(near.into());
+        assert_eq!(places.charge(near, 1 << 30), Duration::ZERO);
+        assert!(places.check(near).is_ok());
+    }
+
+    #[tokio::test]
+    async fn room_is_free_again_once_the_last_byte_is_gone() {
+        let places = Places::new(&Limits::default());
+        let all = places.unsent.available_permits();
+        let bytes = places.block().await.hold(Bytes::from(vec![7; 5_000]));
+        assert_eq!(places.unsent.available_permits(), all - 5);
+        let part = bytes.slice(4_000..);
+        drop(bytes);
+        assert_eq!(places.unsent.available_permits(), all - 5);
+        drop(part);
+        assert_eq!(places.unsent.available_permits(), all);
     }
 }

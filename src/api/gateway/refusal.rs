@@ -88,6 +88,7 @@ impl From<BlockError> for Refusal {
     fn from(error: BlockError) -> Self {
         match error {
             BlockError::Missing { cid } | BlockError::ForeignCid { cid } => Self::NotHeld { cid },
+            BlockError::NotADag { cid, .. } => Self::Broken { cid },
             other => Self::Store(other),
         }
     }

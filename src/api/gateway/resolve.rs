@@ -86,3 +86,6 @@ pub(super) fn resolve(
     }
     Ok(resolved)
 }
+
+#[cfg(test)]
+mod tests;

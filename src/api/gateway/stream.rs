@@ -52,7 +52,7 @@ pub(super) fn body(
     });
     Body::new(Parts {
         receiver,
-        done: false,
+        state: State::Open,
     })
 }
 
@@ -66,22 +66,23 @@ async fn send(
     let mut piece = start;
     loop {
         let read = tokio::task::spawn_blocking(move || {
-            let ended = fill(&mut walk, &mut piece)?;
-            Ok::<_, Refusal>((walk, piece, ended))
+            let ended = fill(&mut walk, &mut piece);
+            (walk, piece, ended)
         });
         // A panic was told by its own hook; whoever waits for more gets an error.
         let Ok(read) = read.await else {
             return Ok(());
         };
         let ended;
-        (walk, piece, ended) = read?;
+        (walk, piece, ended) = read;
         let len = piece.len();
+        // What could be read is of use to who asked, whatever follows.
         let sent = parts.send(Part::Bytes(piece.into())).await;
         if sent.is_err() {
             // Nobody reads any more.
             return Ok(());
         }
-        if ended {
+        if ended? {
             let _ = parts.send(Part::End).await;
             return Ok(());
         }
@@ -114,7 +115,17 @@ fn section(block: &Block, piece: &mut Vec<u8>) {
 /// The body that hyper reads.
 struct Parts {
     receiver: mpsc::Receiver<Part>,
-    done: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// More may come.
+    Open,
+    /// It was cut off, and what came before may still be written.
+    Cut,
+    /// Nothing comes any more.
+    Done,
 }
 
 impl HttpBody for Parts {
@@ -125,20 +136,20 @@ impl HttpBody for Parts {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.done {
-            return Poll::Ready(None);
+        if self.state == State::Open {
+            match ready!(self.receiver.poll_recv(context)) {
+                Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Part::End) => self.state = State::Done,
+                None => {
+                    // Before an error breaks the connection, what it has is written.
+                    self.state = State::Cut;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
         }
-        let part = ready!(self.receiver.poll_recv(context));
-        Poll::Ready(match part {
-            Some(Part::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Part::End) => {
-                self.done = true;
-                None
-            }
-            None => {
-                self.done = true;
-                Some(Err(io::Error::other("the CAR could not be completed")))
-            }
-        })
+        let was = std::mem::replace(&mut self.state, State::Done);
+        let cut = || io::Error::other("the CAR could not be completed");
+        Poll::Ready((was == State::Cut).then(|| Err(cut())))
     }
 }

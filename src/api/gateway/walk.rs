@@ -13,13 +13,11 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::denylist::Denylist;
-use super::links::{data, links};
 use super::refusal::Refusal;
 use super::resolve::{End, Resolved};
+use crate::blocks::dag::MAX_DAG_DEPTH;
+use crate::blocks::links::links;
 use crate::blocks::{Block, BlockSource, Cid, digest_of};
-
-/// Links between the end of a path and the deepest block. Ours have 20 at most.
-const MAX_DEPTH: u16 = 1_024;
 
 /// Links that wait to be walked: a path through our widest nodes has some 5,000
 /// of them. At 104 bytes each, 7 MB.
@@ -59,7 +57,7 @@ pub(super) struct Walk {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     cid: Cid,
-    depth: u16,
+    depth: u32,
     /// Whether its links are walked too.
     deep: bool,
 }
@@ -126,16 +124,12 @@ impl Walk {
     }
 
     /// Puts the links of `block` where the next are taken from.
-    fn descend(&mut self, block: &Block, depth: u16) -> Result<(), Refusal> {
-        let cid = *block.cid();
-        let Some(value) = data(block).map_err(|_| Refusal::Broken { cid })? else {
-            return Ok(());
-        };
-        let links = links(&value);
+    fn descend(&mut self, block: &Block, depth: u32) -> Result<(), Refusal> {
+        let links = links(block)?;
         if links.is_empty() {
             return Ok(());
         }
-        if depth >= MAX_DEPTH || self.pending.len() + links.len() > MAX_PENDING {
+        if depth >= MAX_DAG_DEPTH || self.pending.len() + links.len() > MAX_PENDING {
             return Err(Refusal::TooLarge);
         }
         let below = links.into_iter().rev().map(|cid| Pending {
@@ -187,3 +181,6 @@ impl Seen {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

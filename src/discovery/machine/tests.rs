@@ -221,6 +221,19 @@ fn a_flood_is_answered_within_bounds() {
 }
 
 #[test]
+fn a_flood_of_strangers_stops_neither_walks_nor_checks() {
+    let mut machine = machine(0, &[enode_of(1)]);
+    for n in 0..2 * u16::try_from(MAX_PINGS).unwrap() {
+        let from = address(1_000 + n);
+        say(&mut machine, from, &key(1_000 + n), &ping(1, SOON));
+    }
+    assert_eq!(machine.pings.len(), MAX_PINGS);
+    // The first walk begins with the one node that is known.
+    let sent = machine.tick(moment(0));
+    assert!(sent.iter().any(|(to, _)| *to == address(1)), "{sent:?}");
+}
+
+#[test]
 fn lies_about_private_and_privileged_addresses_lead_nowhere() {
     let public = SocketAddr::from(([8, 8, 8, 8], 30_303));
     let liar = key(9);

@@ -24,6 +24,7 @@ struct Client {
     pace: Duration,
     patience: Mutex<usize>,
     received: Mutex<Vec<Packet>>,
+    charged: Mutex<Vec<u64>>,
 }
 
 impl Client {
@@ -36,6 +37,7 @@ impl Client {
             pace,
             patience: Mutex::new(packets),
             received: Mutex::default(),
+            charged: Mutex::default(),
         })
     }
 }
@@ -54,6 +56,61 @@ impl MailPeer for Client {
             Ok(())
         })
     }
+
+    fn looked(&self, cost: u64) {
+        self.charged.lock().unwrap().push(cost);
+    }
+}
+
+/// A vault that looks long and finds nothing, or never ends.
+struct Vain {
+    ends: bool,
+}
+
+impl Vault for Vain {
+    fn append(&self, _: Vec<Envelope>) -> BoxFuture<'_, Result<Archived, ArchiveError>> {
+        Box::pin(async { Ok(Archived::default()) })
+    }
+
+    fn page(&self, _: PageQuery) -> BoxFuture<'_, Result<Page, ArchiveError>> {
+        Box::pin(async {
+            if !self.ends {
+                std::future::pending::<()>().await;
+            }
+            Ok(Page {
+                looked: 365,
+                read: 80,
+                ..Page::default()
+            })
+        })
+    }
+}
+
+#[tokio::test]
+async fn looking_is_paid_for_where_nothing_is_found_and_where_nobody_waits() {
+    use crate::mailserver::sync::SyncRequest;
+    let client = Client::taking(10);
+    let request = SyncRequest {
+        range: TimeRange::ALL,
+        topics: Bloom::of_topic(Topic([1; 4])),
+        limit: 10,
+        cursor: None,
+    };
+    let looking = server(Vain { ends: true });
+    let answered = looking
+        .stream(&*client, RequestId([1; 32]), &everything(10))
+        .await;
+    assert!(answered.is_ok());
+    looking.sync(Arc::clone(&client) as _, request).await;
+    let paid = 365 * LOOK_COST + 80 / READ_SHARE;
+    assert_eq!(*client.charged.lock().unwrap(), [paid, paid]);
+
+    let leaving = Client::taking(10);
+    let endless = server(Vain { ends: false });
+    let answer = endless.sync(Arc::clone(&leaving) as _, request);
+    let answered = tokio::time::timeout(Duration::ZERO, answer).await;
+    assert!(answered.is_err());
+    assert_eq!(*leaving.charged.lock().unwrap(), [LEFT_COST]);
 }
 
 /// A vault that cannot be read after some pages.

@@ -21,12 +21,15 @@ impl<V: Vault> Mailserver<V> {
         }
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let page = self
-            .page(PageQuery {
-                range: request.range,
-                topics: request.topics,
-                after: request.cursor,
-                limit,
-            })
+            .page(
+                peer,
+                PageQuery {
+                    range: request.range,
+                    topics: request.topics,
+                    after: request.cursor,
+                    limit,
+                },
+            )
             .await;
         let mut page = match page {
             Ok(page) => page,

@@ -6,7 +6,11 @@
 //!
 //! Always true:
 //! - Who waits is answered after the append that holds its envelopes, with that
-//!   append's outcome.
+//!   append's outcome. Where one of several batches fails, each is appended alone:
+//!   nobody fails with another's.
+//! - Batches with envelopes of old go apart from fresh ones, one append of them at a
+//!   time: whether they are new is looked up in days long sealed, which may take
+//!   long.
 //! - An append holds one batch at least, and more while they stay below
 //!   [`MOST_BYTES`]. What may wait is bounded by whoever hands batches in.
 //! - Nothing that was handed in is forgotten, whoever handed it in.
@@ -27,6 +31,10 @@ const MOST_APPENDS: usize = 2;
 /// journal's group. More would only make everybody in it wait longer.
 const MOST_BYTES: usize = 8 << 20;
 
+/// Envelopes sent longer ago than this, in seconds, are old. What is younger is not
+/// sealed yet, or in the hour that is open.
+const OLD: u32 = 15 * 60;
+
 /// Envelopes are not durable. Why was logged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotStored;
@@ -39,13 +47,17 @@ pub(super) struct Collector {
 
 #[derive(Default)]
 struct Waiting {
-    batches: VecDeque<Batch>,
+    fresh: VecDeque<Batch>,
+    old: VecDeque<Batch>,
     appending: usize,
+    /// Whether one of the appends is of old ones.
+    appending_old: bool,
 }
 
 struct Batch {
     envelopes: Vec<Envelope>,
     bytes: usize,
+    is_old: bool,
     done: oneshot::Sender<Result<(), NotStored>>,
 }
 
@@ -57,7 +69,9 @@ pub(super) async fn archive(
 ) -> Result<(), NotStored> {
     let (done, outcome) = oneshot::channel();
     let bytes = envelopes.iter().map(|envelope| envelope.rlp().len()).sum();
+    let old = shared.clock.now().saturating_sub(OLD);
     let batch = Batch {
+        is_old: envelopes.iter().any(|envelope| envelope.sent() < old),
         envelopes,
         bytes,
         done,
@@ -73,19 +87,30 @@ async fn work_off(shared: Arc<Shared>) {
     let mut place = Place {
         collector: &shared.collector,
         held: true,
+        of_old: false,
     };
     while let Some(batches) = place.next() {
-        let mut envelopes = Vec::with_capacity(batches.iter().map(|b| b.envelopes.len()).sum());
-        let mut waiting = Vec::with_capacity(batches.len());
-        for batch in batches {
-            envelopes.extend(batch.envelopes);
-            waiting.push(batch.done);
+        if batches.len() > 1 {
+            let of_batches = batches.iter().flat_map(|batch| &batch.envelopes);
+            match ingest::try_append(&shared, of_batches.cloned().collect()).await {
+                Ok(_) => {
+                    for batch in batches {
+                        // Who is gone needs no answer.
+                        let _ = batch.done.send(Ok(()));
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, cause = %error.source, "each batch is stored alone");
+                }
+            }
         }
-        let outcome = ingest::append(&shared, envelopes).await;
-        let outcome = outcome.map(drop).map_err(|_| NotStored);
-        for done in waiting {
-            // Who is gone needs no answer.
-            let _ = done.send(outcome);
+        for Batch {
+            envelopes, done, ..
+        } in batches
+        {
+            let outcome = ingest::append(&shared, envelopes).await;
+            let _ = done.send(outcome.map(drop).map_err(|_| NotStored));
         }
     }
 }
@@ -94,7 +119,11 @@ impl Collector {
     /// Whether an append must be started for it.
     fn hand_in(&self, batch: Batch) -> bool {
         let mut waiting = self.lock();
-        waiting.batches.push_back(batch);
+        if batch.is_old {
+            waiting.old.push_back(batch);
+        } else {
+            waiting.fresh.push_back(batch);
+        }
         let starts = waiting.appending < MOST_APPENDS;
         waiting.appending += usize::from(starts);
         starts
@@ -110,6 +139,8 @@ impl Collector {
 struct Place<'a> {
     collector: &'a Collector,
     held: bool,
+    /// Its append is of old ones.
+    of_old: bool,
 }
 
 impl Place<'_> {
@@ -117,19 +148,32 @@ impl Place<'_> {
     /// waits.
     fn next(&mut self) -> Option<Vec<Batch>> {
         let mut waiting = self.collector.lock();
-        let Some(first) = waiting.batches.pop_front() else {
+        let waiting = &mut *waiting;
+        if std::mem::take(&mut self.of_old) {
+            waiting.appending_old = false;
+        }
+        // The other place is for fresh ones then.
+        let of_old = !waiting.appending_old && !waiting.old.is_empty();
+        let queue = if of_old {
+            &mut waiting.old
+        } else {
+            &mut waiting.fresh
+        };
+        let Some(first) = queue.pop_front() else {
             waiting.appending -= 1;
             self.held = false;
             return None;
         };
         let mut bytes = first.bytes;
         let mut batches = vec![first];
-        while let Some(next) = waiting.batches.front()
+        while let Some(next) = queue.front()
             && bytes + next.bytes <= MOST_BYTES
         {
             bytes += next.bytes;
-            batches.extend(waiting.batches.pop_front());
+            batches.extend(queue.pop_front());
         }
+        self.of_old = of_old;
+        waiting.appending_old |= of_old;
         Some(batches)
     }
 }
@@ -139,9 +183,13 @@ impl Drop for Place<'_> {
         if self.held {
             let mut waiting = self.collector.lock();
             waiting.appending -= 1;
+            if self.of_old {
+                waiting.appending_old = false;
+            }
             // Those it would have served next must not wait for ever.
             if waiting.appending == 0 {
-                waiting.batches.clear();
+                waiting.fresh.clear();
+                waiting.old.clear();
             }
         }
     }
@@ -155,6 +203,7 @@ mod tests {
         Batch {
             envelopes: Vec::new(),
             bytes,
+            is_old: false,
             done: oneshot::channel().0,
         }
     }
@@ -163,7 +212,36 @@ mod tests {
         Place {
             collector,
             held: true,
+            of_old: false,
         }
+    }
+
+    #[test]
+    fn old_ones_hold_up_no_fresh_ones_and_are_not_left_for_ever() {
+        let collector = Collector::default();
+        let old = || Batch {
+            is_old: true,
+            ..batch(1)
+        };
+        let ages = |batches: Option<Vec<Batch>>| {
+            let batches = batches.unwrap_or_default();
+            batches.iter().map(|batch| batch.is_old).collect::<Vec<_>>()
+        };
+        assert!(collector.hand_in(old()) && collector.hand_in(batch(1)));
+        let (mut first, mut second) = (place(&collector), place(&collector));
+        assert_eq!(ages(first.next()), [true]);
+        for _ in 0..3 {
+            assert!(!collector.hand_in(old()));
+            assert!(!collector.hand_in(batch(1)));
+        }
+        assert_eq!(ages(second.next()), [false; 4]);
+        assert!(second.next().is_none(), "one append of old ones at a time");
+        assert!(collector.hand_in(batch(1)));
+        let mut second = place(&collector);
+        assert_eq!(ages(second.next()), [false]);
+        assert_eq!(ages(first.next()), [true; 3]);
+        assert!(first.next().is_none() && second.next().is_none());
+        assert_eq!(collector.lock().appending, 0);
     }
 
     #[test]
@@ -201,7 +279,7 @@ mod tests {
         let mut place = place(&collector);
         let under_way = place.next();
         let late = Batch { done, ..batch(1) };
-        collector.lock().batches.push_back(late);
+        collector.lock().fresh.push_back(late);
         drop((under_way, place));
         let gone = Err(oneshot::error::TryRecvError::Closed);
         assert_eq!(outcome.try_recv().map(drop), gone);

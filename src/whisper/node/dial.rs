@@ -2,9 +2,10 @@
 //!
 //! Always true: one task for each of them; between two attempts it waits, twice
 //! as long each time, and a connection that lasted starts over. Who is forgotten
-//! is not dialled again.
+//! is not dialled again, and dropped even where its link was only being opened.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::rlpx::{Enode, NodeId, socket};
+use crate::rlpx::socket::PeerLink;
+use crate::rlpx::{DisconnectReason, Enode, NodeId, socket};
 use crate::whisper::node::Shared;
 use crate::whisper::node::link::{self, Origin};
+use crate::whisper::node::orders::Order;
+use crate::whisper::node::registry::Seat;
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -73,7 +77,7 @@ async fn stay_connected(shared: Arc<Shared>, peer: Enode, forgotten: Cancellatio
             };
             match opened {
                 Ok(link) => match link::seat(&shared, &link, Origin::Static) {
-                    Ok(seat) => link::serve(Arc::clone(&shared), link, seat).await,
+                    Ok(seat) => serve(&shared, link, seat, &peer.id, &forgotten).await,
                     Err(reason) => link.close(reason).await,
                 },
                 Err(error) => tracing::debug!(peer = ?peer.id, %error, "cannot dial"),
@@ -88,4 +92,29 @@ async fn stay_connected(shared: Arc<Shared>, peer: Enode, forgotten: Cancellatio
         }
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Serves a link until it ends, or the peer is forgotten: that may happen while the
+/// link is opened, when nobody knows yet whom to tell.
+async fn serve(
+    shared: &Arc<Shared>,
+    link: PeerLink,
+    seat: Seat,
+    id: &NodeId,
+    forgotten: &CancellationToken,
+) {
+    let mut serving = pin!(link::serve(Arc::clone(shared), link, seat));
+    tokio::select! {
+        // First, so that there is a line when the peer is forgotten.
+        biased;
+        () = &mut serving => return,
+        () = forgotten.cancelled() => {}
+    }
+    // The end of the node is told otherwise.
+    if !shared.stopping.is_cancelled()
+        && let Some(line) = shared.lines.to(id)
+    {
+        line.give(Order::Disconnect(DisconnectReason::Requested));
+    }
+    serving.await;
 }

@@ -47,15 +47,12 @@ pub(super) async fn run(shared: Arc<Shared>, discovery: Discovery) {
             _ = cycle.tick() => {
                 tried.retain(|_, tried| tried.at.elapsed() < 2 * LONGEST_REST);
                 let room = room(&shared, links.len());
-                for peer in discovery.candidates(2 * room) {
-                    let is_new = peer.id != shared.local.key().id()
-                        && !shared.registry.contains(&peer.id)
-                        && tried.get(&peer.id).is_none_or(|tried| tried.at.elapsed() >= tried.rest);
-                    let has_room = tried.len() < MAX_TRIED || tried.contains_key(&peer.id);
-                    if is_new && has_room {
-                        tried.entry(peer.id).or_default().again();
-                        links.spawn(try_peer(Arc::clone(&shared), peer));
-                    }
+                let found = discovery.candidates(2 * room);
+                let is_free = |id: &NodeId| {
+                    *id != shared.local.key().id() && !shared.registry.contains(id)
+                };
+                for peer in chosen(found, room, &mut tried, is_free) {
+                    links.spawn(try_peer(Arc::clone(&shared), peer));
                 }
             }
         }
@@ -86,6 +83,27 @@ impl Tried {
     }
 }
 
+/// The first `room` of those found that may be tried now, noted as tried.
+fn chosen(
+    found: Vec<Enode>,
+    room: usize,
+    tried: &mut HashMap<NodeId, Tried>,
+    is_free: impl Fn(&NodeId) -> bool,
+) -> Vec<Enode> {
+    let mut chosen = Vec::new();
+    for peer in found {
+        let rested = tried
+            .get(&peer.id)
+            .is_none_or(|tried| tried.at.elapsed() >= tried.rest);
+        let has_place = tried.len() < MAX_TRIED || tried.contains_key(&peer.id);
+        if chosen.len() < room && is_free(&peer.id) && rested && has_place {
+            tried.entry(peer.id).or_default().again();
+            chosen.push(peer);
+        }
+    }
+    chosen
+}
+
 /// How many more may be dialled now. `open` links and dials are of this task.
 fn room(shared: &Shared, open: usize) -> usize {
     let peers = shared.registry.list();
@@ -108,5 +126,24 @@ async fn try_peer(shared: Arc<Shared>, peer: Enode) {
             Err(reason) => link.close(reason).await,
         },
         Err(error) => tracing::debug!(peer = ?peer.id, %error, "cannot dial a node that was found"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_dialled_than_there_is_room_for_and_none_twice_in_a_row() {
+        let found: Vec<Enode> = (1..=8u8)
+            .map(|n| Enode::new(NodeId([n; 64]), ([192, 0, 2, n], 30_303).into()))
+            .collect();
+        let mut tried = HashMap::new();
+        let mut choose = |room| chosen(found.clone(), room, &mut tried, |id| id.0[0] != 2);
+        let first: Vec<u8> = choose(3).iter().map(|peer| peer.id.0[0]).collect();
+        assert_eq!(first, [1, 3, 4]);
+        let second: Vec<u8> = choose(4).iter().map(|peer| peer.id.0[0]).collect();
+        assert_eq!(second, [5, 6, 7, 8]);
+        assert!(choose(4).is_empty());
     }
 }

@@ -117,16 +117,25 @@ pub(super) async fn append(
     envelopes: Vec<Envelope>,
 ) -> Result<Archived, ArchiveError> {
     let len = count(envelopes.len());
+    let outcome = try_append(shared, envelopes).await;
+    if let Err(error) = &outcome {
+        shared.counters.update(|counters| counters.failed += len);
+        tracing::error!(%error, cause = %error.source, "envelopes not stored");
+    }
+    outcome
+}
+
+/// As [`append`], for one who tries again where it fails.
+pub(super) async fn try_append(
+    shared: &Shared,
+    envelopes: Vec<Envelope>,
+) -> Result<Archived, ArchiveError> {
     let outcome = shared.mail.archive(envelopes).await;
-    match &outcome {
-        Ok(archived) => shared.counters.update(|counters| {
+    if let Ok(archived) = &outcome {
+        shared.counters.update(|counters| {
             counters.stored += archived.stored;
             counters.duplicate += archived.duplicate;
-        }),
-        Err(error) => {
-            shared.counters.update(|counters| counters.failed += len);
-            tracing::error!(%error, cause = %error.source, "envelopes not stored");
-        }
+        });
     }
     outcome
 }

@@ -41,6 +41,10 @@ impl MailPeer for LinkPeer {
             Ok(())
         })
     }
+
+    fn looked(&self, cost: u64) {
+        self.shared.guard.answered(&self.party, cost);
+    }
 }
 
 /// The requests of a peer, waiting.

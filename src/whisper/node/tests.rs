@@ -49,6 +49,8 @@ struct Gated {
     gate: Semaphore,
     asked: Semaphore,
     fails: AtomicBool,
+    /// Fails what holds this one.
+    bad: Mutex<Option<EnvelopeHash>>,
 }
 
 impl MailServer for Gated {
@@ -56,7 +58,9 @@ impl MailServer for Gated {
         Box::pin(async move {
             self.asked.add_permits(1);
             let _open = self.gate.acquire().await;
-            if self.fails.load(Ordering::SeqCst) {
+            let bad = *self.bad.lock().unwrap();
+            let is_bad = envelopes.iter().any(|e| Some(e.hash()) == bad);
+            if is_bad || self.fails.load(Ordering::SeqCst) {
                 return Err(ArchiveError::new("store envelopes", "the disk is full"));
             }
             self.inner.archive(envelopes).await
@@ -97,6 +101,7 @@ impl Rig {
             gate: Semaphore::new(1),
             asked: Semaphore::new(0),
             fails: AtomicBool::new(false),
+            bad: Mutex::default(),
         });
         let mut config = NodeConfig::new(NodeKey::generate());
         config.policy.min_pow = Pow::ZERO;

@@ -157,3 +157,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

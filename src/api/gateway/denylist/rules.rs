@@ -320,3 +320,6 @@ fn check_header(header: &[u8]) -> Result<(), RulesError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,8 @@ pub struct Page {
     pub more: bool,
     /// What it cost.
     pub reads: Reads,
+    /// Segments that were looked into, whether they held anything wanted or not.
+    pub looked: u64,
 }
 
 /// What reading a page cost the disk.
@@ -223,6 +225,7 @@ struct Filling {
     bytes: usize,
     limit: usize,
     more: bool,
+    looked: u64,
 }
 
 impl Filling {
@@ -314,6 +317,7 @@ fn try_page(
         bytes: 0,
         limit: request.limit,
         more: false,
+        looked: 0,
     };
     let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
     let first = layout.partition_point(|bucket| bucket.range.to() < filter.range.from());
@@ -334,6 +338,7 @@ fn try_page(
             most: filling.left(),
             stop,
         };
+        filling.looked += plan.segments.len() as u64;
         let mut bucket = Bucket::open(&ask, plan, use_times)?;
         while let Some(place) = bucket.peek() {
             while let Some(earlier) = waiting.next_if(|p| (p.key.sent, p.key.hash) <= place) {
@@ -363,6 +368,7 @@ fn finish(archive: &Archive, filling: Filling, stop: &Stop) -> Result<Page, Page
         records,
         more: filling.more,
         reads,
+        looked: filling.looked,
     })
 }
 

@@ -190,3 +190,28 @@ async fn each_of_many_peers_is_acknowledged_what_was_archived_together() {
     assert_eq!(rig.archived().len(), 6);
     assert_eq!(rig.node.counters().stored, 6);
 }
+
+#[tokio::test]
+async fn who_was_gathered_with_a_batch_that_fails_is_stored_all_the_same() {
+    let rig = Rig::start().await;
+    let held_up = rig.mail.gate.acquire().await.unwrap();
+    let envelopes: Vec<_> = (0..6).map(|seed| envelope([1, 2, 3, 4], seed)).collect();
+    // Those that came first may be under way alone.
+    *rig.mail.bad.lock().unwrap() = Some(envelopes[4].hash());
+    let mut peers = Vec::new();
+    for (n, envelope) in envelopes.iter().enumerate() {
+        let peer = Raw::ready(&rig, Status::default()).await;
+        peer.send(&Packet::Messages(vec![envelope.clone()])).await;
+        let came = u64::try_from(n + 1).unwrap();
+        eventually("it came", || rig.node.counters().received == came).await;
+        peers.push(peer);
+    }
+    drop(held_up);
+    eventually("all are settled", || {
+        let counters = rig.node.counters();
+        counters.stored + counters.failed == 6
+    })
+    .await;
+    assert_eq!(rig.node.counters().failed, 1);
+    assert_eq!(rig.archived().len(), 5);
+}
