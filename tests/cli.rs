@@ -1,4 +1,6 @@
 //! The command line as its users and their scripts see it.
+//!
+//! Length: one archive and one set of helpers serve every command shown here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
