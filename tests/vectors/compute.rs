@@ -83,9 +83,10 @@ pub fn refusal(kind: &str, given: &Value) -> Option<Value> {
     }
 }
 
-/// The name of an enum's variant.
+/// The name of an enum's variant; of a bound that is passed, which one.
 fn variant(error: &dyn std::fmt::Debug) -> String {
     let text = format!("{error:?}");
+    let text = text.strip_prefix("Bounds(").unwrap_or(&text);
     text.chars()
         .take_while(char::is_ascii_alphanumeric)
         .collect()
