@@ -31,6 +31,7 @@ fn gwa(data: &Path, args: &[&str]) -> Command {
         .arg(data)
         .args(args)
         .env_remove("GWA_DATA")
+        .env("XDG_CACHE_HOME", data.join("cache"))
         .env("GWA_LOG", "warn");
     command
 }

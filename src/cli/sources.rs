@@ -28,7 +28,7 @@ use crate::sources::{
 const CACHE: &str = "cache";
 
 /// The same where there is no data folder, below the user's cache folder.
-const CACHE_OF_NOBODY: &str = "gwa";
+const CACHE_OF_NOBODY: &str = "gwa/blocks";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]

@@ -86,6 +86,7 @@ impl House {
         command
             .stdin(Stdio::null())
             .env("TMPDIR", self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path())
             .args(["--data", &self.path(data)])
             .args(args);
         command
