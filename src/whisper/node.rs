@@ -255,7 +255,7 @@ impl Node {
             clock,
             pool: Mutex::new(Pool::new(config.pool)),
             collector: Collector::default(),
-            registry: Registry::new(config.limits.max_peers.get()),
+            registry: Registry::new(config.limits.max_peers.get(), config.discovery.is_some()),
             lines: Lines::default(),
             events: Events::default(),
             counters: Counters::default(),

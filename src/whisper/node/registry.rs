@@ -90,6 +90,10 @@ struct Entry {
     tally: Arc<Tally>,
 }
 
+/// One seat of so many is kept for peers this node found itself, as in geth: whoever
+/// fills the other seats from outside cannot choose all it hears.
+const KEPT_FOR_FOUND: usize = 3;
+
 /// The connected peers.
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
@@ -97,14 +101,24 @@ pub(super) struct Registry {
     /// Peers that get a seat whatever their number.
     reserved: Arc<Mutex<HashSet<NodeId>>>,
     max_peers: usize,
+    /// How many of them may be peers that dialled us.
+    max_inbound: usize,
 }
 
 impl Registry {
-    pub(super) fn new(max_peers: usize) -> Self {
+    /// Seats for `max_peers`; a node that looks for others keeps some of them from
+    /// those who dial it.
+    pub(super) fn new(max_peers: usize, looks_for_others: bool) -> Self {
+        let kept = if looks_for_others {
+            max_peers / KEPT_FOR_FOUND
+        } else {
+            0
+        };
         Self {
             peers: Arc::default(),
             reserved: Arc::default(),
             max_peers,
+            max_inbound: max_peers - kept,
         }
     }
 
@@ -139,7 +153,10 @@ impl Registry {
         }
         if !self.is_expected(&info) {
             let others = || peers.values().filter(|peer| !self.is_expected(&peer.info));
-            if others().count() >= self.max_peers {
+            let inbound = || others().filter(|peer| peer.info.inbound);
+            if others().count() >= self.max_peers
+                || (info.inbound && inbound().count() >= self.max_inbound)
+            {
                 return Err(NoSeat::TooManyPeers);
             }
             let home = |info: &PeerInfo| Address::from(info.address.ip());
@@ -243,7 +260,7 @@ mod tests {
 
     #[test]
     fn seats_are_for_different_peers_and_limited() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, false);
         let first = seat(&registry, info(1, false)).unwrap();
         let _second = seat(&registry, info(2, false)).unwrap();
         assert_eq!(
@@ -262,8 +279,24 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_looks_for_others_keeps_a_third_of_its_seats_for_them() {
+        let registry = Registry::new(7, true);
+        let inbound: Vec<_> = (0..7)
+            .map(|byte| seat(&registry, info(byte, false)))
+            .collect();
+        assert_eq!(inbound.iter().filter(|seat| seat.is_ok()).count(), 5);
+        let found = |byte| PeerInfo {
+            inbound: false,
+            ..info(byte, false)
+        };
+        let _first = seat(&registry, found(11)).unwrap();
+        let _second = seat(&registry, found(12)).unwrap();
+        assert_eq!(seat(&registry, found(13)).err(), Some(NoSeat::TooManyPeers));
+    }
+
+    #[test]
     fn one_host_with_many_keys_leaves_seats_to_others() {
-        let registry = Registry::new(10);
+        let registry = Registry::new(10, false);
         let seats: Vec<_> = (0..5)
             .map(|key| seat(&registry, at_host(key, 1, false)))
             .collect();
@@ -278,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_a_connection_carries_is_told() {
-        let registry = Registry::new(10);
+        let registry = Registry::new(10, false);
         let taken = seat(&registry, info(1, false)).unwrap();
         taken.tally().sent(500);
         let activity = registry.activity();

@@ -29,19 +29,17 @@ async fn half_of_the_seats_stay_for_those_who_dial_us() {
         others.push(finding(vec![boot.enode()]).await);
     }
     let searching = Rig::with(|config| {
-        config.limits.max_peers = std::num::NonZeroUsize::new(2).unwrap();
+        config.limits.max_peers = std::num::NonZeroUsize::new(4).unwrap();
         config.discovery = Some(DiscoveryConfig {
             bootnodes: vec![boot.enode()],
         });
     })
     .await;
     eventually("it knows them", || searching.node.discovered() >= Some(3)).await;
-    eventually("it dialled one", || {
-        searching.node.peers().iter().any(|peer| !peer.inbound)
-    })
-    .await;
     let dialled = |rig: &Rig| rig.node.peers().iter().filter(|p| !p.inbound).count();
-    assert_eq!(dialled(&searching), 1);
+    // However fast the others are to dial it, one seat is kept for those it finds.
+    eventually("it dialled one", || dialled(&searching) >= 1).await;
+    assert!(dialled(&searching) <= 2);
 }
 
 #[tokio::test]
