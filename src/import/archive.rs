@@ -1,9 +1,12 @@
 //! The envelopes of another archive's folder: what its head seals, day by day and
 //! verified, then what waits in its journal.
+//!
+//! Always true: whatever it had acknowledged when it was opened comes out, also
+//! where its daemon seals and tidies meanwhile.
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::{Found, ImportError, Items, MAX_ENVELOPE, Place};
 use crate::archive::ArchiveError;
@@ -13,7 +16,7 @@ use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Head;
 use crate::archive::query::Query;
 use crate::archive::watermark::Day;
-use crate::journal;
+use crate::journal::{self, JournalError, Salvage};
 use crate::whisper::Envelope;
 
 /// Records of the journal read ahead: at 1 MiB each at most 64 MiB.
@@ -21,6 +24,7 @@ const AHEAD: usize = 64;
 
 /// Another archive, opened for reading.
 pub struct ArchiveFolder {
+    journal: Result<Arc<Salvage>, JournalError>,
     reader: Reader,
     head: Option<Head>,
 }
@@ -28,9 +32,16 @@ pub struct ArchiveFolder {
 impl ArchiveFolder {
     /// Opens the archive in `dir`. Whoever writes to it may go on.
     pub fn open(dir: &Path) -> Result<Self, DiskError> {
+        // The journal first: what is removed from it before it is opened is sealed
+        // by the head that is read after.
+        let journal = Salvage::open(&journal_of(dir)).map(Arc::new);
         let reader = Reader::open(dir)?;
         let head = reader.head()?;
-        Ok(Self { reader, head })
+        Ok(Self {
+            journal,
+            reader,
+            head,
+        })
     }
 
     /// Envelopes and bytes that its head seals.
@@ -97,25 +108,29 @@ impl ArchiveFolder {
 
     /// What was acknowledged and is in no head yet. Some of it may be.
     fn waiting(&self) -> impl Iterator<Item = Result<Found, ImportError>> + use<> {
-        let dir = journal_of(self.reader.dir());
+        let journal = self.journal.clone();
         let (found, records) = mpsc::sync_channel(AHEAD);
         std::thread::spawn(move || {
             let each = |item| {
                 // Whoever reads may have stopped; the rest is passed over.
                 let _ = found.send(Ok(item));
             };
-            if let Err(error) = journal::salvage(&dir, each) {
+            if let Err(error) = journal.and_then(|journal| journal.read(each)) {
                 let _ = found.send(Err(error));
             }
         });
-        records.into_iter().map(|item| match item {
+        records.into_iter().filter_map(|item| match item {
             Ok(journal::Found::Record(entry)) => {
-                envelope(&entry.bytes, Place::Byte(entry.location.offset))
+                Some(envelope(&entry.bytes, Place::Byte(entry.location.offset)))
             }
+            // It was never acknowledged, or is being appended right now.
+            Ok(journal::Found::Damage {
+                unfinished: true, ..
+            }) => None,
             Ok(journal::Found::Damage { offset, what, .. }) => {
-                Err(ImportError::Waiting(format!("byte {offset}: {what}")))
+                Some(Err(ImportError::Waiting(format!("byte {offset}: {what}"))))
             }
-            Err(error) => Err(ImportError::Waiting(error.to_string())),
+            Err(error) => Some(Err(ImportError::Waiting(error.to_string()))),
         })
     }
 }
@@ -125,4 +140,84 @@ fn envelope(rlp: &bytes::Bytes, place: Place) -> Result<Found, ImportError> {
     Envelope::decode(rlp)
         .map(Found::from)
         .map_err(|source| ImportError::NotAnEnvelope { place, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::tests::envelope as numbered;
+    use super::*;
+    use crate::archive::disk::Archive;
+    use crate::archive::watermark::Watermark;
+    use crate::progress::Quiet;
+    use crate::time::UnixSeconds;
+
+    /// After all of these envelopes were sent.
+    const LATER: UnixSeconds = UnixSeconds(1_600_100_000);
+
+    fn read(folder: &ArchiveFolder) -> (Vec<Envelope>, Vec<ImportError>) {
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for item in folder.items() {
+            match item {
+                Ok(found) => taken.push(found.envelope),
+                Err(error) => refused.push(error),
+            }
+        }
+        taken.sort_by_key(Envelope::sent);
+        (taken, refused)
+    }
+
+    #[test]
+    fn what_waits_when_it_is_opened_comes_though_it_is_sealed_and_trimmed_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::init(dir.path(), "a").unwrap();
+        let all: Vec<_> = (1..=6).map(numbered).collect();
+        archive.append(&all[..3]).unwrap();
+        let seal = || {
+            archive
+                .seal(Watermark::at_or_before(LATER), LATER, &Quiet)
+                .unwrap()
+        };
+        for known in [3, 6] {
+            archive.append(&all[..known]).unwrap();
+            let folder = ArchiveFolder::open(dir.path()).unwrap();
+            seal();
+            let (taken, refused) = read(&folder);
+            assert!(refused.is_empty(), "{refused:?}");
+            assert_eq!(taken, all[..known]);
+        }
+    }
+
+    #[test]
+    fn what_a_crash_tore_off_the_journal_is_no_damage_and_what_it_lost_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::init(dir.path(), "a").unwrap();
+        let all: Vec<_> = (1..=4).map(numbered).collect();
+        archive.append(&all[..2]).unwrap();
+        archive.append(&all[2..]).unwrap();
+        let journal = fs::read_dir(journal_of(dir.path())).unwrap();
+        let path = journal
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|ending| ending == "journal"))
+            .unwrap();
+        // While the archive is open: no seam ends the last group.
+        let whole = fs::read(&path).unwrap();
+        drop(archive);
+        let torn = whole.len() - all[3].rlp().len() / 2;
+        fs::write(&path, &whole[..torn]).unwrap();
+        let (taken, refused) = read(&ArchiveFolder::open(dir.path()).unwrap());
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(taken, all[..3]);
+
+        let mut bent = whole;
+        bent[60] ^= 1;
+        fs::write(&path, bent).unwrap();
+        let (taken, refused) = read(&ArchiveFolder::open(dir.path()).unwrap());
+        assert!(
+            matches!(refused[..], [ImportError::Waiting(_)]),
+            "{refused:?}"
+        );
+        assert_eq!(taken, all[1..]);
+    }
 }

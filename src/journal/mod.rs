@@ -7,7 +7,7 @@
 //!   on; it may or may not be found by the next opening.
 //! - What was acknowledged is never dropped in silence: a torn tail is cut only
 //!   where no later write proves that it once was whole. Anything else that is
-//!   damaged stops the opening, by file and offset; [`salvage`] reads around it.
+//!   damaged stops the opening, by file and offset; a [`Salvage`] reads around it.
 //! - Records are opaque; they come back in the order they were appended.
 //!
 //! One thread writes. Whoever appends while it waits for the disk shares the
@@ -39,7 +39,7 @@ use self::queue::{Queue, Request};
 pub use self::record::MAX_RECORD;
 use self::record::{Format, MAX_PREFIX};
 pub use self::recover::{Recovery, Torn};
-pub use self::salvage::{Found, Salvaged, salvage, salvage_bytes};
+pub use self::salvage::{Found, Salvage, Salvaged, salvage_bytes};
 use self::writer::Shared;
 
 /// Most bytes of one batch, framing excluded: 64 MiB. It is held in memory

@@ -265,14 +265,19 @@ fn a_salvage_reads_around_damage() {
     };
     let salvaged = || {
         let (mut found, mut damage) = (Vec::new(), Vec::new());
-        let sums = salvage(dir.path(), |item| match item {
+        let sums = Salvage::open(dir.path()).unwrap().read(|item| match item {
             Found::Record(entry) => found.push(entry),
             Found::Damage {
                 file,
                 offset,
                 bytes,
+                unfinished,
                 ..
-            } => damage.push((file.0, offset, bytes)),
+            } => {
+                // Whatever is spoilt here was acknowledged, and shows it.
+                assert!(!unfinished);
+                damage.push((file.0, offset, bytes));
+            }
         });
         let sums = sums.unwrap();
         assert_eq!(sums.records, found.len() as u64);
@@ -306,4 +311,12 @@ fn a_salvage_reads_around_damage() {
     let (left, damage) = salvaged();
     assert_eq!(left, at[6..]);
     assert_eq!(damage[0].1, 0);
+    // A tail that a newer file says was whole.
+    spoil(first, 1);
+    let path = file::path(dir.path(), first.file);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(path, &bytes[..bytes.len() - 20]).unwrap();
+    let (left, damage) = salvaged();
+    assert_eq!(left, [&at[..1], &at[4..5], &at[6..]].concat());
+    assert_eq!(damage.last().unwrap().1, at[5].offset);
 }

@@ -121,6 +121,14 @@ impl<'a> Walk<'a> {
         Ok(false)
     }
 
+    /// Where the next intact seam is, from here on. The walk stays where it is.
+    pub(super) fn next_seam(&mut self) -> io::Result<Option<u64>> {
+        let start = self.offset;
+        let found = self.skip_to_seam()?.then_some(self.offset);
+        self.offset = start;
+        Ok(found)
+    }
+
     /// Moves to the next intact seam, from here on; to the end where none is.
     /// Time grows with the bytes passed, whatever they say.
     pub(super) fn skip_to_seam(&mut self) -> io::Result<bool> {
