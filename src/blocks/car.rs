@@ -202,7 +202,7 @@ fn parse_length(head: &[u8], offset: u64) -> Result<(usize, usize), CarError> {
     let most = CID_LEN + MAX_BLOCK_READ;
     match usize::try_from(len) {
         Ok(len) if len > most => Err(wrong(format!("a section of {len} bytes, above {most}"))),
-        Ok(len) if len < CID_LEN => Err(wrong(format!("a section of {len} bytes holds no CID"))),
+        Ok(0) => Err(wrong("a section of 0 bytes holds no CID".to_owned())),
         Ok(len) => Ok((len, head.len() - rest.len())),
         Err(_) => Err(wrong(format!("a section of {len} bytes, above {most}"))),
     }
@@ -212,8 +212,10 @@ fn parse_length(head: &[u8], offset: u64) -> Result<(usize, usize), CarError> {
 /// file does.
 fn parse_prefix(head: &[u8], offset: u64) -> Result<Prefix, CarError> {
     let (section, varint) = parse_length(head, offset)?;
+    // Another's may be all of a shorter section.
+    let cid_len = section.min(CID_LEN);
     let cid = head
-        .get(varint..varint + CID_LEN)
+        .get(varint..varint + cid_len)
         .ok_or(CarError::Truncated { offset })?;
     // A CID of ours fills the bytes exactly. Another's may be shorter or
     // longer; it is read only to be named in the refusal.
@@ -225,8 +227,8 @@ fn parse_prefix(head: &[u8], offset: u64) -> Result<Prefix, CarError> {
         });
     Ok(Prefix {
         cid,
-        len: varint + CID_LEN,
-        body: section - CID_LEN,
+        len: varint + cid_len,
+        body: section - cid_len,
     })
 }
 

@@ -1,5 +1,5 @@
 //! Envelopes out of a CAR: its raw blocks are runs of them, as the leaves of an
-//! archive are; other blocks are passed over.
+//! archive are; other blocks, whatever their codec, are passed over.
 
 use std::io::Read;
 
@@ -7,8 +7,8 @@ use bytes::Buf;
 
 use super::ImportError;
 use super::stream::StreamEnvelopes;
-use crate::blocks::car::CarReader;
-use crate::blocks::{Block, Cid, Codec};
+use crate::blocks::car::{CarError, CarReader};
+use crate::blocks::{Block, BlockError, Cid, Codec};
 use crate::whisper::Envelope;
 
 /// The envelopes of a CAR, leaf by leaf, in file order.
@@ -30,6 +30,15 @@ impl<R: Read> CarEnvelopes<R> {
             leaf: None,
         })
     }
+}
+
+/// Whether it is a block of another codec than leaves have, of a tool that knows
+/// more codecs than we do.
+fn is_of_others(error: &CarError) -> bool {
+    let CarError::Block { source, .. } = error else {
+        return false;
+    };
+    matches!(source, BlockError::ForeignCid { cid } if Codec::of(cid) != Some(Codec::Raw))
 }
 
 fn leaf_of(block: Block) -> Option<Leaf> {
@@ -59,6 +68,7 @@ impl<R: Read> Iterator for CarEnvelopes<R> {
             }
             match self.blocks.next()? {
                 Ok(block) => self.leaf = leaf_of(block),
+                Err(error) if is_of_others(&error) => {}
                 Err(error) => return Some(Err(error.into())),
             }
         }
@@ -73,7 +83,10 @@ mod tests {
 
     fn car_of(blocks: &[Block]) -> Vec<u8> {
         let mut car = Vec::new();
-        let mut writer = CarWriter::new(&mut car, blocks[0].cid()).unwrap();
+        let root = blocks
+            .first()
+            .map_or(*leaf(&[0]).cid(), |first| *first.cid());
+        let mut writer = CarWriter::new(&mut car, &root).unwrap();
         for block in blocks {
             writer.put(block).unwrap();
         }
@@ -95,6 +108,34 @@ mod tests {
         let car = car_of(&[node, leaf(&[1, 2]), leaf(&[3])]);
         let found: Result<Vec<_>, _> = CarEnvelopes::new(&car[..]).unwrap().collect();
         assert_eq!(found.unwrap(), [envelope(1), envelope(2), envelope(3)]);
+    }
+
+    #[test]
+    fn nodes_of_other_codecs_are_passed_over_and_what_follows_still_comes() {
+        let section = |cid: &[u8], body: &[u8]| {
+            let len = u8::try_from(cid.len() + body.len()).unwrap();
+            [&[len], cid, body].concat()
+        };
+        // As tools for files write them: a node of dag-pb, one with the older
+        // form of a CID, and one that stands in its CID.
+        let hash = *leaf(&[9]).cid().hash();
+        let mut car = car_of(&[leaf(&[1])]);
+        car.extend(section(&Cid::new_v1(0x70, hash).to_bytes(), b"node"));
+        car.extend(section(&Cid::new_v0(hash).unwrap().to_bytes(), b"node"));
+        car.extend(section(b"\x01\x70\x00\x03abc", b""));
+        let more = car_of(&[leaf(&[2])]);
+        car.extend(&more[car_of(&[]).len()..]);
+        let found: Result<Vec<_>, _> = CarEnvelopes::new(&car[..]).unwrap().collect();
+        assert_eq!(found.unwrap(), [envelope(1), envelope(2)]);
+    }
+
+    #[test]
+    fn a_leaf_whose_bytes_cannot_be_checked_is_named() {
+        let mut car = car_of(&[leaf(&[1])]);
+        car.extend(b"\x07\x01\x55\x00\x03abc");
+        let results: Vec<_> = CarEnvelopes::new(&car[..]).unwrap().collect();
+        assert!(results[0].is_ok());
+        assert!(matches!(results[1..], [Err(ImportError::Car(_))]));
     }
 
     #[test]

@@ -72,9 +72,10 @@ impl<R: Read> CarReader<R> {
         let mut head = [0; MAX_PREFIX];
         let varint = read_varint(&mut self.input, &mut head, offset)?;
         // Refused before more is read, so that it is not called truncated.
-        parse_length(&head[..varint], offset)?;
-        fill(&mut self.input, &mut head[varint..varint + CID_LEN], offset)?;
-        let prefix = parse_prefix(&head[..varint + CID_LEN], offset)?;
+        let (section, _) = parse_length(&head[..varint], offset)?;
+        let end = varint + section.min(CID_LEN);
+        fill(&mut self.input, &mut head[varint..end], offset)?;
+        let prefix = parse_prefix(&head[..end], offset)?;
         let mut body = vec![0; prefix.body];
         fill(&mut self.input, &mut body, offset)?;
         self.offset += (prefix.len + prefix.body) as u64;

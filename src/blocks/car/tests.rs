@@ -159,7 +159,9 @@ fn sections_of_no_block_of_ours_are_refused() {
     let protobuf = Cid::new_v1(0x70, *raw("pb").cid().hash()).to_bytes();
     for (bytes, says, goes_on) in [
         (section(0, &[]), "holds no CID", false),
-        (section(35, &[1; 35]), "holds no CID", false),
+        (section(35, &[0; 35]), "unreadable CID", true),
+        // A block of three bytes that stand in its CID.
+        (section(7, b"\x01\x70\x00\x03abc"), "is not a CIDv1", true),
         (
             section(CID_LEN + MAX_BLOCK_READ + 1, &[]),
             "above 2097188",
