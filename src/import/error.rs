@@ -180,8 +180,12 @@ impl ImportError {
     /// What it is counted by.
     pub fn reason(&self) -> Reason {
         match self {
+            Self::TooLarge { .. }
+            | Self::Line {
+                source: LineFault::TooLong,
+                ..
+            } => Reason::TooLarge,
             Self::NotAnEnvelope { .. } | Self::Line { .. } => Reason::Undecodable,
-            Self::TooLarge { .. } => Reason::TooLarge,
             Self::Leaf { inner, .. } => match inner.reason() {
                 Reason::TooLarge => Reason::TooLarge,
                 _ => Reason::Undecodable,

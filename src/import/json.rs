@@ -1,10 +1,12 @@
 //! Lines of JSON, as `gwa export --json` writes them: an object a line, whose
-//! `rlp` is the envelope in hex. What else it says of the envelope is compared.
+//! `rlp` is the envelope in hex. What else it says of the envelope is compared, of
+//! whatever type it is.
 
 use std::io::{BufRead, BufReader, Read};
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Found, ImportError, MAX_ENVELOPE, Mismatch, Place};
 use crate::whisper::Envelope;
@@ -17,10 +19,13 @@ const MAX_LINE: usize = 2 * MAX_ENVELOPE + (4 << 10);
 #[derive(Deserialize)]
 struct Line {
     rlp: String,
-    hash: Option<String>,
-    sent: Option<u32>,
-    topic: Option<String>,
+    hash: Option<Value>,
+    sent: Option<Value>,
+    topic: Option<Value>,
 }
+
+/// What some editors put before a text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Why a line holds no envelope.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,9 @@ impl<R: Read> JsonEnvelopes<R> {
                 return Ok(None);
             }
             self.line += 1;
+            if self.line == 1 && line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
+            }
             if line.len() > MAX_LINE && line.last() != Some(&b'\n') {
                 self.pass_over()?;
                 return Err(self.fault(LineFault::TooLong));
@@ -112,13 +120,14 @@ impl<R: Read> JsonEnvelopes<R> {
         }
         let envelope = Envelope::decode(&Bytes::from(rlp))
             .map_err(|source| ImportError::NotAnEnvelope { place, source })?;
-        let differs = |said: &Option<String>, is: String| {
-            said.as_ref()
-                .is_some_and(|said| !said.eq_ignore_ascii_case(&is))
+        let differs = |said: &Option<Value>, is: String| match said {
+            None => false,
+            Some(Value::String(said)) => !said.eq_ignore_ascii_case(&is),
+            Some(said) => said.to_string() != is,
         };
         let mismatch = Mismatch {
             hash: differs(&line.hash, envelope.hash().to_string()),
-            sent: line.sent.is_some_and(|sent| sent != envelope.sent().0),
+            sent: differs(&line.sent, envelope.sent().0.to_string()),
             topic: differs(&line.topic, envelope.topic().to_string()),
             key: false,
         };
@@ -148,6 +157,7 @@ impl<R: Read> Iterator for JsonEnvelopes<R> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reason;
     use super::super::tests::envelope;
     use super::*;
 
@@ -181,26 +191,42 @@ mod tests {
             "{\"rlp\":7}",
             "{\"rlp\":\"0xzz\"}",
             "{\"rlp\":\"0xc0\"}",
-            &"x".repeat(MAX_LINE + 70_000),
+            &format!("{{\"rlp\":\"0x{}\"}}", "c0".repeat(MAX_ENVELOPE + 70_000)),
         ] {
             let text = format!("{}\n{bad}\n{}", line(1), line(2));
             let (taken, refused) = read(&text);
             assert_eq!(taken, [envelope(1).into(), envelope(2).into()]);
             assert_eq!(refused.len(), 1);
             assert!(refused[0].to_string().starts_with("line 3: "), "{bad:.20}");
+            let reason = if bad.len() > MAX_LINE {
+                Reason::TooLarge
+            } else {
+                Reason::Undecodable
+            };
+            assert_eq!(refused[0].reason(), reason, "{bad:.20}");
         }
     }
 
     #[test]
     fn what_a_line_says_of_its_envelope_is_compared() {
         let sound = line(1);
+        let sent = envelope(1).sent().0.to_string();
         for (from, to, expected) in [
             ("\"sent\":1", "\"sent\":2", (true, false, false)),
             ("\"hash\":\"0x", "\"hash\":\"0x0", (false, true, false)),
             ("\"topic\":\"0x", "\"topic\":\"0x0", (false, false, true)),
+            // Of types that we do not write.
+            ("\"sent\":", "\"sent\":-", (true, false, false)),
+            ("\"sent\":", "\"sent\":1000000", (true, false, false)),
+            ("\"sent\":", "\"sent\":{},\"at\":", (true, false, false)),
+            ("\"hash\":", "\"hash\":7,\"of\":", (false, true, false)),
+            ("\"topic\":", "\"topic\":[],\"of\":", (false, false, true)),
+            // A number in quotes is the same number.
+            (&sent[..], &format!("\"{sent}\"")[..], (false, false, false)),
         ] {
+            assert!(sound.contains(from));
             let (taken, refused) = read(&sound.replace(from, to));
-            assert!(refused.is_empty());
+            assert!(refused.is_empty(), "{refused:?}");
             let Mismatch {
                 sent, hash, topic, ..
             } = taken[0].mismatch;

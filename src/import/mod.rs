@@ -41,8 +41,8 @@ pub const MAX_ENVELOPE: usize = MAX_BLOCK_WRITTEN;
 /// the ceiling that Whisper itself sets.
 pub const MAX_PASSED_OVER: usize = 10 << 20;
 
-/// Bytes looked at to tell the forms apart: a CAR's length, a CBOR map of two and
-/// its first key.
+/// Bytes looked at to tell the forms apart: a CAR's length, a CBOR map and its
+/// first key.
 const PROBE: usize = 19;
 
 /// What the source says of an envelope that its bytes do not.
@@ -95,7 +95,7 @@ pub fn envelopes<'r>(input: impl Read + 'r) -> Result<Items<'r>, ImportError> {
         .read_to_end(&mut start)
         .map_err(|source| ImportError::Io { offset: 0, source })?;
     let is_car = looks_like_car(&start);
-    let is_json = start.first() == Some(&b'{');
+    let is_json = looks_like_json(&start);
     let input = io::Cursor::new(start).chain(input);
     if is_car {
         Ok(found(car::CarEnvelopes::new(input)?))
@@ -110,12 +110,30 @@ fn found<'r>(envelopes: impl Iterator<Item = Result<Envelope, ImportError>> + 'r
     Box::new(envelopes.map(|item| item.map(Found::from)))
 }
 
+/// Whether the bytes start like text with an object, or with room before one.
+/// No envelope starts so: lists start above all of it, and the mark's second byte
+/// announces more than the list that its first would be has.
+fn looks_like_json(start: &[u8]) -> bool {
+    let text = start.strip_prefix(json::BYTE_ORDER_MARK).unwrap_or(start);
+    let object = text.trim_ascii_start();
+    match object.first() {
+        Some(first) => *first == b'{',
+        None => !start.is_empty(),
+    }
+}
+
 /// Whether the bytes start like the header of a CAR: its length, then a CBOR map
-/// of two that has `roots` or `version` first.
+/// that has `roots` or `version` first; the second version's has nothing else.
 fn looks_like_car(start: &[u8]) -> bool {
     let varint = start.iter().take_while(|byte| **byte >= 0x80).count() + 1;
     start.get(varint..).is_some_and(|header| {
-        header.starts_with(b"\xa2\x65roots") || header.starts_with(b"\xa2\x67version")
+        [
+            &b"\xa2\x65roots"[..],
+            b"\xa2\x67version",
+            b"\xa1\x67version",
+        ]
+        .iter()
+        .any(|form| header.starts_with(form))
     })
 }
 
@@ -144,8 +162,10 @@ pub(crate) mod tests {
         let mut writer = crate::blocks::car::CarWriter::new(&mut car, leaf.cid()).unwrap();
         writer.put(&leaf).unwrap();
         writer.finish().unwrap();
-        let json = format!("{{\"rlp\":\"0x{}\"}}\n", hex::encode(&rlp));
-        for bytes in [rlp, car, json.into_bytes()] {
+        let json = format!("{{\"rlp\":\"0x{}\"}}\n", hex::encode(&rlp)).into_bytes();
+        let before = ["\u{feff}", "\u{feff}\r\n", " ", "\n", &"\n\t ".repeat(20)];
+        let texts = before.map(|before| [before.as_bytes(), &json].concat());
+        for bytes in [rlp, car, json].into_iter().chain(texts) {
             let found: Vec<_> = envelopes(&bytes[..])
                 .unwrap()
                 .collect::<Result<_, _>>()
@@ -156,6 +176,18 @@ pub(crate) mod tests {
 
     #[test]
     fn an_empty_file_holds_nothing() {
-        assert_eq!(envelopes(&[][..]).unwrap().count(), 0);
+        for empty in ["", "\n", "\u{feff}"] {
+            assert_eq!(envelopes(empty.as_bytes()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_car_of_the_second_version_is_refused_by_its_name() {
+        let pragma = b"\x0a\xa1\x67version\x02";
+        let refused = envelopes(&pragma[..]).err().expect("another version");
+        assert!(matches!(
+            refused,
+            ImportError::Car(crate::blocks::car::CarError::Version { version: 2 })
+        ));
     }
 }
