@@ -412,13 +412,24 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    /// Fetches the deltas that the head names.
+    /// Fetches the deltas that the head names. That of what is new in it is a
+    /// shortcut for followers and no part of the history: one that is not to be had
+    /// or not what it should be is done without.
     fn deltas(&mut self) -> Result<(), ArchiveError> {
-        let roots = self.request.sealed.open.iter().chain(&self.request.added);
-        for root in roots {
+        let open = &self.request.sealed.open;
+        for root in open {
             self.delta(*root)?;
         }
-        Ok(())
+        let Some(added) = self.request.added.filter(|added| !open.contains(added)) else {
+            return Ok(());
+        };
+        match self.delta(added) {
+            Err(error) if error.is_missing() || error.is_forged() => {
+                tracing::warn!(%error, "the delta of what is new is left out");
+                Ok(())
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Fetches a delta; gives its segments.

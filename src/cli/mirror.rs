@@ -27,7 +27,8 @@ Examples:
 Everything is checked: blocks against their CIDs, the state against the envelopes. A
 mirror that was interrupted goes on where it was. A head that goes back, that has a
 rival of the same number, or that lacks envelopes which were there is not followed:
-the proof is kept in DIR/alarms, and `--accept-rewrite` follows it all the same.
+the proof is kept in DIR/alarms or DIR/seen, and `--accept-rewrite` follows it all
+the same.
 
 Exit codes: 0 up to date, 1 error, 2 usage, 10 no archive at REF, 11 locked,
 20 a head or block is not what it should be, 130 interrupted.";
@@ -75,17 +76,19 @@ pub fn run(args: &MirrorArgs, context: &mut Context) -> Result<(), CliError> {
     };
     let every = args.every.map_or(DEFAULT_EVERY, |span| span.0);
     let mut archive: Option<Archive> = None;
+    let mut was_there = false;
     loop {
         let followed = round(&reference, &mut archive, context);
         match (followed, args.follow) {
             (Ok(followed), follow) => {
+                was_there = true;
                 if !follow || followed.route != Route::Here {
                     tell(&followed, context)?;
                     context.output.flush()?;
                 }
             }
             // A source that is away comes back; the first round must succeed.
-            (Err(error), true) if archive.is_some() && error.kind() == Kind::Error => {
+            (Err(error), true) if was_there && error.kind() == Kind::Error => {
                 tracing::warn!("{}", error.brief());
             }
             (Err(error), _) => return Err(error),
@@ -148,6 +151,16 @@ fn failed(error: &FollowError) -> CliError {
     const WHAT: &str = "cannot follow the head";
     match error {
         FollowError::Disk(error) => archive_failed(WHAT, error),
+        FollowError::Unread { error: unread, .. } => {
+            let kind = match unread.is_forged() {
+                true => Kind::Verification,
+                false => Kind::Error,
+            };
+            CliError::new(kind, WHAT).because(error).hint(
+                "`gwa repair` fetches what is gone; `--accept-rewrite` follows the head \
+                 without having compared",
+            )
+        }
         FollowError::Alarm { proof, .. } => CliError::new(Kind::Verification, WHAT)
             .because(error)
             .hint(format!(

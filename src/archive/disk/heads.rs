@@ -5,7 +5,8 @@
 //! - No two files have one sequence number: the next number is above every file's,
 //!   and only the holder of the archive's lock writes.
 //! - The current head is the one with the highest number. A crash between
-//!   storing a head and swapping the pointer is finished by opening again.
+//!   storing a head and swapping the pointer is finished by opening again; so is
+//!   one while a head takes the place of others.
 //! - Looking for a head by its CID lists the folder only where the head was not
 //!   there at the last look: a walk along a lineage lists it once.
 //!
@@ -29,6 +30,8 @@ const POINTER: &str = "HEAD";
 const FOLDER: &str = "heads";
 /// Ending of the files of heads that another took the place of.
 const ASIDE: &str = ".aside";
+/// Ending of the file of a head that is to take the place of others.
+const CHOSEN: &str = ".chosen";
 
 /// The heads in an archive's folder.
 #[derive(Debug)]
@@ -89,9 +92,37 @@ impl Heads {
         durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))
     }
 
-    /// Takes the heads from this number on out of the lineage. Their files stay,
-    /// under names that say so.
-    pub(super) fn set_aside(&self, from: Sequence) -> Result<(), DiskError> {
+    /// Stores a head in the place of all from its number on. Their files stay,
+    /// under names that say so. What a crash cuts off, [`Self::finish_replacing`]
+    /// goes on with.
+    pub(super) fn replace_from(&self, head: &Head) -> Result<(), DiskError> {
+        // Two would not tell which is the later one.
+        self.finish_replacing()?;
+        let folder = self.dir.join(FOLDER);
+        durable::create_folder(&folder).map_err(DiskError::io(&folder))?;
+        let name = HeadName::spell(head.body().sequence, head.cid());
+        let path = folder.join(format!("{name}{CHOSEN}"));
+        durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))?;
+        self.finish_replacing().map(drop)
+    }
+
+    /// Finishes what [`Self::replace_from`] began; whether there was anything.
+    pub(super) fn finish_replacing(&self) -> Result<bool, DiskError> {
+        let folder = self.dir.join(FOLDER);
+        let files = self.listed()?;
+        let chosen = files.iter().filter_map(|file| file.strip_suffix(CHOSEN));
+        let Some(chosen) = chosen.filter_map(HeadName::parse).next() else {
+            return Ok(false);
+        };
+        self.set_aside(chosen.sequence)?;
+        let path = folder.join(format!("{}{CHOSEN}", chosen.file));
+        fs::rename(&path, folder.join(&chosen.file)).map_err(DiskError::io(&path))?;
+        durable::sync_folder(&folder).map_err(DiskError::io(&folder))?;
+        Ok(true)
+    }
+
+    /// Takes the heads from this number on out of the lineage.
+    fn set_aside(&self, from: Sequence) -> Result<(), DiskError> {
         let folder = self.dir.join(FOLDER);
         for name in self
             .names()?
@@ -126,10 +157,12 @@ impl Heads {
         name.map(|name| self.read(&name)).transpose()
     }
 
-    /// The files of all heads, by their path in the archive's folder.
-    pub(super) fn files(&self) -> Result<Vec<String>, DiskError> {
+    /// The files of the heads up to a number, by their path in the archive's
+    /// folder.
+    pub(super) fn files_up_to(&self, last: Sequence) -> Result<Vec<String>, DiskError> {
         let names = self.names()?.into_iter();
         Ok(names
+            .filter(|name| name.sequence <= last)
             .map(|name| format!("{FOLDER}/{}", name.file))
             .collect())
     }
@@ -163,18 +196,24 @@ impl Heads {
     }
 
     fn names(&self) -> Result<Vec<HeadName>, DiskError> {
+        let files = self.listed()?;
+        Ok(files.iter().filter_map(|f| HeadName::parse(f)).collect())
+    }
+
+    /// The names of all files in the folder.
+    fn listed(&self) -> Result<Vec<String>, DiskError> {
         let folder = self.dir.join(FOLDER);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(DiskError::io(&folder)(error)),
         };
-        let mut names = Vec::new();
+        let mut files = Vec::new();
         for entry in entries {
             let file = entry.map_err(DiskError::io(&folder))?.file_name();
-            names.extend(file.to_str().and_then(HeadName::parse));
+            files.extend(file.to_str().map(str::to_owned));
         }
-        Ok(names)
+        Ok(files)
     }
 }
 

@@ -11,8 +11,8 @@
 //! - Interrupted anywhere, the next call goes on.
 
 mod bounded;
+mod dropped;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -25,19 +25,19 @@ use super::{Archive, DiskError, sealed_by};
 use crate::archive::ArchiveError;
 use crate::archive::calendar::CalendarReader;
 use crate::archive::copy::{Copied, CopyRequest, copy, copy_delta};
-use crate::archive::follow::{Alarm, PROOF_KEYS, Proof, Way, way};
+use crate::archive::follow::{Alarm, Proof, Way, way};
 use crate::archive::fresh::{Pending, Sealed};
-use crate::archive::head::{Head, MAX_OPEN};
+use crate::archive::head::{Head, MAX_OPEN, Sequence};
 use crate::archive::key::Key;
 use crate::archive::merge::{SegmentRun, SortedRecords};
 use crate::archive::seal::{SealRequest, seal};
 use crate::archive::verify::{self, Verified};
-use crate::archive::watermark::Day;
 use crate::blocks::{BlockSource, MemoryStore};
 use crate::durable;
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
 use bounded::Bounded;
+use dropped::{OwnOr, dropped};
 
 /// Bytes of new envelopes that one head may bring to be replayed, in memory. For
 /// more, the days are fetched as they are.
@@ -88,6 +88,15 @@ pub enum FollowError {
         alarm: Box<Alarm>,
         /// Where the proof is.
         proof: std::path::PathBuf,
+    },
+    /// What the mirror held before cannot be read any more, here or there.
+    #[error("whether envelopes are gone since head {held} cannot be told")]
+    Unread {
+        /// The number of the head held.
+        held: Sequence,
+        /// What cannot be read.
+        #[source]
+        error: ArchiveError,
     },
     /// This archive, or a block of the other.
     #[error(transparent)]
@@ -141,6 +150,9 @@ impl Archive {
             return Err(FollowError::AnotherKey);
         }
         acceptable(offered, now)?;
+        if self.head_cid() != Some(*offered.cid()) {
+            self.finish_pointing()?;
+        }
         let mut follow = Follow {
             archive: self,
             source,
@@ -162,8 +174,9 @@ impl Archive {
                     self.alarm(alarm.clone(), &held, offered, overrule)?;
                     overruled = Some(alarm);
                     follow.copy(offered)?;
-                    self.blocks.heads.set_aside(offered.body().sequence)?;
-                    self.install_anew(offered)?;
+                    self.late().restart(offered);
+                    self.blocks.heads.replace_from(offered)?;
+                    self.point(offered)?;
                     Route::Compared
                 }
             },
@@ -205,6 +218,7 @@ impl Archive {
     /// Makes a head the current one. Its history is on this disk.
     fn install(&self, head: &Head, late: Vec<Key>) -> Result<(), DiskError> {
         self.late().append(head, late);
+        self.blocks.heads.store(head)?;
         self.point(head)
     }
 
@@ -212,11 +226,24 @@ impl Archive {
     /// before.
     fn install_anew(&self, head: &Head) -> Result<(), DiskError> {
         self.late().restart(head);
+        self.blocks.heads.store(head)?;
         self.point(head)
     }
 
+    /// Takes over the head that was stored when what came after failed.
+    fn finish_pointing(&self) -> Result<(), DiskError> {
+        if self.blocks.heads.finish_replacing()? {
+            self.write_state().head = self.blocks.heads.current()?;
+        }
+        self.adopt_stored_head()?;
+        match self.head() {
+            Some(head) => self.blocks.heads.point_to(&head),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes over to a head that is stored.
     fn point(&self, head: &Head) -> Result<(), DiskError> {
-        self.blocks.heads.store(head)?;
         self.blocks.list();
         self.write_state().head = Some(head.clone());
         self.blocks.heads.point_to(head)
@@ -276,8 +303,10 @@ impl Follow<'_> {
                     let last = heads.last().unwrap_or(head);
                     return self.compare(&held, last, overrule, overruled);
                 }
-                // Deltas are kept for a day only.
-                Err(error) if error.is_missing() => {
+                // Deltas are kept for a day only. One that is not what its head says
+                // costs the shortcut: the state is checked either way.
+                Err(error) if error.is_missing() || error.is_forged() => {
+                    tracing::warn!(head = %head.cid(), %error, "comparing the trees");
                     let last = heads.last().unwrap_or(head);
                     return self.compare(&held, last, overrule, overruled);
                 }
@@ -388,12 +417,22 @@ impl Follow<'_> {
             *overruled = Some(alarm);
         }
         self.copy(offered)?;
-        let (count, some) = dropped(
-            &archive.blocks,
-            &sealed_by(held),
-            &sealed_by(offered),
-            archive.kept_from(),
-        )?;
+        let blocks = OwnOr {
+            own: &archive.blocks.held(),
+            source: self.source,
+        };
+        let (before, after) = (sealed_by(held), sealed_by(offered));
+        let (count, some) = match dropped(&blocks, &before, &after, archive.kept_from()) {
+            Err(error) if error.is_unavailable() || error.is_forged() => {
+                if !overrule {
+                    let held = held.body().sequence;
+                    return Err(FollowError::Unread { held, error });
+                }
+                tracing::warn!(%error, "what was there before cannot be read: followed all the same");
+                (0, Vec::new())
+            }
+            other => other?,
+        };
         if count > 0 {
             let alarm = Alarm::Dropped { count, some };
             archive.alarm(alarm.clone(), held, offered, overrule)?;
@@ -402,70 +441,6 @@ impl Follow<'_> {
         archive.install_anew(offered)?;
         Ok(Route::Compared)
     }
-}
-
-/// How many envelopes one state has and another lacks, and the first of them.
-/// Days whose links are equal are not looked into.
-fn dropped(
-    blocks: &dyn BlockSource,
-    before: &Sealed,
-    after: &Sealed,
-    from: Day,
-) -> Result<(u64, Vec<Key>), ArchiveError> {
-    let (mut count, mut some) = (0u64, Vec::new());
-    let mut calendar = CalendarReader::new(blocks, before.state.as_ref())?;
-    let mut days: BTreeSet<Day> = BTreeSet::new();
-    calendar.for_each_day(|day, _| {
-        days.insert(day);
-        Ok::<_, ArchiveError>(())
-    })?;
-    days.insert(before.watermark.open_hour().day());
-    let mut later = CalendarReader::new(blocks, after.state.as_ref())?;
-    for day in days.into_iter().filter(|day| *day >= from) {
-        let (old, new) = (calendar.day(day)?, later.day(day)?);
-        let open = before.open_segments(blocks, day)?;
-        if old == new && open.is_empty() {
-            continue;
-        }
-        let mut held: BTreeSet<Key> = BTreeSet::new();
-        let old = old.map(|bucket| bucket.segments()).unwrap_or_default();
-        for segment in new.map(|bucket| bucket.segments()).unwrap_or_default() {
-            each_key(SegmentRun::new(blocks, segment), |key| {
-                held.insert(key);
-            })?;
-        }
-        for segment in after.open_segments(blocks, day)? {
-            let hour = after.watermark.open_hour().range();
-            each_key(SegmentRun::new(blocks, segment).sent_in(hour), |key| {
-                held.insert(key);
-            })?;
-        }
-        let hour = before.watermark.open_hour().range();
-        let old = old
-            .into_iter()
-            .map(|segment| SegmentRun::new(blocks, segment));
-        let open = open
-            .into_iter()
-            .map(|s| SegmentRun::new(blocks, s).sent_in(hour));
-        for run in old.chain(open) {
-            each_key(run, |key| {
-                if !held.contains(&key) {
-                    count += 1;
-                    if some.len() < PROOF_KEYS {
-                        some.push(key);
-                    }
-                }
-            })?;
-        }
-    }
-    Ok((count, some))
-}
-
-fn each_key(mut run: SegmentRun, mut see: impl FnMut(Key)) -> Result<(), ArchiveError> {
-    while let Some(record) = run.take()? {
-        see(record.key);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

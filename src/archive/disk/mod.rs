@@ -223,6 +223,7 @@ impl Archive {
         let blocks = Blocks::new(folder, Heads::new(dir));
         // Names given by a process that was killed may not be durable yet.
         durable::sync_folder(dir).map_err(DiskError::io(dir))?;
+        blocks.heads.finish_replacing()?;
         blocks.heads.sync()?;
         let head = blocks.heads.current()?;
         if let Some(head) = &head {

@@ -4,8 +4,8 @@
 //! Always true:
 //! - Nothing is in it but heads, files of blocks and lists of them: no key, no
 //!   password, nothing that waits to be sealed.
-//! - `HEAD` names a head whose blocks are all there already; what that head has
-//!   left behind goes only after it.
+//! - `HEAD` names a head whose blocks are all there already, durably, and no later
+//!   head is there; what that head has left behind goes only after it.
 //! - The archive is only read, and may be written to meanwhile.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use super::heads::Heads;
 use super::{BLOCKS, DiskError};
-use crate::archive::head::Head;
+use crate::archive::head::{Head, Sequence};
 use crate::blocks::{BlockStore, CarFolder, catalogues};
 use crate::durable;
 
@@ -34,7 +34,7 @@ pub struct Published {
     pub bytes: u64,
     /// Files that were added, heads included.
     pub added: u64,
-    /// Files that were removed because the archive has dropped them.
+    /// Files that were removed because the archive has dropped them, heads included.
     pub removed: u64,
 }
 
@@ -71,10 +71,12 @@ fn same_folder(a: &Path, b: &Path) -> bool {
 }
 
 fn publish_once(data: &Path, to: &Path) -> Result<Option<Published>, DiskError> {
-    let heads = Heads::new(data);
-    let Some(head) = heads.current()? else {
-        return Ok(None);
-    };
+    let head = Heads::new(data).current()?;
+    head.map(|head| show(data, to, head)).transpose()
+}
+
+/// Makes `to` show `head`; what is sealed meanwhile is for the next time.
+fn show(data: &Path, to: &Path, head: Head) -> Result<Published, DiskError> {
     let folder = CarFolder::open_read_only(&data.join(BLOCKS))?;
     let mut published = Published {
         head,
@@ -83,23 +85,40 @@ fn publish_once(data: &Path, to: &Path) -> Result<Option<Published>, DiskError> 
         added: 0,
         removed: 0,
     };
-    let mut names = BTreeSet::new();
+    let (mut names, mut folders) = (BTreeSet::new(), BTreeSet::new());
     for file in folder.files()? {
         let name = format!("{BLOCKS}/{}", file.name);
         published.added += u64::from(link(data, to, &name, file.bytes)?);
         published.files += 1;
         published.bytes += file.bytes;
+        folders.insert(durable::parent_of(&to.join(&name)).to_owned());
         names.insert(file.name);
     }
     let public_blocks = to.join(BLOCKS);
     catalogues::write(&public_blocks)?;
-    let head_names = heads.files()?;
+    // Whoever looks for the newest head takes the last: a later one would name
+    // blocks that are not here.
+    let sequence = published.head.body().sequence;
+    let head_names = Heads::new(data).files_up_to(sequence)?;
     for name in &head_names {
         let path = data.join(name);
         let len = fs::metadata(&path).map_err(DiskError::io(&path))?.len();
         published.added += u64::from(link(data, to, name, len)?);
+        folders.insert(durable::parent_of(&to.join(name)).to_owned());
     }
-    Heads::new(to).point_to(&published.head)?;
+    for folder in &folders {
+        durable::sync_folder(folder).map_err(DiskError::io(folder))?;
+    }
+    let public_heads = Heads::new(to);
+    public_heads.point_to(&published.head)?;
+    // Heads that another took the place of.
+    for name in public_heads.files_up_to(Sequence(u64::MAX))? {
+        if !head_names.contains(&name) {
+            let path = to.join(&name);
+            fs::remove_file(&path).map_err(DiskError::io(&path))?;
+            published.removed += 1;
+        }
+    }
 
     // From here on nobody is told of what has gone.
     for file in CarFolder::open_read_only(&public_blocks)?.files()? {
@@ -112,7 +131,7 @@ fn publish_once(data: &Path, to: &Path) -> Result<Option<Published>, DiskError> 
     if published.removed > 0 {
         catalogues::write(&public_blocks)?;
     }
-    Ok(Some(published))
+    Ok(published)
 }
 
 /// Gives the file `name` of one folder the same name in the other; false where it
@@ -127,20 +146,22 @@ fn link(from: &Path, to: &Path, name: &str, len: u64) -> Result<bool, DiskError>
         Err(error) => return Err(DiskError::io(&target)(error)),
     }
     let folder = durable::parent_of(&target);
-    fs::create_dir_all(folder).map_err(DiskError::io(folder))?;
+    durable::create_folder(folder).map_err(DiskError::io(folder))?;
     match fs::hard_link(&source, &target) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DiskError::io(&source)(error)),
         // Another disk, or one without links.
         Err(_) => {
-            let mut unfinished = target.clone().into_os_string();
-            unfinished.push(".new");
-            let copied =
-                fs::copy(&source, &unfinished).and_then(|_| fs::rename(&unfinished, &target));
-            copied.map_err(DiskError::io(&source))?;
+            copy(&source, &target).map_err(DiskError::io(&source))?;
             Ok(true)
         }
     }
+}
+
+/// Copies a file; its bytes are durable when it has its name.
+fn copy(source: &Path, target: &Path) -> io::Result<()> {
+    let mut from = fs::File::open(source)?;
+    durable::replace_file_with(target, |file| io::copy(&mut from, file).map(drop))
 }
 
 #[cfg(test)]
@@ -216,6 +237,52 @@ mod tests {
         );
         assert!(verified.faults.is_empty());
         assert_eq!(verified.envelopes, 3);
+    }
+
+    #[test]
+    fn what_is_sealed_while_files_are_linked_is_not_shown_yet() {
+        let data = tempfile::tempdir().unwrap();
+        let public = tempfile::tempdir().unwrap();
+        let archive = Archive::init(data.path(), "").unwrap();
+        archive.append(&[envelope(1, 100, 40)]).unwrap();
+        seal(&archive, HOUR + 300);
+        let first = archive.head().unwrap();
+        archive.append(&[envelope(2, 2 * HOUR, 40)]).unwrap();
+        seal(&archive, 3 * HOUR + 300);
+        // A seal came after the head was read.
+        show(data.path(), public.path(), first.clone()).unwrap();
+        let newest = || Heads::new(public.path()).current().unwrap();
+        assert_eq!(newest(), Some(first));
+        publish_folder(data.path(), public.path()).unwrap();
+        assert_eq!(newest(), archive.head());
+    }
+
+    #[test]
+    fn a_head_that_was_set_aside_is_shown_no_more() {
+        let data = tempfile::tempdir().unwrap();
+        let public = tempfile::tempdir().unwrap();
+        let archive = Archive::init(data.path(), "").unwrap();
+        archive.append(&[envelope(1, 100, 40)]).unwrap();
+        seal(&archive, HOUR + 300);
+        let first = archive.head().unwrap();
+        seal(&archive, 3 * HOUR + 300);
+        publish_folder(data.path(), public.path()).unwrap();
+        Heads::new(data.path()).replace_from(&first).unwrap();
+        publish_folder(data.path(), public.path()).unwrap();
+        let newest = Heads::new(public.path()).current().unwrap();
+        assert_eq!(newest, Some(first));
+    }
+
+    #[test]
+    fn a_copy_onto_another_disk_is_whole_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+        fs::write(&source, b"blocks").unwrap();
+        copy(&source, &target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"blocks");
+        assert_eq!(everything_below(dir.path()), ["source", "target"]);
+        let gone = copy(&dir.path().join("gone"), &target).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

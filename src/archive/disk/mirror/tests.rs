@@ -1,3 +1,5 @@
+mod trouble;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +12,7 @@ use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Sequence;
 use crate::archive::testing::traffic;
 use crate::archive::verify::{Sample, verify};
-use crate::archive::watermark::Watermark;
+use crate::archive::watermark::{Day, Watermark};
 use crate::blocks::{Block, BlockError, Cid};
 use crate::progress::Quiet;
 use crate::time::{DAY, HOUR, TimeRange};
