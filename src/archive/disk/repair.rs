@@ -49,9 +49,8 @@ impl Archive {
             }
         }
         repaired.copied = self.complete(source, stop, progress)?;
-        for name in &damaged {
-            self.blocks.folder().discard_salvaged(name)?;
-        }
+        // Those of repairs that were cut off are among them.
+        self.blocks.folder().discard_salvaged()?;
         Ok(repaired)
     }
 }
@@ -137,9 +136,22 @@ mod tests {
         let broken = Archive::open(one.path()).unwrap();
         let nobody = MemoryStore::new();
         assert!(broken.repair(&nobody, &Stop::default(), &Quiet).is_err());
+        let aside = || {
+            let folders = ["calendar", "deltas", "hours", "days/1970"];
+            let folders = folders.map(|name| one.path().join("blocks").join(name));
+            let files = folders
+                .iter()
+                .filter_map(|folder| fs::read_dir(folder).ok());
+            let names = files.flatten().map(|file| file.unwrap().file_name());
+            names
+                .filter(|name| name.to_str().unwrap().ends_with(".damaged"))
+                .count()
+        };
+        assert_eq!(aside(), 1);
         broken
             .repair(source.blocks(), &Stop::default(), &Quiet)
             .unwrap();
         assert!(is_sound(&broken));
+        assert_eq!(aside(), 0);
     }
 }

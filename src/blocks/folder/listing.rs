@@ -99,7 +99,7 @@ pub(super) fn sync_names(dir: &Path) -> Result<(), BlockError> {
 }
 
 /// The entries of a folder, none where it is missing.
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, BlockError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, BlockError> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(io_error(folder)(error)),

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 
-use super::{CarFolder, io_error};
+use super::{CarFolder, io_error, listing};
 use crate::blocks::car::CarReader;
 use crate::blocks::{BlockError, BlockStore, BlockWriter, Reuse, names};
 use crate::durable;
@@ -44,13 +44,20 @@ impl CarFolder {
         Ok(kept)
     }
 
-    /// Deletes what [`Self::salvage`] took out of `name`.
-    pub fn discard_salvaged(&self, name: &str) -> Result<(), BlockError> {
-        let mut aside = self.path(name).into_os_string();
-        aside.push(ASIDE);
-        match fs::remove_file(&aside) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(io_error(aside.as_ref())),
+    /// Deletes every file that [`Self::salvage`] took out.
+    pub fn discard_salvaged(&self) -> Result<(), BlockError> {
+        self.writable()?;
+        for folder in listing::folders(&self.dir)? {
+            for entry in listing::entries(&self.path(&folder))? {
+                let name = entry.file_name();
+                let of = name.to_str().and_then(|name| name.strip_suffix(ASIDE));
+                let is_ours =
+                    of.is_some_and(|of| names::group_of(&format!("{folder}/{of}")).is_some());
+                if is_ours {
+                    fs::remove_file(entry.path()).map_err(io_error(&entry.path()))?;
+                }
+            }
         }
+        Ok(())
     }
 }
