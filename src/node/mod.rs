@@ -240,9 +240,7 @@ impl Daemon {
         let announcer = Announcer::start(
             Arc::clone(&self.archive),
             self.node.control(),
-            self.announced
-                .take()
-                .map(|hints| hints.with_enode(self.enode)),
+            self.announced.take(),
         );
         tokio::pin!(stop);
         loop {
