@@ -14,7 +14,8 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::mail::{Asker, MailArgs, runtime, server_failed};
 use crate::cli::reference::Reference;
 use crate::config::Span;
-use crate::mailserver::client::MailClient;
+use crate::mailserver::client::history::Event;
+use crate::mailserver::client::{ClientError, History};
 use crate::mailserver::request::MailQuery;
 use crate::publish::announcement::topic;
 use crate::publish::{Announcement, Heard, Roll, Share};
@@ -24,6 +25,10 @@ use crate::whisper::{Bloom, Envelope};
 
 /// Envelopes asked for at a time.
 const PAGE: u32 = 1_000;
+
+/// Pages looked through: a week of a thousand archives that announce every quarter
+/// of an hour. Whoever keeps a mailserver can invent messages without end.
+const MAX_PAGES: u32 = 700;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,6 +100,11 @@ pub fn run(args: &DiscoverArgs, context: &mut Context) -> Result<(), CliError> {
             listener.roll.left_out()
         ));
     }
+    if listener.is_cut {
+        context.output.story(format_args!(
+            "the server has more than {MAX_PAGES} pages: `--since` a shorter span asks for less"
+        ));
+    }
     let rows: Vec<Row> = listener.roll.archives().into_iter().map(row).collect();
     if rows.is_empty() {
         context.output.story("no archive is announced");
@@ -110,6 +120,8 @@ pub fn run(args: &DiscoverArgs, context: &mut Context) -> Result<(), CliError> {
 struct Listener {
     roll: Roll,
     unreadable: u64,
+    /// Whether a server had more than is looked through.
+    is_cut: bool,
 }
 
 impl Listener {
@@ -143,18 +155,40 @@ fn ask(
         cursor: None,
         batch: true,
     };
-    let asked = runtime()?.block_on(async {
-        let mut client = MailClient::connect(server, &asker.local).await?;
-        let now = SystemClock.now();
-        let all = client.request_all(query, &asker.requester, now).await;
-        client.close().await;
-        all
+    let heard = runtime()?.block_on(async {
+        let mut history = asker.history(*server, query).retries(0);
+        let heard = listen(&mut history, listener, MAX_PAGES).await;
+        history.close().await;
+        heard
     });
-    let envelopes = asked.map_err(|error| server_failed("cannot ask", server, &error))?;
-    envelopes
-        .iter()
-        .for_each(|envelope| listener.hear(envelope));
-    Ok(())
+    heard.map_err(|error| server_failed("cannot ask", server, &error))
+}
+
+/// Hears what comes, packet by packet, through `most` pages.
+async fn listen(
+    history: &mut History,
+    listener: &mut Listener,
+    most: u32,
+) -> Result<(), ClientError> {
+    let mut pages = 0;
+    loop {
+        match history.next().await? {
+            Event::Envelopes(envelopes) => {
+                envelopes
+                    .iter()
+                    .for_each(|envelope| listener.hear(envelope));
+            }
+            Event::Page(page) => {
+                pages += 1;
+                if pages == most {
+                    listener.is_cut = page.next.is_some();
+                    return Ok(());
+                }
+            }
+            Event::End => return Ok(()),
+            Event::Connected { .. } | Event::Asked(_) | Event::Lost { .. } => {}
+        }
+    }
 }
 
 /// Looks into the archive in the data folder.
@@ -206,5 +240,64 @@ impl fmt::Display for Row {
             writeln!(f, "  beware: {rival} has the same number and key")?;
         }
         write!(f, "  {}", self.share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use secp256k1::SecretKey;
+
+    use super::*;
+    use crate::cli::mail::local_node;
+    use crate::mailserver::client::Requester;
+    use crate::mailserver::{MailServer, Mailserver, MailserverConfig, MemoryVault};
+    use crate::rlpx::NodeKey;
+    use crate::time::{Expiry, Ttl};
+    use crate::whisper::Pow;
+    use crate::whisper::keys::SymKey;
+    use crate::whisper::node::{Node, NodeConfig};
+
+    #[tokio::test]
+    async fn of_a_server_with_pages_without_end_so_many_are_heard_and_no_more() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let now = clock.now();
+        let password = || SymKey::new([0x42; 32]).unwrap();
+        let asked = MailserverConfig {
+            password: Some(password()),
+            node_key: None,
+            min_pow: Pow::ZERO,
+            answer_open_requests: true,
+        };
+        let server = Mailserver::new(Arc::new(MemoryVault::default()), asked, clock.clone());
+        // They announce nothing, and are counted.
+        let told = (0..50).map(|n| {
+            let sent = now.saturating_sub(1_000).saturating_add(n);
+            Envelope::new(Expiry::of(sent, Ttl(50)), Ttl(50), topic(), &[7; 80], 0)
+        });
+        server.archive(told.collect()).await.unwrap();
+        let config = NodeConfig::new(NodeKey::generate());
+        let node = Node::start(config, Arc::new(server), clock.clone());
+        let node = node.await.unwrap();
+        let signer = SecretKey::from_secret_bytes([7; 32]).unwrap();
+        for (most, heard, is_cut) in [(3, 30, true), (5, 50, false), (9, 50, false)] {
+            let query = MailQuery {
+                range: TimeRange::new(now.saturating_sub(DAY), now).unwrap(),
+                topics: Bloom::of_topic(topic()),
+                limit: 10,
+                cursor: None,
+                batch: true,
+            };
+            let requester = Requester::with_password(password(), signer);
+            let local = local_node(NodeKey::generate());
+            let server = node.enode().unwrap();
+            let mut history = History::new(server, local, requester, clock.clone(), query);
+            let mut listener = Listener::default();
+            listen(&mut history, &mut listener, most).await.unwrap();
+            assert_eq!((listener.unreadable, listener.is_cut), (heard, is_cut));
+            history.close().await;
+        }
+        node.shutdown().await;
     }
 }
