@@ -75,17 +75,21 @@ impl Denylist {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again where one has changed.
+    /// Reads the files again where one has changed since they were read last.
     pub fn refresh(&self) -> Result<(), DenylistError> {
+        // Taken before: what changes while they are read is read again.
         let now = marks(&self.files);
-        {
-            let mut known = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-            if *known == now {
-                return Ok(());
-            }
+        let mut known = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known == now {
+            return Ok(());
+        }
+        let loaded = self.load();
+        // A file that could not be read is tried again: the right to read it may come
+        // without a change of it. One that is wrong stays so until it changes.
+        if !matches!(loaded, Err(DenylistError::Io { .. })) {
             *known = now;
         }
-        self.load()
+        loaded
     }
 
     /// Follows the files until `stopping`.
@@ -97,6 +101,7 @@ impl Denylist {
         tokio::spawn(async move {
             let mut cycle = tokio::time::interval(REFRESH);
             cycle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut told = String::new();
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
@@ -104,9 +109,15 @@ impl Denylist {
                 }
                 let list = Arc::clone(&list);
                 let refreshed = tokio::task::spawn_blocking(move || list.refresh()).await;
-                if let Ok(Err(error)) = refreshed {
-                    tracing::error!(%error, "the denylist stays as it was");
+                let now = match refreshed {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => String::new(),
+                };
+                // It is tried again and again, and told once.
+                if !now.is_empty() && now != told {
+                    tracing::error!(error = now, "the denylist stays as it was");
                 }
+                told = now;
             }
         });
     }

@@ -36,6 +36,23 @@ fn files_are_followed_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn a_list_that_could_not_be_read_is_tried_again_though_it_did_not_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.deny");
+    write(&path, &["a"]);
+    let list = Denylist::open(std::slice::from_ref(&path)).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(list.refresh(), Err(DenylistError::Io { .. })));
+    }
+    fs::remove_dir(&path).unwrap();
+    write(&path, &["a", "b"]);
+    list.refresh().unwrap();
+    assert!(is_denied(&list, "b"));
+}
+
+#[test]
 fn a_list_that_is_not_there_is_an_error_from_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("none.deny");
