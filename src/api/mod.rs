@@ -128,7 +128,7 @@ impl ApiServer {
             ),
             since,
         });
-        let router = router(api, settings.public);
+        let router = router(api, settings.public, limits);
         let task = tokio::spawn(server::run(
             listener,
             router,
@@ -189,7 +189,7 @@ impl BlockSource for OnDisk {
 }
 
 /// The routes; if `is_public`, every name and page may use those of the archive.
-fn router(api: Arc<Api>, is_public: bool) -> Router {
+fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
     let of_node = Router::new()
         .route("/health", get(health::get))
         .route("/api/v1/status", get(status::get))
@@ -210,5 +210,5 @@ fn router(api: Arc<Api>, is_public: bool) -> Router {
         of_archive.layer(door.clone())
     };
     let routes = of_node.layer(door).merge(of_archive).with_state(api);
-    server::bounded(routes)
+    server::bounded(routes, limits)
 }

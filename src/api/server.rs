@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
-use axum::http::{Request, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -37,7 +40,11 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_CONNECTIONS_OF_ADDRESS: usize = 64;
 
 /// Requests being answered at a time; more are told to come back.
-const MAX_REQUESTS: usize = 64;
+const MAX_REQUESTS: usize = 128;
+
+/// Requests of one address beyond this machine and its private networks: what a
+/// gwa that fetches block by block has under way, and a quarter of all.
+const MAX_REQUESTS_OF_ADDRESS: usize = 32;
 
 /// Bytes of a request body: what status-go takes, room for an envelope of 1 MiB
 /// in hex with its padding.
@@ -62,9 +69,12 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The routes, with the bounds of each request around them.
-pub(super) fn bounded(routes: Router) -> Router {
+pub(super) fn bounded(routes: Router, limits: &Limits) -> Router {
+    let shares = Shares::new(MAX_REQUESTS_OF_ADDRESS, limits.exempt_local);
+    let share = middleware::from_fn_with_state(shares, share);
     routes.layer(
         ServiceBuilder::new()
+            .layer(share)
             .layer(HandleErrorLayer::new(|_| async {
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -80,6 +90,17 @@ pub(super) fn bounded(routes: Router) -> Router {
             ))
             .layer(RequestBodyLimitLayer::new(MAX_BODY)),
     )
+}
+
+/// Goes on where the client's address has less than its share under way.
+async fn share(State(shares): State<Shares>, request: Request, next: Next) -> Response {
+    let share = Client::address_of(&request).map(|address| shares.take(address));
+    if let Some(None) = share {
+        let told = "too many requests at once from your address\n";
+        let soon = [(header::RETRY_AFTER, "1")];
+        return (StatusCode::TOO_MANY_REQUESTS, soon, told).into_response();
+    }
+    next.run(request).await
 }
 
 /// Accepts connections until `stopping`, then waits for the answers under way.
@@ -161,7 +182,7 @@ async fn serve(accepted: Accepted, router: Router, stopping: CancellationToken) 
     // Answers are small and whole: waiting to fill packets only delays them.
     let _ = stream.set_nodelay(true);
     let stream = Patient::new(stream, UNREAD_TIME);
-    let router = router.map_request(move |mut request: Request<Incoming>| {
+    let router = router.map_request(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
         request
     });

@@ -24,12 +24,15 @@ mod shhext;
 mod waiting;
 mod web3;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::core::traits::IdProvider;
 use jsonrpsee::server::{
@@ -63,6 +66,12 @@ const UNSUBSCRIBE: &str = "shh_unsubscribe";
 
 /// Bytes of an answer: all that one filter may hold, in hex.
 const MAX_RESPONSE: usize = 64 << 20;
+
+/// Bytes of a call that brings no token: what is open to all has short arguments.
+const MAX_OPEN_BODY: usize = 128 << 10;
+
+/// How long a call may take to arrive: 5 MiB at 2 Mbit/s.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// Calls in a batch.
 const MAX_BATCH: u32 = 100;
@@ -203,7 +212,14 @@ pub(super) async fn serve(State(api): State<Arc<Api>>, mut request: Request) -> 
         Method::POST if is_json(request.headers().get(header::CONTENT_TYPE)) => {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(header::CONTENT_TYPE, json);
-            api.rpc.call(request).await
+            let most = match granted {
+                Some(Grant::All) => MAX_BODY,
+                _ => MAX_OPEN_BODY,
+            };
+            match arrived(request, most).await {
+                Ok(request) => api.rpc.call(request).await,
+                Err(refused) => refused.into_response(),
+            }
         }
         Method::POST => {
             let told = "invalid content type, only application/json is supported\n";
@@ -211,6 +227,42 @@ pub(super) async fn serve(State(api): State<Arc<Api>>, mut request: Request) -> 
         }
         _ => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n").into_response(),
     }
+}
+
+/// The request with its body here as a whole, which takes `most` bytes at most: who
+/// sends it slowly is not waited for.
+async fn arrived(request: Request, most: usize) -> Result<Request, (StatusCode, String)> {
+    let (head, body) = request.into_parts();
+    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect());
+    match whole.await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes().into())),
+        Ok(Err(error)) if is_too_long(&*error) => {
+            let open = if most < MAX_BODY {
+                " without the token in rpc.token"
+            } else {
+                ""
+            };
+            let told = format!("a call has {most} bytes at most{open}\n");
+            Err((StatusCode::PAYLOAD_TOO_LARGE, told))
+        }
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the call did not arrive\n".into())),
+        Err(_) => Err((
+            StatusCode::REQUEST_TIMEOUT,
+            "the call came too slowly\n".into(),
+        )),
+    }
+}
+
+/// Whether a body ended because it is longer than it may be, by whichever bound.
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whether a content type is one of those geth takes, whatever its parameters.
@@ -237,5 +289,47 @@ impl IdProvider for SubscriptionIds {
         let trimmed = digits.trim_start_matches('0');
         let digits = if trimmed.is_empty() { "0" } else { trimmed };
         SubscriptionId::Str(format!("0x{digits}").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use bytes::Bytes;
+    use futures_util::stream;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// A body of some pieces, one a second.
+    fn trickling(pieces: usize, piece: &'static [u8]) -> Request {
+        let pieces = stream::unfold(pieces, move |left| async move {
+            sleep(Duration::from_secs(1)).await;
+            let piece = Ok::<_, std::io::Error>(Bytes::from_static(piece));
+            (left > 0).then(|| (piece, left - 1))
+        });
+        Request::new(Body::from_stream(pieces))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_trickles_in_is_not_waited_for() {
+        let began = Instant::now();
+        let (status, _) = arrived(trickling(100, b" "), 1_000).await.unwrap_err();
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(began.elapsed(), BODY_TIME);
+        let request = arrived(trickling(10, b" "), 1_000).await.unwrap();
+        let body = request.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes().len(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_token_is_short() {
+        let piece = &[b' '; MAX_OPEN_BODY / 2];
+        assert!(arrived(trickling(2, piece), MAX_OPEN_BODY).await.is_ok());
+        let (status, told) = arrived(trickling(3, piece), MAX_OPEN_BODY)
+            .await
+            .unwrap_err();
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(told.contains("rpc.token"), "{told}");
     }
 }
