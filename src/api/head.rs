@@ -140,8 +140,9 @@ fn wish(request: &Request) -> Option<Wish> {
 }
 
 fn json(head: &Head, asked: &HeaderMap) -> Response {
-    // The block has the strong one.
-    let tag = format!("W/\"{}\"", head.cid());
+    // Other than the block's, for both are had at one address. Another version may
+    // word it otherwise: so it is weak.
+    let tag = format!("W/\"{}.json\"", head.cid());
     let headers = headers(&tag);
     if is_known(asked, &tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();

@@ -70,8 +70,12 @@ async fn the_head_is_given_as_the_signed_block() {
 async fn who_has_the_head_is_told_so_in_a_few_bytes() {
     let house = House::new().await;
     let cid = house.cid();
-    for path in ["/head", "/head?format=cbor", "/.well-known/gwa.json"] {
-        for tag in [format!("\"{cid}\""), format!("W/\"{cid}\"")] {
+    for (path, of) in [
+        ("/head", format!("{cid}.json")),
+        ("/head?format=cbor", cid.to_string()),
+        ("/.well-known/gwa.json", format!("{cid}.json")),
+    ] {
+        for tag in [format!("\"{of}\""), format!("W/\"{of}\"")] {
             let answer = send(house.get(path).header("if-none-match", tag)).await;
             assert_eq!(answer.status(), 304, "{path}");
             assert!(answer.bytes().await.expect("no body").is_empty());
@@ -82,6 +86,27 @@ async fn who_has_the_head_is_told_so_in_a_few_bytes() {
         assert_eq!(answer.status(), 200);
         assert!(header(&answer, "etag").contains(&cid.to_string()));
         assert!(answer.bytes().await.expect("no body").is_empty());
+    }
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_cache_that_holds_the_head_in_one_form_is_not_told_that_it_has_the_other() {
+    let house = House::new().await;
+    let forms = ["application/json", "application/vnd.ipld.dag-cbor"];
+    let mut tags = Vec::new();
+    for accept in forms {
+        let answer = send(house.get("/head").header("accept", accept)).await;
+        assert_eq!(header(&answer, "vary"), "Accept");
+        tags.push(header(&answer, "etag"));
+    }
+    for (form, accept) in forms.into_iter().enumerate() {
+        for (of, tag) in tags.iter().enumerate() {
+            let asked = house.get("/head").header("accept", accept);
+            let answer = send(asked.header("if-none-match", tag)).await;
+            let status = if form == of { 304 } else { 200 };
+            assert_eq!(answer.status(), status, "{accept} {tag}");
+        }
     }
     house.end().await;
 }
