@@ -18,6 +18,11 @@ use crate::archive::head::Head;
 /// A client asks again each time, and is told in a few bytes that nothing changed.
 pub(super) const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
+/// The headers of what changes with the head.
+pub(super) fn ask_again() -> HeaderMap {
+    HeaderMap::from_iter([(header::CACHE_CONTROL, ASK_AGAIN)])
+}
+
 /// What is told of a head.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct HeadJson {
@@ -185,6 +190,5 @@ pub(super) fn no_head() -> Response {
         error: "there is no head yet",
         hint: "nothing was sealed so far: `gwa seal` does it now, the daemon on its own in time",
     };
-    let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, ASK_AGAIN)]);
-    (StatusCode::NOT_FOUND, headers, Json(told)).into_response()
+    (StatusCode::NOT_FOUND, ask_again(), Json(told)).into_response()
 }

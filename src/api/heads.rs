@@ -6,15 +6,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
+use crate::api::client::Client;
 use crate::api::failure::Failure;
-use crate::api::gateway::choices;
+use crate::api::gateway::{Gateway, Told, choices};
 use crate::api::head::{ASK_AGAIN, HeadJson, no_head};
 use crate::archive::ArchiveError;
 use crate::archive::disk::fetch_head;
@@ -25,8 +25,8 @@ use crate::blocks::car::write_car;
 /// Heads of an answer, unless another number is asked for.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Most heads of an answer: three days of seals every five minutes, 1 MB.
-const MAX_LIMIT: usize = 1_000;
+/// Most heads of an answer: a day of seals every five minutes.
+const MAX_LIMIT: usize = 288;
 
 /// Heads read on the way to the first one wanted. By the long steps that heads
 /// offer, a million are passed in about 400.
@@ -75,13 +75,17 @@ pub(super) async fn get(
     let Some(head) = api.archive.head() else {
         return no_head();
     };
-    let found = tokio::task::spawn_blocking(move || lineage(&*api.disk, head, &query)).await;
-    match found {
-        Ok(Ok(heads)) if as_car => car(&heads),
-        Ok(Ok(heads)) => json(&heads),
-        Ok(Err(error)) => Failure::internal(&error).into_response(),
-        Err(error) => Failure::internal(&error).into_response(),
-    }
+    let of_archive = Arc::clone(&api);
+    let work = move |source: &dyn BlockSource| {
+        let heads = lineage(source, head, &query).map_err(|error| Failure::internal(&error))?;
+        if as_car {
+            car(&heads, &of_archive.gateway)
+        } else {
+            json(&heads)
+        }
+    };
+    let address = Client::address_of(&request);
+    api.gateway.tell(address, work).await
 }
 
 /// The heads wanted of those before `newest` and itself, newest first. It ends
@@ -134,7 +138,7 @@ fn held(
     }
 }
 
-fn json(heads: &[Head]) -> Response {
+fn json(heads: &[Head]) -> Result<Told, Failure> {
     let last = heads.last().map(|head| head.body());
     let page = Page {
         heads: heads.iter().map(HeadJson::from).collect(),
@@ -143,20 +147,22 @@ fn json(heads: &[Head]) -> Response {
             .map(|body| body.sequence)
             .map(|Sequence(number)| number),
     };
-    (headers(), Json(page)).into_response()
+    Told::json(headers(), &page)
 }
 
-/// The heads as blocks, under the newest.
-fn car(heads: &[Head]) -> Response {
+/// The heads as blocks, under the newest. None comes where one of them is denied.
+fn car(heads: &[Head], gateway: &Gateway) -> Result<Told, Failure> {
     let Some(newest) = heads.first() else {
         let told = "there is no such head";
-        return Failure::new(StatusCode::NOT_FOUND, told).into_response();
+        return Err(Failure::new(StatusCode::NOT_FOUND, told));
     };
+    if heads.iter().any(|head| gateway.denies(head.cid())) {
+        let told = "one of these heads is blocked by a denylist of this gateway";
+        return Err(Failure::new(StatusCode::GONE, told));
+    }
     let mut bytes = Vec::new();
     let blocks = heads.iter().map(|head| Ok(head.block().clone()));
-    if let Err(error) = write_car(&mut bytes, newest.cid(), blocks) {
-        return Failure::internal(&error).into_response();
-    }
+    write_car(&mut bytes, newest.cid(), blocks).map_err(|error| Failure::internal(&error))?;
     let mut headers = headers();
     let kind = "application/vnd.ipld.car; version=1; order=unk; dups=n";
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -164,7 +170,7 @@ fn car(heads: &[Head]) -> Response {
         header::CONTENT_DISPOSITION,
         HeaderValue::from_static("attachment; filename=\"heads.car\""),
     );
-    (headers, bytes).into_response()
+    Ok(Told::bytes(headers, bytes))
 }
 
 fn headers() -> HeaderMap {

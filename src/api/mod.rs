@@ -74,8 +74,6 @@ struct Api {
     archive: Arc<Archive>,
     pulse: Pulse,
     rpc: Rpc,
-    /// The blocks of the archive on this disk.
-    disk: Arc<OnDisk>,
     gateway: Gateway,
     access: Access,
     since: UnixSeconds,
@@ -116,8 +114,7 @@ impl ApiServer {
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
             rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
-            gateway: Gateway::new(Arc::clone(&disk) as _, denylist, limits),
-            disk,
+            gateway: Gateway::new(disk, denylist, limits),
             node,
             archive,
             access: Access::new(

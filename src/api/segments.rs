@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Query, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Query, Request, State};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
+use crate::api::client::Client;
 use crate::api::failure::Failure;
-use crate::api::head::{ASK_AGAIN, no_head};
+use crate::api::gateway::Told;
+use crate::api::head::{ask_again, no_head};
 use crate::archive::ArchiveError;
 use crate::archive::builder::SegmentRef;
 use crate::archive::calendar::{CalendarReader, DayBucket};
@@ -59,16 +59,20 @@ struct Segment {
 }
 
 /// Answers `/api/v1/segments`.
-pub(super) async fn get(State(api): State<Arc<Api>>, query: Query<Wanted>) -> Response {
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    query: Query<Wanted>,
+    request: Request,
+) -> Response {
     let Some(head) = api.archive.head() else {
         return no_head();
     };
-    let read = tokio::task::spawn_blocking(move || page(&*api.disk, &head, &query)).await;
-    match read {
-        Ok(Ok(page)) => ([(header::CACHE_CONTROL, ASK_AGAIN)], Json(page)).into_response(),
-        Ok(Err(error)) => Failure::internal(&error).into_response(),
-        Err(error) => Failure::internal(&error).into_response(),
-    }
+    let work = move |source: &dyn BlockSource| {
+        let page = page(source, &head, &query).map_err(|error| Failure::internal(&error))?;
+        Told::json(ask_again(), &page)
+    };
+    let address = Client::address_of(&request);
+    api.gateway.tell(address, work).await
 }
 
 fn page(source: &dyn BlockSource, head: &Head, wanted: &Wanted) -> Result<Page, ArchiveError> {

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Request, State};
+use axum::response::Response;
 use serde::Serialize;
 
 use crate::api::Api;
+use crate::api::client::Client;
 use crate::api::failure::Failure;
-use crate::api::head::ASK_AGAIN;
+use crate::api::gateway::Told;
+use crate::api::head::ask_again;
 use crate::archive::ArchiveError;
 use crate::archive::calendar::CalendarReader;
+use crate::archive::disk::Archive;
 use crate::archive::head::Head;
 use crate::blocks::BlockSource;
 
@@ -50,31 +51,35 @@ struct MonthTotal {
 }
 
 /// Answers `/api/v1/stats`.
-pub(super) async fn get(State(api): State<Arc<Api>>) -> Response {
-    let read = tokio::task::spawn_blocking(move || {
-        let head = api.archive.head();
-        let months = match &head {
-            None => Vec::new(),
-            Some(head) => months(&*api.disk, head)?,
-        };
-        let body = head.as_ref().map(Head::body);
-        Ok::<_, ArchiveError>(Stats {
-            head: head.as_ref().map(|head| head.cid().to_string()),
-            state: body.and_then(|body| Some(body.state?.to_string())),
-            seq: body.map_or(0, |body| body.sequence.0),
-            watermark: body.map_or(0, |body| body.watermark.at().0),
-            count: body.map_or(0, |body| body.totals.count),
-            bytes: body.map_or(0, |body| body.totals.bytes),
-            waiting: api.archive.waiting(),
-            kept_from: api.archive.kept_from().range().from().0,
-            months,
-        })
-    });
-    match read.await {
-        Ok(Ok(stats)) => ([(header::CACHE_CONTROL, ASK_AGAIN)], Json(stats)).into_response(),
-        Ok(Err(error)) => Failure::internal(&error).into_response(),
-        Err(error) => Failure::internal(&error).into_response(),
-    }
+pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let of_archive = Arc::clone(&api);
+    let work = move |source: &dyn BlockSource| {
+        let archive = &of_archive.archive;
+        let stats = stats(archive, source).map_err(|error| Failure::internal(&error))?;
+        Told::json(ask_again(), &stats)
+    };
+    let address = Client::address_of(&request);
+    api.gateway.tell(address, work).await
+}
+
+fn stats(archive: &Archive, source: &dyn BlockSource) -> Result<Stats, ArchiveError> {
+    let head = archive.head();
+    let months = match &head {
+        None => Vec::new(),
+        Some(head) => months(source, head)?,
+    };
+    let body = head.as_ref().map(Head::body);
+    Ok(Stats {
+        head: head.as_ref().map(|head| head.cid().to_string()),
+        state: body.and_then(|body| Some(body.state?.to_string())),
+        seq: body.map_or(0, |body| body.sequence.0),
+        watermark: body.map_or(0, |body| body.watermark.at().0),
+        count: body.map_or(0, |body| body.totals.count),
+        bytes: body.map_or(0, |body| body.totals.bytes),
+        waiting: archive.waiting(),
+        kept_from: archive.kept_from().range().from().0,
+        months,
+    })
 }
 
 /// One block for the calendar, and one for each year.

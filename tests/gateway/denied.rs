@@ -52,6 +52,9 @@ async fn what_a_list_denies_is_gone_in_every_form_and_the_list_is_followed() {
     )
     .expect("written again");
     eventually(async || status("/head?format=cbor").await == 410).await;
+    // What is signed of a head is its block, wherever it is asked for.
+    assert_eq!(status("/api/v1/heads?format=car").await, 410);
+    assert_eq!(status("/api/v1/heads").await, 200);
     assert_eq!(status(&format!("/ipfs/{month}/15?format=raw")).await, 410);
     assert_eq!(status(&format!("/ipfs/{month}/16?format=raw")).await, 200);
     // By another way to it, and by its own name, it is not denied.

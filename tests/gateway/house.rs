@@ -11,6 +11,7 @@ use gwa::archive::testing::envelope;
 use gwa::blocks::car::CarReader;
 use gwa::blocks::{Block, BlockSource, Cid};
 use gwa::config::{HttpAddress, HttpPartial, Partial, Settings};
+use gwa::limits::Limits;
 use gwa::node::Daemon;
 use gwa::rlpx::NodeKey;
 use gwa::time::{SystemClock, UnixSeconds};
@@ -66,21 +67,27 @@ impl House {
         archive: Archive,
         change: impl FnOnce(&mut HttpPartial),
     ) -> Self {
+        let settings = settings(folder.path(), change);
+        Self::set(folder, archive, &settings).await
+    }
+
+    /// A daemon over the usual archive, with limits that hold for this machine too.
+    pub async fn limited(limits: Limits) -> Self {
+        let (folder, archive) = filled();
+        let settings = Settings {
+            limits: Limits {
+                exempt_local: false,
+                ..limits
+            },
+            ..settings(folder.path(), |_| {})
+        };
+        Self::set(folder, archive, &settings).await
+    }
+
+    async fn set(folder: TempDir, archive: Archive, settings: &Settings) -> Self {
         let archive = Arc::new(archive);
-        let loopback = ([127, 0, 0, 1], 0).into();
-        let mut http = HttpPartial {
-            address: Some(HttpAddress::At(loopback)),
-            ..HttpPartial::default()
-        };
-        change(&mut http);
-        let flags = Partial {
-            listen: Some(loopback),
-            http,
-            ..Partial::default()
-        };
-        let settings = Settings::resolve(folder.path(), flags, Partial::default());
         let key = NodeKey::generate();
-        let daemon = Daemon::start(Arc::clone(&archive), key, &settings, Arc::new(SystemClock))
+        let daemon = Daemon::start(Arc::clone(&archive), key, settings, Arc::new(SystemClock))
             .await
             .expect("a daemon");
         let (stop, stopped) = oneshot::channel();
@@ -184,6 +191,22 @@ impl House {
         let _ = self.stop.send(());
         self.running.await.expect("a clean end");
     }
+}
+
+/// Settings that listen on loopback, with what `change` makes of those of HTTP.
+pub fn settings(folder: &Path, change: impl FnOnce(&mut HttpPartial)) -> Settings {
+    let loopback = ([127, 0, 0, 1], 0).into();
+    let mut http = HttpPartial {
+        address: Some(HttpAddress::At(loopback)),
+        ..HttpPartial::default()
+    };
+    change(&mut http);
+    let flags = Partial {
+        listen: Some(loopback),
+        http,
+        ..Partial::default()
+    };
+    Settings::resolve(folder, flags, Partial::default())
 }
 
 /// The answer to a request.

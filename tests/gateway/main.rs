@@ -8,5 +8,7 @@ mod conformance;
 mod denied;
 mod head;
 mod house;
+mod lazy;
 mod many;
 mod raw;
+mod shares;

@@ -21,6 +21,7 @@ mod range;
 mod refusal;
 mod resolve;
 mod stream;
+mod telling;
 mod walk;
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use crate::api::Api;
 use crate::api::client::Client;
 use crate::blocks::{BlockSource, Cid, Codec};
 use crate::limits::{Address, Limits};
+
+pub(super) use telling::Told;
 
 pub(super) use accept::choices;
 pub(super) use answer::is_known;
@@ -116,7 +119,7 @@ impl Gateway {
     async fn raw(&self, asked: Asked) -> Result<Response, Refusal> {
         let room = self.places.block().await;
         let (source, denylist) = (Arc::clone(&self.source), Arc::clone(&self.denylist));
-        let (asked, resolved, block) = off_thread(move || {
+        let read = self.places.read(move || {
             let resolved = asked.resolve(&*source, &denylist)?;
             let End::Block(cid) = resolved.end else {
                 let cid = resolved.last();
@@ -124,8 +127,8 @@ impl Gateway {
             };
             let block = source.get(&cid)?;
             Ok((asked, resolved, block))
-        })
-        .await?;
+        });
+        let (asked, resolved, block) = read.await??;
         let tag = answer::tag(&asked.ask, &resolved);
         let mut headers = answer::headers(&asked.ask, &resolved, &asked.target, &tag);
         if answer::is_known(&asked.headers, &tag) {
@@ -158,7 +161,7 @@ impl Gateway {
     /// A CAR.
     async fn car(&self, asked: Asked, form: CarForm) -> Result<Response, Refusal> {
         let (source, denylist) = (Arc::clone(&self.source), Arc::clone(&self.denylist));
-        let (asked, resolved) = off_thread(move || {
+        let read = self.places.read(move || {
             let resolved = asked.resolve(&*source, &denylist)?;
             let cid = resolved.last();
             if !source.has(&cid)? {
@@ -171,8 +174,8 @@ impl Gateway {
                 return Err(Refusal::NoSuchBytes { cid });
             }
             Ok((asked, resolved))
-        })
-        .await?;
+        });
+        let (asked, resolved) = read.await??;
         let tag = answer::tag(&asked.ask, &resolved);
         let headers = answer::headers(&asked.ask, &resolved, &asked.target, &tag);
         if answer::is_known(&asked.headers, &tag) {
@@ -231,7 +234,7 @@ fn read(request: &Request) -> Result<Asked, Refusal> {
         headers: headers.clone(),
         is_head,
         version: request.version(),
-        address: request.extensions().get::<Client>().map(Client::address),
+        address: Client::address_of(request),
     })
 }
 
@@ -288,18 +291,6 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let found = pairs.find(|(key, _)| key == name);
     found.map(|(_, value)| value.into_owned())
-}
-
-/// Does `work` where waiting for the disk is harmless.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The daemon ends.
-        Err(_) => Err(Refusal::Busy),
-    }
 }
 
 fn not_modified(mut headers: HeaderMap) -> Response {

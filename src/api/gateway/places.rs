@@ -1,8 +1,8 @@
 //! How much is served at a time, to all and to one address.
 //!
 //! Always true:
-//! - CARs under way, and the bytes of blocks that wait to be sent, are bounded by
-//!   constants, whoever asks.
+//! - CARs under way, reads of the disk, and the bytes of answers that wait to be
+//!   sent are bounded by constants, whoever asks and whoever left meanwhile.
 //! - An address beyond this machine and its private networks has a part of the
 //!   places, and the rate of bytes that a mailserver's clients have.
 
@@ -27,7 +27,11 @@ pub(super) const MAX_CARS: usize = 32;
 /// CARs under way to one address: more at once gain an honest mirror nothing.
 const MAX_CARS_OF_ADDRESS: usize = 8;
 
-/// Bytes of single blocks that wait for their readers.
+/// Reads of the disk under way for all but CARs: more at once read no faster, and
+/// threads are left for sealing and for mail.
+const MAX_READS: usize = 8;
+
+/// Bytes of single blocks, and of other whole answers, that wait for their readers.
 const MAX_UNSENT: usize = 64 << 20;
 
 /// What is counted as one, in bytes.
@@ -38,6 +42,7 @@ const UNIT: usize = 1 << 10;
 pub(super) struct Places {
     cars: Arc<Semaphore>,
     shares: Shares,
+    reads: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
     sent: Mutex<Bounded<Address, Meter>>,
     rate: Rate,
@@ -49,6 +54,7 @@ impl Places {
         Self {
             cars: Arc::new(Semaphore::new(MAX_CARS)),
             shares: Shares::new(MAX_CARS_OF_ADDRESS, limits.exempt_local),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT / UNIT)),
             sent: Mutex::new(Bounded::new(TRACKED)),
             rate: limits.answers().times(ADDRESS_SHARE),
@@ -72,6 +78,27 @@ impl Places {
             _share: share,
             _place: place,
         })
+    }
+
+    /// Does `work` where waiting for the disk is harmless, once it has a turn.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = Arc::clone(&self.reads).acquire_owned().await;
+        let turn = turn.expect("nothing closes the semaphore");
+        let reading = tokio::task::spawn_blocking(move || {
+            // The turn lasts as long as the work, even if nobody waits for it: who
+            // asks and hangs up, again and again, gets no more of the disk.
+            let _turn = turn;
+            work()
+        });
+        match reading.await {
+            Ok(done) => Ok(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The daemon ends.
+            Err(_) => Err(Refusal::Busy),
+        }
     }
 
     /// Room for a block of any length; waits until there is some.
@@ -123,7 +150,7 @@ pub(super) struct CarPlace {
     _place: OwnedSemaphorePermit,
 }
 
-/// Room for a block that waits to be sent.
+/// Room for an answer that waits to be sent.
 #[derive(Debug)]
 pub(super) struct Room(OwnedSemaphorePermit);
 
@@ -195,6 +222,31 @@ mod tests {
         let near = Some(near.into());
         assert_eq!(places.charge(near, 1 << 30), Duration::ZERO);
         assert!(places.check(near).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_the_disk_is_read_frees_no_turn_before_it_was() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        use futures_util::FutureExt;
+
+        let places = Places::new(&Limits::default());
+        let gate = Arc::new(std::sync::RwLock::new(()));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let shut = gate.write().unwrap();
+        for _ in 0..3 * MAX_READS {
+            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+            // Asked, and given up at once.
+            let asked = places.read(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                drop(gate.read());
+            });
+            assert!(asked.now_or_never().is_none());
+        }
+        drop(shut);
+        let all = u32::try_from(MAX_READS).unwrap();
+        let _all = places.reads.acquire_many(all).await.unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), MAX_READS);
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 //! Always true:
 //! - Of the rules that match, the last one decides, whichever file it is in.
 //! - A block that is denied is served in no form: neither alone, nor in a CAR, nor
-//!   is it looked into on the way of a path.
+//!   is it looked into on the way of a path. A rule with a path denies that path
+//!   alone, and no block.
 //! - Rules for what is never served here (IPNS names, other hashes) are read and
 //!   change nothing.
 

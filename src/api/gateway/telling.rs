@@ -1,0 +1,149 @@
+//! What is told of the archive, beside its blocks.
+//!
+//! Always true: it is bounded and counted as blocks are. Who asks pays for what is
+//! read, whether it is told in the end or not, and whether anybody still waits.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::Gateway;
+use super::refusal::Refusal;
+use crate::api::failure::Failure;
+use crate::blocks::{Block, BlockError, BlockSource, Cid};
+use crate::limits::Address;
+use crate::limits::traffic::REQUEST_COST;
+
+/// An answer that is whole before the first byte of it is sent.
+#[derive(Debug)]
+pub(in crate::api) struct Told {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Told {
+    /// These bytes.
+    pub(in crate::api) fn bytes(headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self {
+            headers,
+            body: body.into(),
+        }
+    }
+
+    /// This as JSON.
+    pub(in crate::api) fn json(
+        mut headers: HeaderMap,
+        told: &impl Serialize,
+    ) -> Result<Self, Failure> {
+        let body = serde_json::to_vec(told).map_err(|error| Failure::internal(&error))?;
+        let kind = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, kind);
+        Ok(Self::bytes(headers, body))
+    }
+}
+
+impl Gateway {
+    /// Answers `address` with what `work` makes of the blocks.
+    pub(in crate::api) async fn tell(
+        &self,
+        address: Option<Address>,
+        work: impl FnOnce(&dyn BlockSource) -> Result<Told, Failure> + Send + 'static,
+    ) -> Response {
+        match self.told(address, work).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn told(
+        &self,
+        address: Option<Address>,
+        work: impl FnOnce(&dyn BlockSource) -> Result<Told, Failure> + Send + 'static,
+    ) -> Result<Response, Refusal> {
+        self.places.check(address)?;
+        let room = self.places.block().await;
+        let (source, places) = (self.source.clone(), self.places.clone());
+        let read = self.places.read(move || {
+            let counted = Counted {
+                source: &*source,
+                blocks: AtomicU64::new(0),
+            };
+            let told = work(&counted);
+            let len = told.as_ref().map_or(0, |told| told.body.len());
+            places.charge(address, counted.cost().saturating_add(len));
+            told
+        });
+        Ok(match read.await? {
+            Ok(Told { headers, body }) => (headers, Body::from(room.hold(body))).into_response(),
+            Err(failure) => failure.into_response(),
+        })
+    }
+}
+
+/// A source, and how many blocks were asked of it.
+struct Counted<'a> {
+    source: &'a dyn BlockSource,
+    blocks: AtomicU64,
+}
+
+impl Counted<'_> {
+    /// What the request costs beside the bytes of its answer, in bytes: as for
+    /// mail, as much again for each place that is looked into.
+    fn cost(&self) -> usize {
+        let places = self.blocks.load(Ordering::Relaxed).saturating_add(1);
+        usize::try_from(places.saturating_mul(REQUEST_COST)).unwrap_or(usize::MAX)
+    }
+}
+
+impl BlockSource for Counted<'_> {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.source.get(cid)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        self.source.has(cid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::api::gateway::denylist::Denylist;
+    use crate::blocks::{Codec, MemoryStore};
+    use crate::limits::Limits;
+
+    #[tokio::test]
+    async fn who_had_much_read_is_told_to_come_back_later_though_nothing_was_told() {
+        let limits = Limits {
+            answer_kib_per_second: NonZeroU32::MIN,
+            ..Limits::default()
+        };
+        let denylist = Arc::new(Denylist::open(&[]).unwrap());
+        let gateway = Gateway::new(Arc::new(MemoryStore::default()), denylist, &limits);
+        let far: IpAddr = "203.0.113.7".parse().unwrap();
+        let ask = async |reads: u32| {
+            let work = move |source: &dyn BlockSource| {
+                let cid = *Block::new(Codec::Raw, vec![1]).cid();
+                for _ in 0..reads {
+                    assert!(source.get(&cid).is_err());
+                }
+                Err(Failure::new(StatusCode::NOT_FOUND, "nothing"))
+            };
+            gateway.tell(Some(far.into()), work).await.status()
+        };
+        assert_eq!(ask(0).await, StatusCode::NOT_FOUND);
+        assert_eq!(ask(1_000).await, StatusCode::NOT_FOUND);
+        assert_eq!(ask(0).await, StatusCode::TOO_MANY_REQUESTS);
+    }
+}

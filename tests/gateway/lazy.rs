@@ -1,0 +1,78 @@
+//! A fork that rests on a history it never copied.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gwa::archive::disk::Archive;
+use gwa::blocks::{Block, BlockError, BlockSource, Cid};
+use gwa::node::Daemon;
+use gwa::rlpx::NodeKey;
+use gwa::time::{SystemClock, UnixSeconds};
+use reqwest::Client;
+
+use crate::house::{SEALED, filled, send, settings};
+
+/// Another's archive, and how often it was asked.
+struct Upstream {
+    archive: Archive,
+    asked: AtomicUsize,
+}
+
+impl BlockSource for Upstream {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.archive.blocks().get(cid)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.archive.blocks().has(cid)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
+    let (_theirs, archive) = filled();
+    let origin = archive.head().expect("sealed");
+    let state = origin.body().state.expect("a state");
+    let upstream = Arc::new(Upstream {
+        archive,
+        asked: AtomicUsize::new(0),
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = UnixSeconds(SEALED);
+    let fork = Archive::fork(folder.path(), "fork", &origin, Vec::new(), now).expect("a fork");
+    fork.blocks().set_upstream(Some(Arc::clone(&upstream) as _));
+    let fork = Arc::new(fork);
+    // It is started and not run: what a daemon reads for itself is not what is asked
+    // about here.
+    let settings = settings(folder.path(), |_| {});
+    let key = NodeKey::generate();
+    let daemon = Daemon::start(Arc::clone(&fork), key, &settings, Arc::new(SystemClock)).await;
+    let daemon = daemon.expect("a daemon");
+    let url = daemon.http_url().expect("HTTP is on");
+    let client = Client::new();
+    let get = |path: &str| send(client.get(format!("{url}{path}")));
+    let head = fork.head_cid().expect("a fork has a head");
+
+    // For itself the fork may ask.
+    fork.blocks().get(&state).expect("it is upstream");
+    assert!(upstream.asked.swap(0, Ordering::SeqCst) > 0);
+    for (path, status) in [
+        (format!("/ipfs/{head}?format=raw"), 200),
+        (format!("/ipfs/{state}?format=raw"), 404),
+        (format!("/ipfs/{state}?format=car"), 404),
+        (format!("/ipfs/{head}/state/2019?format=raw"), 404),
+        (format!("/ipfs/{head}/state/2019/07/15?format=car"), 404),
+        ("/api/v1/heads?format=car".to_owned(), 200),
+    ] {
+        assert_eq!(get(&path).await.status(), status, "{path}");
+    }
+    let cut = get(&format!("/ipfs/{head}?format=car")).await;
+    assert!(cut.bytes().await.is_err(), "what is not here ends a CAR");
+    for path in ["/api/v1/stats", "/api/v1/segments"] {
+        let _told = get(path).await;
+    }
+    assert_eq!(upstream.asked.load(Ordering::SeqCst), 0);
+    daemon.run_until(std::future::ready(())).await;
+}
