@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::read::CarReader;
 pub use self::scan::Scan;
 pub use self::source::CarFile;
+pub(super) use self::write::section_prefix;
 pub use self::write::{CarWriter, write_car};
 use super::{BlockError, MAX_BLOCK_READ, check_cid};
 

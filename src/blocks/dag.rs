@@ -8,7 +8,7 @@
 //!   it; no other is taken, and none twice.
 //! - Depth, links and what is wanted at once are bounded, whatever the DAG.
 //!
-//! Memory: 40 bytes for each block of the DAG, 100 for each that is wanted.
+//! Memory: 40 bytes for each block of the DAG, 300 for each that is wanted.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -23,6 +23,10 @@ pub const MAX_DAG_DEPTH: u32 = 1_024;
 /// envelopes below a quarter of this; the bound is for trees made to exhaust us.
 pub const MAX_WANTED: usize = 1 << 20;
 
+/// Blocks that may have come unasked before the stack is cleared of them: what
+/// keeps a small walk from doing so at each block.
+const SLACK: usize = 64;
+
 /// Blocks asked for in one wave: two or three journeys' worth for a source that
 /// has 32 under way, and 8 MiB of leaves.
 pub const WAVE: usize = 256;
@@ -35,7 +39,8 @@ pub struct DagWalk<'a> {
     skip: &'a dyn Fn(&Cid) -> bool,
     /// Wanted, with their depth.
     wanted: HashMap<Name, u32>,
-    /// The same to be asked for, the next last; some may have come unasked.
+    /// The same to be asked for, the next last; some may have come unasked, as
+    /// many as are wanted and [`SLACK`] more.
     stack: Vec<Cid>,
     /// Taken or skipped.
     done: HashSet<Name>,
@@ -105,6 +110,11 @@ impl<'a> DagWalk<'a> {
         }
         if self.wanted.len() > MAX_WANTED {
             return Err(refused(format!("more than {MAX_WANTED} blocks wanted")));
+        }
+        if self.stack.len() > 2 * self.wanted.len() + SLACK {
+            let wanted = &self.wanted;
+            let is_wanted = |name| wanted.contains_key(&name);
+            self.stack.retain(|cid| name_of(cid).is_ok_and(is_wanted));
         }
         Ok(true)
     }
@@ -279,6 +289,22 @@ mod tests {
         let top = blocks.last().unwrap().clone();
         let given = walked(&store(&blocks), &top, &|_| false).unwrap();
         assert_eq!(given.len(), blocks.len());
+    }
+
+    #[test]
+    fn a_walk_whose_blocks_all_come_unasked_remembers_what_is_wanted_and_no_more() {
+        let leaves: Vec<_> = (0..5_000).map(|n| leaf(&n.to_string())).collect();
+        let skip = |_: &Cid| false;
+        let root = node(&leaves.iter().collect::<Vec<_>>());
+        let mut walk = DagWalk::new(root.cid(), &skip).unwrap();
+        walk.feed(&root).unwrap();
+        // In another order than they would have been asked for.
+        for (at, leaf) in leaves.iter().rev().enumerate() {
+            assert!(walk.feed(leaf).unwrap());
+            assert!(walk.stack.len() <= 2 * (leaves.len() - at) + SLACK);
+        }
+        assert!(walk.is_finished() && walk.next_wants(1).is_empty());
+        assert!(walk.stack.len() <= SLACK);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! Always true:
 //! - The files decide what is held. The index says where to look; where it is
-//!   wrong, the file is looked through again and the answer is the same.
+//!   wrong, the file is looked through again and the answer is the same. Where it
+//!   is right and the block is damaged, nothing is looked through.
 //! - A block is hashed whenever it is read; parts of one that was are given
 //!   again by [`CarFolder::read_part`] to whom can tell them from others.
 //! - A crash leaves a file whole or not at all; `tmp/` is emptied by the next
@@ -20,6 +21,7 @@
 
 pub mod catalogues;
 mod check;
+mod doubt;
 mod handles;
 mod listing;
 mod place;
@@ -195,9 +197,8 @@ impl CarFolder {
         }
         if let Some(damage) = damage {
             if damage.is_io() {
-                // The disk may think better of it: a mark that fits no file
-                // makes the next opening look again.
-                mark.modified = mark.modified.wrapping_add(1);
+                // The disk may think better of it.
+                mark = doubt::doubtful(mark);
             }
             tracing::warn!(file = %path.display(), %damage, "damaged file of blocks");
         }
@@ -277,7 +278,7 @@ impl CarFolder {
             };
             match self.read_at(cid, &at, &name) {
                 Ok(block) => return Ok(Read::Block(block, Place::new(&name, &at))),
-                Err(error) => failures.push((name, error)),
+                Err(error) => failures.push(Failure { name, at, error }),
             }
         }
         Ok(Read::Nowhere(failures))
@@ -317,8 +318,16 @@ impl CarFolder {
 
 enum Read {
     Block(Block, Place),
-    /// The files that should have had it, and what they had.
-    Nowhere(Vec<(Arc<str>, BlockError)>),
+    /// The files that should have had it.
+    Nowhere(Vec<Failure>),
+}
+
+/// A place where a block should have been.
+struct Failure {
+    name: Arc<str>,
+    at: Location,
+    /// What was there.
+    error: BlockError,
 }
 
 impl BlockSource for CarFolder {
@@ -330,16 +339,15 @@ impl BlockSource for CarFolder {
         };
         // The index misled, or a file is damaged, or another process wrote.
         self.refresh()?;
-        {
-            let changing = self.changing();
-            for (name, _) in &failures {
-                self.reindex(&changing, name)?;
+        for failure in &failures {
+            if self.is_misled(cid, failure) {
+                self.reindex(&self.changing(), &failure.name)?;
             }
         }
         match self.read(cid)? {
             Read::Block(block, _) => Ok(block),
             Read::Nowhere(failures) => match failures.into_iter().next() {
-                Some((_, error)) => Err(error),
+                Some(failure) => Err(failure.error),
                 None => Err(BlockError::Missing { cid: *cid }),
             },
         }

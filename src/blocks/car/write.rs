@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{MAX_PREFIX, ONE_ROOT_HEADER, one_root_header};
+use super::{ONE_ROOT_HEADER, one_root_header};
 use crate::blocks::{Block, BlockError, Cid};
 
 /// Writes blocks in the order they are put: the bytes depend on the root, the
@@ -37,18 +37,12 @@ impl<W: Write> CarWriter<W> {
 
     /// Writes one block; gives the offset of its bytes in the file.
     pub fn put(&mut self, block: &Block) -> io::Result<u64> {
-        let cid = block.cid().to_bytes();
-        let mut varint = unsigned_varint::encode::u64_buffer();
-        let section = (cid.len() + block.bytes().len()) as u64;
-        let varint = unsigned_varint::encode::u64(section, &mut varint);
-        let mut prefix = [0; MAX_PREFIX];
-        let len = varint.len() + cid.len();
-        prefix[..varint.len()].copy_from_slice(varint);
-        prefix[varint.len()..len].copy_from_slice(&cid);
-        self.output.write_all(&prefix[..len])?;
+        let len = block.bytes().len() as u64;
+        let prefix = section_prefix(block.cid(), len);
+        self.output.write_all(&prefix)?;
         self.output.write_all(block.bytes())?;
-        let body = self.len + len as u64;
-        self.len = body + block.bytes().len() as u64;
+        let body = self.len + prefix.len() as u64;
+        self.len = body + len;
         Ok(body)
     }
 
@@ -72,6 +66,15 @@ impl<W: Write> CarWriter<W> {
         self.output.flush()?;
         Ok(self.output)
     }
+}
+
+/// What stands before the `len` bytes of a block: the length of its section, and
+/// its CID.
+pub(in crate::blocks) fn section_prefix(cid: &Cid, len: u64) -> Vec<u8> {
+    let cid = cid.to_bytes();
+    let mut varint = unsigned_varint::encode::u64_buffer();
+    let varint = unsigned_varint::encode::u64(cid.len() as u64 + len, &mut varint);
+    [varint, &cid].concat()
 }
 
 /// Writes `blocks` under `root`; gives the bytes written. Equal blocks in equal
