@@ -3,10 +3,11 @@
 //! Always true: the file depends on the head and on what is asked for alone, not
 //! on who gave which block when. It stands alone: opened as a REF it answers what
 //! it was fetched for, and every part of that, and names the block that is
-//! missing for anything else.
+//! missing for anything else. What comes is kept in a file without a name, of which
+//! nothing is left however the command ends.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -27,6 +28,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
+use crate::durable;
 use crate::time::TimeRange;
 
 /// Arguments of `gwa fetch`.
@@ -75,9 +77,7 @@ pub fn run(args: &FetchArgs, context: &mut Context) -> Result<(), CliError> {
     };
     fetched.map_err(|error| context.unreadable(&reference, "cannot fetch", &error))?;
     drop(progress);
-    let (blocks, bytes) = scratch
-        .write(&root, &args.output)
-        .map_err(|error| unwritable(&error))?;
+    let (blocks, bytes) = scratch.write(&root).map_err(|error| unwritable(&error))?;
     let row = Row {
         file: args.output.display().to_string(),
         head: root.to_string(),
@@ -93,10 +93,11 @@ pub fn run(args: &FetchArgs, context: &mut Context) -> Result<(), CliError> {
     context.output.result(&row, line)
 }
 
-/// A source that keeps what it gives in a file beside the one to be written.
+/// A source that keeps what it gives in a file without a name, on the disk of the
+/// one to be written.
 struct Scratch<'s> {
     source: &'s dyn BlockSource,
-    path: PathBuf,
+    output: &'s Path,
     kept: Mutex<Kept>,
 }
 
@@ -106,21 +107,22 @@ struct Kept {
 }
 
 impl<'s> Scratch<'s> {
-    fn new(source: &'s dyn BlockSource, output: &Path, root: &Cid) -> io::Result<Self> {
-        let path = beside(output, ".part");
+    fn new(source: &'s dyn BlockSource, output: &'s Path, root: &Cid) -> io::Result<Self> {
+        let name = format!("gwa-{:032x}.part", rand::random::<u128>());
+        let path = durable::parent_of(output).join(name);
         let file = File::options()
             .read(true)
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .open(&path)?;
+        fs::remove_file(&path)?;
         let kept = Kept {
             car: CarWriter::new(file, root)?,
             places: HashMap::new(),
         };
         Ok(Self {
             source,
-            path,
+            output,
             kept: Mutex::new(kept),
         })
     }
@@ -183,46 +185,39 @@ impl<'s> Scratch<'s> {
 
     fn failed(&self, source: io::Error) -> BlockError {
         BlockError::Io {
-            path: self.path.clone(),
+            path: self.output.to_owned(),
             source,
         }
     }
 
     /// Writes what was kept in the order of a walk from `root`, each link in its
     /// turn; gives the number of blocks and the bytes of the file.
-    fn write(self, root: &Cid, output: &Path) -> Result<(u64, u64), BlockError> {
-        let io = |source| BlockError::Io {
-            path: output.to_owned(),
-            source,
-        };
-        let unfinished = beside(output, ".new");
-        let file = File::create(&unfinished).map_err(io)?;
-        let mut car = CarWriter::new(BufWriter::new(file), root).map_err(io)?;
+    fn write(self, root: &Cid) -> io::Result<(u64, u64)> {
+        let mut written = (0, 0);
+        durable::replace_file_with(self.output, |file| {
+            written = self.write_to(file, root)?;
+            Ok(())
+        })?;
+        Ok(written)
+    }
+
+    fn write_to(&self, file: &mut File, root: &Cid) -> io::Result<(u64, u64)> {
+        let mut car = CarWriter::new(BufWriter::new(file), root)?;
         let (mut stack, mut written) = (vec![*root], HashSet::new());
         while let Some(cid) = stack.pop() {
-            let Some(block) = self.find(&cid)? else {
+            let Some(block) = self.find(&cid).map_err(io::Error::other)? else {
                 continue;
             };
             if !written.insert(cid) {
                 continue;
             }
-            car.put(&block).map_err(io)?;
-            let links = links(&block)?;
+            car.put(&block)?;
+            let links = links(&block).map_err(io::Error::other)?;
             stack.extend(links.into_iter().rev().filter(|cid| !written.contains(cid)));
         }
         let bytes = car.len();
-        let file = car.finish().map_err(io)?;
-        let file = file.into_inner().map_err(|error| io(error.into_error()))?;
-        file.sync_all().map_err(io)?;
-        std::fs::rename(&unfinished, output).map_err(io)?;
+        car.finish()?;
         Ok((written.len() as u64, bytes))
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        // What was fetched for nothing is no use to anybody.
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -263,11 +258,4 @@ impl BlockSource for Scratch<'_> {
         })?;
         kept
     }
-}
-
-/// A name beside that of a file.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -131,6 +131,18 @@ impl From<Row> for Message {
     }
 }
 
+/// Whether a character does something to a terminal but stand there: controls,
+/// ends of lines and paragraphs, and what turns the direction of text, so that it
+/// reads as something else.
+fn fools_a_terminal(c: char) -> bool {
+    let breaks_a_line = matches!(c, '\u{2028}' | '\u{2029}');
+    let turns_around = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || breaks_a_line || turns_around
+}
+
 impl fmt::Display for Message {
     /// The row, and the text with everything escaped that could fool a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,7 +151,7 @@ impl fmt::Display for Message {
             (Some(text), _) => {
                 f.write_str("  ")?;
                 text.chars().try_for_each(|c| {
-                    if c.is_control() {
+                    if fools_a_terminal(c) {
                         write!(f, "{}", c.escape_default())
                     } else {
                         write!(f, "{c}")
@@ -148,6 +160,21 @@ impl fmt::Display for Message {
             }
             (None, Some(payload)) => write!(f, "  {payload}"),
             (None, None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_fool_a_terminal_is_escaped_and_other_scripts_are_not() {
+        for c in "\x1b\n\u{9b}\u{2028}\u{2029}\u{202e}\u{2066}\u{2069}\u{200f}".chars() {
+            assert!(fools_a_terminal(c), "{c:?}");
+        }
+        for c in "aä漢שלام\u{200d}👋 ".chars() {
+            assert!(!fools_a_terminal(c), "{c:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
 
 use gwa::archive::disk::Archive;
 use gwa::archive::watermark::Watermark;
@@ -13,7 +14,7 @@ use gwa::whisper::{Envelope, Topic};
 use serde_json::Value;
 
 use super::house::{FROM, House};
-use super::server::Server;
+use super::server::{Server, honest};
 
 /// `gwa` on a machine that has no archive.
 fn gwa(dir: &Path, args: &[&str]) -> Output {
@@ -112,6 +113,35 @@ fn a_partial_file_answers_what_it_was_fetched_for_and_says_what_it_lacks() {
             .any(|name| name.to_string_lossy().contains(".part")),
         "{left:?}"
     );
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = dir.read_dir().expect("a folder");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    entries
+        .map(|entry| name(entry).display().to_string())
+        .collect()
+}
+
+#[test]
+fn nothing_stands_beside_a_file_while_it_is_fetched() {
+    let house = House::new(9, 200);
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (blocks, watched, noted) = (house.blocks(), out.clone(), Arc::clone(&seen));
+    let server = Server::new(move |asked| {
+        noted.lock().unwrap().extend(names(&watched));
+        honest(&*blocks, asked)
+    });
+    let (cid, file) = (house.head.cid().to_string(), out.join("all.car"));
+    let file = file.display().to_string();
+    let fetch = ["fetch", &cid, "--source", &server.url, "-o", &file];
+    assert_eq!(objects(&gwa(dir.path(), &fetch))[0]["whole"], true);
+    // Whoever is interrupted leaves nothing, and two do not write to one file.
+    assert_eq!(*seen.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(names(&out), ["all.car"]);
 }
 
 #[test]
