@@ -15,7 +15,7 @@ use crate::cli::progress;
 use crate::cli::reference::Reference;
 use crate::cli::sources::Sources;
 use crate::progress::Progress;
-use crate::sources::{Balance, Cached, Pool};
+use crate::sources::{Balance, Pool};
 
 /// Where the data lies below the home folder.
 const DEFAULT_DATA: &str = ".local/share/gwa";
@@ -107,16 +107,13 @@ pub struct OpenedHead {
     pub source: Box<dyn BlockSource>,
     /// The head.
     pub head: Head,
-    fetched: Arc<Cached<Pool>>,
+    fetched: Arc<Pool>,
 }
 
 impl OpenedHead {
     /// What each source gave.
     pub fn balances(&self) -> Vec<Balance> {
-        let of_cache = self.fetched.balance();
-        let mut balances = self.fetched.source().balances();
-        balances.splice(0..0, of_cache);
-        balances
+        self.fetched.balances()
     }
 }
 
@@ -126,12 +123,12 @@ pub struct Opened {
     pub source: Box<dyn BlockSource>,
     /// What the REF names.
     pub root: Cid,
-    fetched: Arc<Cached<Pool>>,
+    fetched: Arc<Pool>,
 }
 
 impl Opened {
     /// The block `root` in `pool`.
-    pub fn new(pool: Cached<Pool>, root: Cid) -> Self {
+    pub fn new(pool: Pool, root: Cid) -> Self {
         let fetched = Arc::new(pool);
         Self {
             source: Box::new(Arc::clone(&fetched)),

@@ -20,9 +20,7 @@ use crate::config;
 use crate::publish::Share;
 use crate::sources::net::{Net, NetLimits};
 use crate::sources::seen::{SeenError, SeenHeads};
-use crate::sources::{
-    BlockCache, Cached, HttpSource, NoHead, Pool, SourceAddress, base_url, open_folder,
-};
+use crate::sources::{BlockCache, HttpSource, NoHead, Pool, SourceAddress, base_url, open_folder};
 
 /// Folder of blocks fetched before, below the data folder.
 const CACHE: &str = "cache";
@@ -118,11 +116,11 @@ impl Sources {
     /// Opens what `reference` names, with every source there is for its blocks, and
     /// keeps what comes from far.
     pub fn open(&self, reference: &Reference, data: &Path) -> Result<Opened, CliError> {
-        let (pool, root) = self.pool(reference, data)?;
-        let cache = pool
-            .is_remote()
-            .then(|| BlockCache::new(&cache_folder(data)));
-        Ok(Opened::new(Cached::new(pool, cache), root))
+        let (mut pool, root) = self.pool(reference, data)?;
+        if pool.is_remote() {
+            pool.set_cache(BlockCache::new(&cache_folder(data)));
+        }
+        Ok(Opened::new(pool, root))
     }
 
     /// Opens a head for whoever keeps its blocks himself.

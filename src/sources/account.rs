@@ -38,9 +38,10 @@ struct Standing {
     in_a_row: u32,
     last_failure: Option<String>,
     rests_until: Option<Instant>,
-    /// Its DAGs in one piece are not worth asking for: it gives none, or broke
-    /// one off.
+    /// Its DAGs in one piece are not worth asking for: it gives none, or some in
+    /// a row broke off.
     without_dags: bool,
+    dags_failed_in_a_row: u32,
     broken_dags: HashSet<Cid>,
 }
 
@@ -170,9 +171,27 @@ impl Account {
         self.standing().without_dags = true;
     }
 
-    /// The DAG under `root` broke off.
+    /// It gave a DAG in one piece.
+    pub fn streamed(&self) {
+        self.standing().dags_failed_in_a_row = 0;
+    }
+
+    /// The DAG under `root` did not come, or not all of it.
     pub fn broke_off(&self, root: &Cid) {
         self.standing().broken_dags.insert(*root);
+    }
+
+    /// The DAG under `root` did not come because the source failed; after some in
+    /// a row none is worth asking for. Blocks between them prove nothing: a source
+    /// may give the first one of each DAG, and then keep silent.
+    pub fn failed_dag(&self, root: &Cid, fault: &Fault, rest: Duration) {
+        self.broke_off(root);
+        {
+            let mut standing = self.standing();
+            standing.dags_failed_in_a_row += 1;
+            standing.without_dags |= standing.dags_failed_in_a_row >= FAILURES_IN_A_ROW;
+        }
+        self.gave_none(root, fault, rest);
     }
 
     /// How it stands.
@@ -262,5 +281,28 @@ mod tests {
         assert_eq!(account.is_out(), Some(Fault::Failed("down".to_owned())));
         account.gave_none(&cid, &Fault::Absent, REST);
         assert!(account.is_out().is_some(), "a rest is rested out");
+    }
+
+    #[test]
+    fn dags_that_fail_in_a_row_are_asked_for_no_more_and_single_ones_are() {
+        let account = Account::new("a");
+        let root = |n: u32| *Block::new(Codec::Raw, n.to_be_bytes().to_vec()).cid();
+        let fails = |n| {
+            account.gave(1);
+            let fault = Fault::Failed("silent".to_owned());
+            account.failed_dag(&root(n), &fault, REST);
+        };
+        for n in 0..10 {
+            fails(2 * n);
+            fails(2 * n + 1);
+            assert!(!account.may_stream(&root(2 * n)));
+            assert!(account.may_stream(&root(99)));
+            account.streamed();
+        }
+        fails(20);
+        fails(21);
+        fails(22);
+        assert!(!account.may_stream(&root(99)));
+        assert_eq!(account.is_out(), None, "its blocks may be asked for");
     }
 }

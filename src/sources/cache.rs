@@ -9,13 +9,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::account::{Account, Balance};
-use crate::blocks::{Block, BlockError, BlockSource, Cid};
+use crate::blocks::{Block, Cid};
 
 /// Bytes kept: the calendar of a large archive, and some months of one's topics.
 pub const CACHE_BYTES: u64 = 256 << 20;
@@ -154,96 +153,42 @@ impl BlockCache {
     }
 }
 
-/// A source whose blocks are kept in a cache, where there is one.
-pub struct Cached<S> {
-    cache: Option<BlockCache>,
+/// A cache, and what came out of it.
+pub(super) struct Cache {
+    blocks: BlockCache,
     account: Account,
-    source: S,
 }
 
-impl<S: BlockSource> Cached<S> {
-    /// `source` behind `cache`.
-    pub fn new(source: S, cache: Option<BlockCache>) -> Self {
+impl Cache {
+    pub(super) fn new(blocks: BlockCache) -> Self {
         Self {
-            cache,
+            blocks,
             account: Account::new("the cache"),
-            source,
         }
     }
 
-    /// The source itself.
-    pub fn source(&self) -> &S {
-        &self.source
+    /// What it gave.
+    pub(super) fn balance(&self) -> Balance {
+        self.account.balance()
     }
 
-    /// What the cache gave; `None` where there is none.
-    pub fn balance(&self) -> Option<Balance> {
-        self.cache.as_ref().map(|_| self.account.balance())
-    }
-
-    fn find(&self, cid: &Cid) -> Option<Block> {
-        let block = self.cache.as_ref()?.get(cid)?;
+    /// The block, where it is kept.
+    pub(super) fn find(&self, cid: &Cid) -> Option<Block> {
+        let block = self.blocks.get(cid)?;
         self.account.gave(block.bytes().len() as u64);
         Some(block)
     }
 
-    fn keep(&self, block: &Block) {
-        if let Some(cache) = &self.cache
-            && let Err(error) = cache.put(block)
-        {
-            tracing::warn!(folder = %cache.dir.display(), "cannot keep a block: {error}");
-        }
-    }
-}
-
-impl<S: BlockSource> BlockSource for Cached<S> {
-    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        if let Some(block) = self.find(cid) {
-            return Ok(block);
-        }
-        let block = self.source.get(cid)?;
-        self.keep(&block);
-        Ok(block)
+    /// Whether it is kept; its bytes are not looked at.
+    pub(super) fn holds(&self, cid: &Cid) -> bool {
+        self.blocks.path(cid).exists()
     }
 
-    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        let kept = self.cache.as_ref().is_some_and(|c| c.path(cid).exists());
-        if kept {
-            return Ok(true);
+    /// Keeps a block, if the disk lets it.
+    pub(super) fn keep(&self, block: &Block) {
+        if let Err(error) = self.blocks.put(block) {
+            tracing::warn!(folder = %self.blocks.dir.display(), "cannot keep a block: {error}");
         }
-        self.source.has(cid)
-    }
-
-    fn get_each(
-        &self,
-        cids: &[Cid],
-        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
-    ) -> Result<(), BlockError> {
-        let mut far = Vec::new();
-        for cid in cids {
-            match self.find(cid) {
-                Some(block) if take(block.clone()).is_break() => return Ok(()),
-                Some(_) => {}
-                None => far.push(*cid),
-            }
-        }
-        if far.is_empty() {
-            return Ok(());
-        }
-        self.source.get_each(&far, &mut |block| {
-            self.keep(&block);
-            take(block)
-        })
-    }
-
-    /// A whole DAG is more than a cache is for: it is neither looked for nor kept.
-    fn get_dag(
-        &self,
-        root: &Cid,
-        skip: &dyn Fn(&Cid) -> bool,
-        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
-    ) -> Result<(), BlockError> {
-        self.source.get_dag(root, skip, take)
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use url::Url;
 
 use super::Account;
@@ -89,51 +91,69 @@ pub(super) enum Streamed {
     Short,
 }
 
-/// Asks for the DAG under `root` in one piece and feeds it to `walk`. A block that
-/// no verified block before it links to is a lie. What was skipped leads to
-/// blocks the walk cannot know, so a CAR is left where `skip` says yes to
-/// anything: `skipped` tells.
+/// A DAG that is wanted in one piece, and who wants it.
+pub(super) struct Wanted<'a, 'w> {
+    /// Its root.
+    pub(super) root: &'a Cid,
+    /// The way through it.
+    pub(super) walk: &'a mut DagWalk<'w>,
+    /// Whether the walk left something out. What that leads to the walk cannot
+    /// know, so a CAR is left there.
+    pub(super) skipped: &'a dyn Fn() -> bool,
+    /// Takes each block; breaks off where it has enough.
+    pub(super) take: &'a mut dyn FnMut(Block) -> ControlFlow<()>,
+    /// How long the source may say nothing at first, where there is another one to
+    /// ask.
+    pub(super) patience: Option<Duration>,
+}
+
+/// Asks for a DAG in one piece and feeds it to the walk. A block that no verified
+/// block before it links to is a lie.
 pub(super) fn dag(
     net: &Net,
     base: &Url,
     account: &Account,
-    root: &Cid,
-    walk: &mut DagWalk<'_>,
-    skipped: &dyn Fn() -> bool,
-    take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    wanted: &mut Wanted<'_, '_>,
 ) -> Result<Streamed, Stopped> {
-    let net_failed = |error: NetError| Stopped::Fault(fault_of(&error));
     let query = "format=car&dag-scope=all&car-version=1&car-order=dfs&car-dups=n";
-    let url = below(base, &format!("ipfs/{root}?{query}")).map_err(net_failed)?;
+    let url = below(base, &format!("ipfs/{}?{query}", wanted.root)).map_err(Stopped::Net)?;
     let headers = accept("application/vnd.ipld.car; version=1; order=dfs; dups=n");
+    let patience = wanted.patience;
     let (pieces, waiting) = mpsc::channel(PIECES_WAITING);
     std::thread::scope(|threads| {
         // The request lives on the threads of `net`; this one reads what comes.
         let fetch = threads.spawn(|| {
             net.handle().block_on(async {
-                let mut tried = 0;
-                let answer = loop {
-                    match net.get(base, &url, &headers, account, ENDLESS).await {
-                        Err(error) if net.again(account, &mut tried, &error).await => {}
-                        other => break other?,
-                    }
+                let begin = async {
+                    let mut tried = 0;
+                    let answer = loop {
+                        match net.get(base, &url, &headers, account, ENDLESS).await {
+                            Err(error) if net.again(account, &mut tried, &error).await => {}
+                            other => break other?,
+                        }
+                    };
+                    let mut answer = in_order(answer)?;
+                    let first = answer.body.chunk().await?;
+                    Ok((answer, first))
                 };
-                if answer.media_type() != CAR {
-                    return Err(NetError::Unexpected(format!(
-                        "answered with {} instead of a CAR",
-                        answer.media_type()
-                    )));
+                let (answer, first) = match patience {
+                    None => begin.await,
+                    Some(patience) => match timeout(patience, begin).await {
+                        Err(_) => return Err(Stopped::Silent(patience)),
+                        Ok(begun) => begun,
+                    },
                 }
-                pump(answer, pieces).await
+                .map_err(Stopped::Net)?;
+                pump(answer, first, pieces).await.map_err(Stopped::Net)
             })
         });
         let input = Pieces {
             waiting,
             piece: Bytes::new(),
         };
-        let read = read_car(input, account, root, walk, skipped, take);
+        let read = read_car(input, account, wanted);
         match (read, fetch.join()) {
-            (Ok(Streamed::Short), Ok(Err(error))) => Err(net_failed(error)),
+            (Ok(Streamed::Short), Ok(Err(stopped))) => Err(stopped),
             (_, Err(panic)) => std::panic::resume_unwind(panic),
             (read, _) => read,
         }
@@ -142,37 +162,65 @@ pub(super) fn dag(
 
 /// Why a DAG did not come, or not as it should.
 pub(super) enum Stopped {
-    /// The source is to blame.
-    Fault(Fault),
+    /// What came is not what it should be.
+    Lied(Fault),
+    /// The request failed.
+    Net(NetError),
+    /// The source said nothing for so long, and another one can be asked.
+    Silent(Duration),
     /// The DAG itself is none that anybody should walk.
     Dag(BlockError),
 }
 
-async fn pump(mut answer: Answer<'_>, pieces: mpsc::Sender<Bytes>) -> Result<(), NetError> {
-    loop {
-        // A reader that has enough waits for nothing more.
-        let piece = tokio::select! {
-            () = pieces.closed() => return Ok(()),
-            piece = answer.body.chunk() => piece?,
-        };
-        let Some(piece) = piece else {
-            return Ok(());
-        };
+/// A CAR whose blocks come in the order that was asked for, each once. A gateway
+/// may give another one, if it says so, or says nothing: no lie, and no use here.
+fn in_order(answer: Answer<'_>) -> Result<Answer<'_>, NetError> {
+    let told = |name, expected| {
+        let value = answer.parameter(name);
+        value.is_some_and(|value| value.eq_ignore_ascii_case(expected))
+    };
+    if answer.media_type() == CAR && told("order", "dfs") && told("dups", "n") {
+        return Ok(answer);
+    }
+    Err(NetError::Unexpected(format!(
+        "answered with `{}` instead of a CAR in order",
+        answer.content_type()
+    )))
+}
+
+/// Passes on the `first` piece, and those behind it.
+async fn pump(
+    mut answer: Answer<'_>,
+    first: Option<Bytes>,
+    pieces: mpsc::Sender<Bytes>,
+) -> Result<(), NetError> {
+    let mut next = first;
+    while let Some(piece) = next {
         if pieces.send(piece).await.is_err() {
             return Ok(());
         }
+        // A reader that has enough waits for nothing more.
+        next = tokio::select! {
+            () = pieces.closed() => return Ok(()),
+            piece = answer.body.chunk() => piece?,
+        };
     }
+    Ok(())
 }
 
 fn read_car(
     input: Pieces,
     account: &Account,
-    root: &Cid,
-    walk: &mut DagWalk<'_>,
-    skipped: &dyn Fn() -> bool,
-    take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    wanted: &mut Wanted<'_, '_>,
 ) -> Result<Streamed, Stopped> {
-    let lied = |what: String| Stopped::Fault(Fault::Lied(format!("in the CAR of {root}: {what}")));
+    let Wanted {
+        root,
+        walk,
+        skipped,
+        take,
+        ..
+    } = wanted;
+    let lied = |what: String| Stopped::Lied(Fault::Lied(format!("in the CAR of {root}: {what}")));
     let reader = match CarReader::new(input) {
         Ok(reader) => reader,
         // Nothing came at all, or a part of a header.

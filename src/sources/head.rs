@@ -74,12 +74,11 @@ impl HttpSource {
                 Err(error) => return Err(failed(fault_of(&error))),
             }
         }
-        match site::pointer(self.net(), self.base(), self.account()).await {
+        match site::pointer(self.server()).await {
             Ok((sequence, cid)) => {
-                let block =
-                    site::head_file(self.net(), self.base(), self.account(), sequence, &cid)
-                        .await
-                        .map_err(failed)?;
+                let block = site::head_file(self.server(), sequence, &cid)
+                    .await
+                    .map_err(failed)?;
                 self.account().gave(block.bytes().len() as u64);
                 self.read(&cid, block).map_err(failed)
             }

@@ -4,17 +4,16 @@
 //! Which it is shows at the first block: who has no `/ipfs/` is asked for the
 //! catalogues of a folder.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
 use super::Account;
-use super::gateway::{self, Stopped, Streamed, fault_of, fault_of_bytes};
+use super::gateway::{self, Stopped, Streamed, Wanted, fault_of, fault_of_bytes};
 use super::net::{Net, NetError};
-use super::site::Site;
-use crate::blocks::dag::DagWalk;
+use super::site::{Server, Site};
 use crate::blocks::{Block, Cid, Fault};
 
 /// A source behind a URL.
@@ -58,6 +57,14 @@ impl HttpSource {
         &self.net
     }
 
+    pub(super) fn server(&self) -> Server<'_> {
+        Server {
+            net: &self.net,
+            base: &self.base,
+            account: &self.account,
+        }
+    }
+
     /// Fetches one block, and notes what came of it.
     pub async fn fetch(&self, cid: &Cid) -> Result<Block, Fault> {
         let _permit = self.permits.acquire().await.map_err(|closed| {
@@ -78,7 +85,7 @@ impl HttpSource {
 
     async fn fetch_unnoted(&self, cid: &Cid) -> Result<Block, Fault> {
         if let Some(Some(site)) = self.site.get() {
-            return site.block(&self.net, &self.base, &self.account, cid).await;
+            return site.block(self.server(), cid).await;
         }
         let asked = gateway::block(&self.net, &self.base, &self.account, cid).await;
         let error = match asked {
@@ -89,7 +96,7 @@ impl HttpSource {
         // or shows a page; it is a gateway where it never gave a catalogue.
         let may_be_a_folder = error.is_absent() || matches!(error, NetError::Unexpected(_));
         if may_be_a_folder && let Some(site) = self.find_site().await? {
-            return site.block(&self.net, &self.base, &self.account, cid).await;
+            return site.block(self.server(), cid).await;
         }
         Err(fault_of(&error))
     }
@@ -98,44 +105,72 @@ impl HttpSource {
     async fn find_site(&self) -> Result<Option<&Site>, Fault> {
         let found = self
             .site
-            .get_or_try_init(|| Site::find(&self.net, &self.base, &self.account))
+            .get_or_try_init(|| Site::find(self.server()))
             .await
             .map_err(|error| fault_of(&error))?;
         Ok(found.as_ref())
     }
 
-    /// Fetches the DAG under `root` in one piece where the source gives such.
-    pub(super) fn stream(
-        &self,
-        root: &Cid,
-        walk: &mut DagWalk<'_>,
-        skipped: &dyn Fn() -> bool,
-        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
-    ) -> Result<Streamed, Stopped> {
+    /// Notes that another source gave what this one was asked for first, after it
+    /// had said nothing for `silence`.
+    pub(super) fn outrun(&self, cid: &Cid, silence: Duration) {
+        let what = format!(
+            "said nothing for {} s, while another source gave it",
+            silence.as_secs_f64()
+        );
+        let rest = self.net.limits().rest;
+        self.account.gave_none(cid, &Fault::Failed(what), rest);
+    }
+
+    /// Whether the DAG under `root` in one piece is worth asking it for.
+    pub(super) fn may_stream(&self, root: &Cid) -> bool {
         let is_a_folder = matches!(self.site.get(), Some(Some(_)));
-        if is_a_folder || !self.account.may_stream(root) || self.account.is_out().is_some() {
+        !is_a_folder && self.account.may_stream(root) && self.account.is_out().is_none()
+    }
+
+    /// Fetches a DAG in one piece where the source gives such.
+    pub(super) fn stream(&self, wanted: &mut Wanted<'_, '_>) -> Result<Streamed, Stopped> {
+        let root = wanted.root;
+        if !self.may_stream(root) {
             return Ok(Streamed::Short);
         }
-        let streamed = gateway::dag(
-            &self.net,
-            &self.base,
-            &self.account,
-            root,
-            walk,
-            skipped,
-            take,
-        );
+        let streamed = gateway::dag(&self.net, &self.base, &self.account, wanted);
+        let rest = self.net.limits().rest;
         match &streamed {
-            Ok(Streamed::Enough) | Err(Stopped::Dag(_)) => {}
+            Ok(Streamed::Enough) => self.account.streamed(),
             Ok(Streamed::Short) => self.account.broke_off(root),
-            Err(Stopped::Fault(fault @ Fault::Lied(_))) => {
-                self.account.gave_none(root, fault, self.net.limits().rest);
-            }
-            // The blocks are asked for one by one, and it is told then.
-            Err(Stopped::Fault(Fault::Absent | Fault::Failed(_))) => {
-                self.account.broke_off(root);
-            }
+            Err(Stopped::Dag(_) | Stopped::Silent(_)) => {}
+            Err(Stopped::Lied(fault)) => self.account.gave_none(root, fault, rest),
+            Err(Stopped::Net(error)) => match says_of_dags(error) {
+                OfDags::GivesNone => self.account.streams_none(),
+                // The blocks are asked for one by one, and it is told then.
+                OfDags::NotThisOne => self.account.broke_off(root),
+                OfDags::Failed => self.account.failed_dag(root, &fault_of(error), rest),
+            },
         }
         streamed
+    }
+}
+
+/// What an answer without a CAR says of those to come.
+enum OfDags {
+    /// There are none.
+    GivesNone,
+    /// There may be others.
+    NotThisOne,
+    /// Nothing: the source failed.
+    Failed,
+}
+
+fn says_of_dags(error: &NetError) -> OfDags {
+    match error {
+        NetError::Status {
+            code: 400 | 405 | 406 | 415 | 501,
+            ..
+        }
+        | NetError::Unexpected(_) => OfDags::GivesNone,
+        error if error.is_transient() => OfDags::Failed,
+        NetError::Status { .. } => OfDags::NotThisOne,
+        _ => OfDags::Failed,
     }
 }

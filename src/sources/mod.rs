@@ -23,7 +23,7 @@ mod site;
 
 pub use self::account::{Account, Balance, Lie};
 pub use self::address::{SourceAddress, SourceAddressError, base_url};
-pub use self::cache::{BlockCache, CACHE_BYTES, Cached};
+pub use self::cache::{BlockCache, CACHE_BYTES};
 pub use self::head::NoHead;
 pub use self::http::HttpSource;
 pub use self::local::open_folder;

@@ -2,9 +2,10 @@
 //!
 //! Always true:
 //! - A block is given only when it was verified, whoever it came from.
-//! - What is on this machine is looked through first; sources on the network are
-//!   asked in the order given, the next one where one has not the block, fails,
-//!   lies, or keeps silent for a while.
+//! - What is on this machine is looked through first, then the cache, where there
+//!   is one; sources on the network are asked in the order given, the next one
+//!   where one has not the block, fails, lies, or keeps silent for a while.
+//! - The cache keeps what came over the network, and nothing else.
 //! - A liar is not asked again. A block is missing only when every source was
 //!   asked and says so; any other failure names who did what.
 
@@ -16,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use super::account::{Account, Balance};
-use super::gateway::Stopped;
+use super::cache::{BlockCache, Cache};
+use super::gateway::{Stopped, Wanted};
 use super::http::HttpSource;
 use super::net::Net;
 use crate::blocks::dag::{self, DagWalk};
@@ -33,6 +35,7 @@ const WAITING: usize = 16;
 #[derive(Default)]
 pub struct Pool {
     locals: Vec<Local>,
+    cache: Option<Cache>,
     remotes: Arc<Remotes>,
 }
 
@@ -68,11 +71,17 @@ impl Pool {
         self.remotes = Arc::new(Remotes { members, net });
     }
 
+    /// Keeps in `cache` what comes over the network, and looks there first.
+    pub fn set_cache(&mut self, cache: BlockCache) {
+        self.cache = Some(Cache::new(cache));
+    }
+
     /// What each source did, in the order in which they are asked.
     pub fn balances(&self) -> Vec<Balance> {
         let locals = self.locals.iter().map(|local| local.account.balance());
         let remotes = self.remotes.members.iter();
         locals
+            .chain(self.cache.iter().map(Cache::balance))
             .chain(remotes.map(|member| member.account().balance()))
             .collect()
     }
@@ -123,16 +132,117 @@ impl Pool {
         let mut locals = self.locals.iter();
         locals.any(|local| local.source.has(cid).unwrap_or(false))
     }
-}
 
-impl BlockSource for Pool {
-    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+    /// Each block from this machine, out of `cache`, or from far.
+    fn each(
+        &self,
+        cids: &[Cid],
+        cache: Option<&Cache>,
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        let mut far = Vec::new();
+        for cid in cids {
+            let near = match self.find(cid) {
+                Err(BlockError::Unavailable { cid, by }) if self.is_remote() => {
+                    let kept = cache.and_then(|cache| cache.find(&cid));
+                    kept.ok_or((cid, by))
+                }
+                found => Ok(found?),
+            };
+            match near {
+                Ok(block) => {
+                    if take(block).is_break() {
+                        return Ok(());
+                    }
+                }
+                Err(wanted) => far.push(wanted),
+            }
+        }
+        let Some(net) = self.remotes.net.as_ref().filter(|_| !far.is_empty()) else {
+            return Ok(());
+        };
+        let (out, mut blocks) = mpsc::channel(WAITING);
+        let driver = net.handle().spawn(Arc::clone(&self.remotes).each(far, out));
+        while let Some(fetched) = blocks.blocking_recv() {
+            let block = fetched?;
+            if let Some(cache) = cache {
+                cache.keep(&block);
+            }
+            if take(block).is_break() {
+                return Ok(());
+            }
+        }
+        match net.handle().block_on(driver) {
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn one(&self, cid: &Cid, cache: Option<&Cache>) -> Result<Block, BlockError> {
         let mut found = Err(BlockError::Missing { cid: *cid });
-        self.get_each(&[*cid], &mut |block| {
+        self.each(&[*cid], cache, &mut |block| {
             found = Ok(block);
             ControlFlow::Break(())
         })?;
         found
+    }
+
+    /// Asks for a DAG in one piece, one source after another, until one gave its
+    /// root. One that gave nothing was no use; what one began is finished block by
+    /// block, from whoever has them.
+    fn stream(
+        &self,
+        wanted: &mut Wanted<'_, '_>,
+        enough: &dyn Fn() -> bool,
+    ) -> Result<(), BlockError> {
+        let members = &self.remotes.members;
+        let root = wanted.root;
+        let mut silent = Vec::new();
+        for (at, member) in members.iter().enumerate() {
+            let mut others = members[at + 1..].iter();
+            let is_last = !others.any(|next| next.may_stream(root));
+            wanted.patience = (!is_last).then(|| self.remotes.hedge_after());
+            match member.stream(wanted) {
+                Err(Stopped::Dag(error)) => return Err(error),
+                Err(Stopped::Silent(silence)) => silent.push((member, silence)),
+                _ => {}
+            }
+            if enough() || wanted.walk.has_passed(root) {
+                for (slower, silence) in silent {
+                    slower.outrun(root, silence);
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sources of a pool without its cache: a whole DAG is more than a cache is
+/// for, so its blocks are neither looked for there nor kept.
+struct Uncached<'p>(&'p Pool);
+
+impl BlockSource for Uncached<'_> {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.0.one(cid, None)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        self.0.has(cid)
+    }
+
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        self.0.each(cids, None, take)
+    }
+}
+
+impl BlockSource for Pool {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.one(cid, self.cache.as_ref())
     }
 
     /// On the network it costs as much as to get it.
@@ -142,6 +252,9 @@ impl BlockSource for Pool {
         }
         if !self.is_remote() {
             return Ok(false);
+        }
+        if self.cache.as_ref().is_some_and(|cache| cache.holds(cid)) {
+            return Ok(true);
         }
         match self.get(cid) {
             Ok(_) => Ok(true),
@@ -155,32 +268,7 @@ impl BlockSource for Pool {
         cids: &[Cid],
         take: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), BlockError> {
-        let mut far = Vec::new();
-        for cid in cids {
-            match self.find(cid) {
-                Ok(block) => {
-                    if take(block).is_break() {
-                        return Ok(());
-                    }
-                }
-                Err(BlockError::Unavailable { cid, by }) if self.is_remote() => far.push((cid, by)),
-                Err(error) => return Err(error),
-            }
-        }
-        let Some(net) = self.remotes.net.as_ref().filter(|_| !far.is_empty()) else {
-            return Ok(());
-        };
-        let (out, mut blocks) = mpsc::channel(WAITING);
-        let driver = net.handle().spawn(Arc::clone(&self.remotes).each(far, out));
-        while let Some(fetched) = blocks.blocking_recv() {
-            if take(fetched?).is_break() {
-                return Ok(());
-            }
-        }
-        match net.handle().block_on(driver) {
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-            Ok(()) => Ok(()),
-        }
+        self.each(cids, self.cache.as_ref(), take)
     }
 
     fn get_dag(
@@ -203,22 +291,19 @@ impl BlockSource for Pool {
             flow
         };
         if !walk.is_finished() && !self.holds(root) {
-            for member in &self.remotes.members {
-                let streamed = member.stream(root, &mut walk, &|| skipped.get(), &mut take);
-                if let Err(Stopped::Dag(error)) = streamed {
-                    return Err(error);
-                }
-                // One that gave nothing was no use; what one began is finished
-                // block by block, from whoever has them.
-                if enough.get() || walk.has_passed(root) {
-                    break;
-                }
-            }
+            let mut wanted = Wanted {
+                root,
+                walk: &mut walk,
+                skipped: &|| skipped.get(),
+                take: &mut take,
+                patience: None,
+            };
+            self.stream(&mut wanted, &|| enough.get())?;
         }
         if enough.get() || walk.is_finished() {
             return Ok(());
         }
-        dag::walk_on(self, &mut walk, &mut take)
+        dag::walk_on(&Uncached(self), &mut walk, &mut take)
     }
 }
 
@@ -251,6 +336,7 @@ impl Remotes {
     }
 
     /// Asks one source after another, and the next one too where one keeps silent.
+    /// One that is then outrun has failed: else each block would wait for it again.
     async fn fetch(self: Arc<Self>, cid: Cid, mut by: Vec<Refusal>) -> Result<Block, BlockError> {
         let mut untried = Vec::new();
         for member in &self.members {
@@ -259,25 +345,37 @@ impl Remotes {
                 Some(fault) => by.push(refusal(member, fault)),
             }
         }
-        let mut untried = untried.into_iter();
-        let mut asked = JoinSet::new();
+        let mut asking = Asking {
+            cid,
+            untried: untried.into_iter(),
+            asked: JoinSet::new(),
+            waiting: Vec::new(),
+        };
+        let hedge = self.hedge_after();
         loop {
-            if asked.is_empty() && !ask(&mut asked, untried.next(), cid) {
+            if asking.asked.is_empty() && !asking.ask_next() {
                 return Err(BlockError::Unavailable { cid, by });
             }
-            let hedge = self.hedge_after();
-            let answer = tokio::select! {
-                Some(answer) = asked.join_next() => joined(answer),
-                () = tokio::time::sleep(hedge), if untried.len() > 0 => {
-                    ask(&mut asked, untried.next(), cid);
+            let (member, answer) = tokio::select! {
+                Some(answer) = asking.asked.join_next() => joined(answer),
+                () = tokio::time::sleep(hedge), if asking.untried.len() > 0 => {
+                    for (_, is_late) in &mut asking.waiting {
+                        *is_late = true;
+                    }
+                    asking.ask_next();
                     continue;
                 }
             };
+            asking.waiting.retain(|(of, _)| !Arc::ptr_eq(of, &member));
             match answer {
-                (_, Ok(block)) => return Ok(block),
-                (member, Err(fault)) => {
+                Ok(block) => {
+                    let late = asking.waiting.iter().filter(|(_, is_late)| *is_late);
+                    late.for_each(|(slower, _)| slower.outrun(&cid, hedge));
+                    return Ok(block);
+                }
+                Err(fault) => {
                     by.push(refusal(&member, fault));
-                    ask(&mut asked, untried.next(), cid);
+                    asking.ask_next();
                 }
             }
         }
@@ -291,16 +389,30 @@ impl Remotes {
 
 type Asked = (Arc<HttpSource>, Result<Block, Fault>);
 
-/// Asks one more source; false where there is none.
-fn ask(asked: &mut JoinSet<Asked>, member: Option<Arc<HttpSource>>, cid: Cid) -> bool {
-    let Some(member) = member else {
-        return false;
-    };
-    asked.spawn(async move {
-        let answer = member.fetch(&cid).await;
-        (member, answer)
-    });
-    true
+/// One block that sources are asked for, one after another.
+struct Asking {
+    cid: Cid,
+    untried: std::vec::IntoIter<Arc<HttpSource>>,
+    asked: JoinSet<Asked>,
+    /// Those who did not answer yet, and whether another one was asked because of
+    /// that.
+    waiting: Vec<(Arc<HttpSource>, bool)>,
+}
+
+impl Asking {
+    /// Asks one more source; false where there is none.
+    fn ask_next(&mut self) -> bool {
+        let Some(member) = self.untried.next() else {
+            return false;
+        };
+        self.waiting.push((Arc::clone(&member), false));
+        let cid = self.cid;
+        self.asked.spawn(async move {
+            let answer = member.fetch(&cid).await;
+            (member, answer)
+        });
+        true
+    }
 }
 
 fn refusal(member: &HttpSource, fault: Fault) -> Refusal {

@@ -35,10 +35,11 @@ fn wrong_bytes_are_refused_and_their_source_is_named() {
 }
 
 #[test]
-fn right_bytes_under_another_codec_are_wrong() {
+fn bytes_are_judged_by_their_hash_and_by_nothing_else() {
     let node = node(&[]);
     let bytes = node.bytes().clone();
     let server = Server::new(move |_| Reply::raw(bytes.clone()));
+    // The bytes of a node are a leaf, too, for whoever asks for that.
     let as_leaf = Block::new(gwa::blocks::Codec::Raw, node.into_bytes());
     assert_eq!(pool(&[&server.url]).get(as_leaf.cid()).unwrap(), as_leaf);
     // A block that is another one by its content.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use gwa::blocks::BlockSource;
-use gwa::sources::{BlockCache, Cached, Pool};
+use gwa::sources::{BlockCache, Pool};
 
 use super::house::{NET, leaf, pool, source, store};
 use super::server::{Server, honest};
@@ -85,13 +85,62 @@ fn what_was_fetched_once_comes_from_the_cache() {
     let server = Server::gateway(store(std::slice::from_ref(&block)));
     let dir = tempfile::tempdir().unwrap();
     let cached = || {
-        let cache = BlockCache::new(dir.path());
-        Cached::new(pool(&[&server.url]), Some(cache))
+        let mut pool = pool(&[&server.url]);
+        pool.set_cache(BlockCache::new(dir.path()));
+        pool
     };
     for _ in 0..3 {
         assert_eq!(cached().get(block.cid()).unwrap(), block);
     }
     assert_eq!(server.requests(), 1);
+}
+
+#[test]
+fn what_is_on_this_machine_is_not_kept_a_second_time() {
+    let (here, there) = (leaf("here"), leaf("there"));
+    let server = Server::gateway(store(std::slice::from_ref(&there)));
+    let dir = tempfile::tempdir().unwrap();
+    let mut pool = Pool::default();
+    pool.add_local("here", Box::new(store(std::slice::from_ref(&here))));
+    pool.add_remote(source(&NET, &server.url));
+    pool.set_cache(BlockCache::new(dir.path()));
+    for _ in 0..2 {
+        for block in [&here, &there] {
+            assert_eq!(&pool.get(block.cid()).unwrap(), block);
+        }
+    }
+    let gave: Vec<_> = pool
+        .balances()
+        .iter()
+        .map(|balance| balance.blocks)
+        .collect();
+    assert_eq!(gave, [2, 1, 1], "this machine, the cache, the network");
+    let kept = BlockCache::new(dir.path());
+    assert_eq!(kept.get(here.cid()), None);
+    assert_eq!(kept.get(there.cid()), Some(there));
+}
+
+#[test]
+fn a_whole_dag_neither_fills_the_cache_nor_comes_out_of_it() {
+    let below = leaf("below");
+    let root = super::house::node(&[&below]);
+    let blocks = store(&[root.clone(), below.clone()]);
+    // One that gives no CARs, so that block by block is asked for.
+    let server = Server::new(move |asked| match asked.wants_car() {
+        true => super::server::Reply::absent(),
+        false => honest(&blocks, asked),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut pool = pool(&[&server.url]);
+    pool.set_cache(BlockCache::new(dir.path()));
+    let mut given = 0;
+    pool.get_dag(root.cid(), &|_| false, &mut |_| {
+        given += 1;
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(given, 2);
+    assert_eq!(BlockCache::new(dir.path()).get(below.cid()), None);
 }
 
 #[test]

@@ -30,18 +30,25 @@ impl<'a> Body<'a> {
         account: &'a Account,
         most: u64,
     ) -> Result<Self, NetError> {
-        // A length that is too great is refused before a byte is read.
-        if incoming.size_hint().lower() > most {
-            return Err(NetError::TooLong(most));
-        }
-        Ok(Self {
+        let body = Self {
             incoming,
             limits,
             account,
             most,
             came: 0,
             waited: Duration::ZERO,
-        })
+        };
+        body.at_most(most)
+    }
+
+    /// The same with a bound of `most` bytes, which its headers gave or its user
+    /// knows. A length that is too great is refused before a byte is read.
+    pub fn at_most(mut self, most: u64) -> Result<Self, NetError> {
+        self.most = self.most.min(most);
+        if self.came.saturating_add(self.incoming.size_hint().lower()) > self.most {
+            return Err(NetError::TooLong(self.most));
+        }
+        Ok(self)
     }
 
     /// The next piece; `None` at the end.

@@ -43,7 +43,8 @@ impl NetError {
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Status { code, .. } => *code >= 500 || *code == 429,
+            // Who has not implemented a thing will not have it in a second.
+            Self::Status { code, .. } => (*code >= 500 && *code != 501) || *code == 429,
             Self::Broken(_) | Self::Idle(_) => true,
             Self::Refused(_) | Self::TooLong(_) | Self::Slow { .. } | Self::Unexpected(_) => false,
         }

@@ -34,6 +34,9 @@ pub struct NetLimits {
     pub hedge_after: Duration,
     /// How long a source that failed three times in a row is left alone.
     pub rest: Duration,
+    /// How old the list of files of a public folder has to be before it is fetched
+    /// again because a file that it names is gone.
+    pub renew_after: Duration,
 }
 
 impl Default for NetLimits {
@@ -49,6 +52,7 @@ impl Default for NetLimits {
             in_flight: 32,
             hedge_after: Duration::from_secs(3),
             rest: Duration::from_secs(30),
+            renew_after: Duration::from_secs(60),
         }
     }
 }

@@ -216,6 +216,17 @@ impl<'a> Answer<'a> {
         text.split(';').next().unwrap_or_default().trim()
     }
 
+    /// A parameter of the media type, its quotes left off; `None` where it is not
+    /// given.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.content_type().split(';').skip(1);
+        parameters.find_map(|parameter| {
+            let (key, value) = parameter.split_once('=')?;
+            let is_it = key.trim().eq_ignore_ascii_case(name);
+            is_it.then(|| value.trim().trim_matches('"'))
+        })
+    }
+
     /// The media type with its parameters.
     pub fn content_type(&self) -> &str {
         let value = self.headers.get(header::CONTENT_TYPE);

@@ -10,24 +10,20 @@
 
 mod files;
 mod spool;
+mod view;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::header::HeaderMap;
-use tokio::sync::OnceCell;
 use url::Url;
 
-use self::files::{Candidate, Files, Part};
+use self::view::{NotFound, View};
 use super::Account;
 use super::gateway::{below, fault_of, fault_of_bytes};
 use super::net::{Net, NetError};
 use crate::archive::head::{Head, Sequence};
-use crate::blocks::catalogue::{Catalogue, FILE, MAX_CATALOGUE, fragment_of};
-use crate::blocks::{Block, Cid, Codec, Fault, MAX_BLOCK_READ, catalogues};
-
-/// Longest list of folders, bytes: a folder for each year, and a few more.
-const MAX_FOLDERS: u64 = 16 << 10;
+use crate::blocks::{Block, Cid, Codec, Fault, MAX_BLOCK_READ};
 
 /// Longest text of `HEAD`, bytes.
 const MAX_POINTER: u64 = 256;
@@ -38,95 +34,91 @@ const HEADS_KNOWN: usize = 1_024;
 /// A public folder.
 #[derive(Debug)]
 pub struct Site {
-    folders: Vec<Folder>,
-    files: Files,
+    /// What it listed when it was looked at last.
+    view: Mutex<Arc<View>>,
+    /// Held by whoever looks again.
+    renewing: tokio::sync::Mutex<()>,
     /// The numbers of heads, which their files are named by: of those that were
     /// told as current, and of those before a head that was read.
     heads: Mutex<HashMap<Cid, Sequence>>,
 }
 
-#[derive(Debug)]
-struct Folder {
-    path: String,
-    /// Where its blocks lie; fetched when a block was in no folder before it.
-    index: OnceCell<Index>,
-}
-
-/// The blocks of one folder, in order of their fragments.
-#[derive(Debug, Default)]
-struct Index {
-    blocks: Vec<(u32, Candidate)>,
+/// Who is asked, and over what.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'a> {
+    /// The way there.
+    pub net: &'a Net,
+    /// Where the folder lies.
+    pub base: &'a Url,
+    /// What the server gave so far.
+    pub account: &'a Account,
 }
 
 impl Site {
-    /// Looks for the list of folders at `base`; `None` where there is none.
-    pub async fn find(net: &Net, base: &Url, account: &Account) -> Result<Option<Self>, NetError> {
-        let path = format!("blocks/{FILE}");
-        let text = match small(net, base, account, &path, MAX_FOLDERS).await {
-            Err(error) if error.is_transient() => return Err(error),
-            Err(_) => return Ok(None),
-            Ok(text) => text,
-        };
-        let Some(folders) = read_folders(&text) else {
+    /// Looks for the list of folders; `None` where there is none.
+    pub async fn find(server: Server<'_>) -> Result<Option<Self>, NetError> {
+        let Some(view) = View::find(server).await? else {
             return Ok(None);
         };
         let site = Self {
-            folders,
-            files: Files::default(),
+            view: Mutex::new(Arc::new(view)),
+            renewing: tokio::sync::Mutex::default(),
             heads: Mutex::default(),
         };
         // The current head is in no catalogue.
-        if let Ok((sequence, cid)) = pointer(net, base, account).await {
+        if let Ok((sequence, cid)) = pointer(server).await {
             site.remember(cid, sequence);
         }
         Ok(Some(site))
     }
 
     /// The block `cid` names, from whichever file has it.
-    pub async fn block(
-        &self,
-        net: &Net,
-        base: &Url,
-        account: &Account,
-        cid: &Cid,
-    ) -> Result<Block, Fault> {
-        if let Some(sequence) = self.number_of(cid) {
-            let block = head_file(net, base, account, sequence, cid).await?;
-            self.learn(&block);
-            return Ok(block);
-        }
-        let Some(fragment) = fragment_of(cid) else {
-            return Err(Fault::Absent);
+    pub async fn block(&self, server: Server<'_>, cid: &Cid) -> Result<Block, Fault> {
+        let block = match self.number_of(cid) {
+            Some(sequence) => head_file(server, sequence, cid).await?,
+            None => self.listed(server, cid).await?,
         };
-        for folder in &self.folders {
-            let index = folder
-                .index
-                .get_or_try_init(|| Index::fetch(net, base, account, &folder.path))
-                .await
-                .map_err(|error| fault_of(&error))?;
-            for candidate in index.candidates(u32_of(fragment)) {
-                let part = Part {
-                    net,
-                    base,
-                    account,
-                    candidate,
-                };
-                let bytes = match self.files.read(part).await {
-                    // Dropped since the catalogue was written: another file has it.
-                    Err(error) if error.is_absent() => continue,
-                    other => other.map_err(|error| fault_of(&error))?,
-                };
-                match Block::verify(cid, bytes) {
-                    Ok(block) => {
-                        self.learn(&block);
-                        return Ok(block);
-                    }
-                    Err(error) if is_a_namesake(&error, fragment) => {}
-                    Err(error) => return Err(fault_of_bytes(&error)),
-                }
-            }
+        self.learn(&block);
+        Ok(block)
+    }
+
+    /// The block from the files that are listed; where one of them is gone, from
+    /// those that are listed now.
+    async fn listed(&self, server: Server<'_>, cid: &Cid) -> Result<Block, Fault> {
+        let view = self.view();
+        let mut found = view.block(server, cid).await;
+        if matches!(found, Err(NotFound::Outdated))
+            && let Some(newer) = self.newer(server, &view).await?
+        {
+            found = newer.block(server, cid).await;
         }
-        Err(Fault::Absent)
+        found.map_err(|error| match error {
+            NotFound::Absent | NotFound::Outdated => Fault::Absent,
+            NotFound::Fault(fault) => fault,
+        })
+    }
+
+    /// What is listed now, where `old` has had its time.
+    async fn newer(&self, server: Server<'_>, old: &Arc<View>) -> Result<Option<Arc<View>>, Fault> {
+        let _only_one = self.renewing.lock().await;
+        let now = self.view();
+        if !Arc::ptr_eq(&now, old) {
+            return Ok(Some(now));
+        }
+        if old.since.elapsed() < server.net.limits().renew_after {
+            return Ok(None);
+        }
+        let found = View::find(server).await.map_err(|error| fault_of(&error))?;
+        let newer = found.map(Arc::new);
+        if let Some(newer) = &newer {
+            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(newer);
+        }
+        Ok(newer)
+    }
+
+    fn view(&self) -> Arc<View> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&view)
     }
 
     /// A head says what the heads before it are numbered.
@@ -161,101 +153,9 @@ impl Site {
     }
 }
 
-impl Index {
-    async fn fetch(
-        net: &Net,
-        base: &Url,
-        account: &Account,
-        folder: &str,
-    ) -> Result<Self, NetError> {
-        let path = format!("blocks/{folder}/{FILE}");
-        let bytes = match small(net, base, account, &path, MAX_CATALOGUE as u64).await {
-            // A folder that has gone holds nothing.
-            Err(error) if error.is_absent() => return Ok(Self::default()),
-            other => other?,
-        };
-        let catalogue = Catalogue::decode(&bytes)
-            .map_err(|error| NetError::Unexpected(format!("{path}: {error}")))?;
-        Ok(Self::new(folder, &catalogue))
-    }
-
-    fn new(folder: &str, catalogue: &Catalogue) -> Self {
-        let mut blocks: Vec<_> = catalogue
-            .files
-            .iter()
-            .flat_map(|(name, listed)| {
-                let path: std::sync::Arc<str> = format!("blocks/{folder}/{name}").into();
-                let file_len = crate::blocks::catalogue::file_len(listed);
-                crate::blocks::catalogue::offsets(listed)
-                    .zip(listed)
-                    .map(move |(offset, block)| {
-                        let candidate = Candidate {
-                            path: std::sync::Arc::clone(&path),
-                            file_len,
-                            offset,
-                            len: block.len,
-                        };
-                        (u32_of(block.fragment), candidate)
-                    })
-            })
-            .collect();
-        blocks.sort_by_key(|(fragment, _)| *fragment);
-        Self { blocks }
-    }
-
-    fn candidates(&self, fragment: u32) -> impl Iterator<Item = &Candidate> {
-        let start = self.blocks.partition_point(|(at, _)| *at < fragment);
-        let found = self.blocks[start..].iter();
-        found
-            .take_while(move |(at, _)| *at == fragment)
-            .map(|(_, candidate)| candidate)
-    }
-}
-
-fn u32_of([a, b, c]: [u8; 3]) -> u32 {
-    u32::from_be_bytes([0, a, b, c])
-}
-
-/// Whether the bytes are another block that the catalogue lists by the same
-/// fragment, as an honest one may.
-fn is_a_namesake(error: &crate::blocks::BlockError, fragment: [u8; 3]) -> bool {
-    match error {
-        crate::blocks::BlockError::WrongBytes { actual, .. } => {
-            fragment_of(actual) == Some(fragment)
-        }
-        _ => false,
-    }
-}
-
-/// The folders of a list, in the order in which they are looked through: first
-/// what is small and asked for by every query, then days, the newest first.
-fn read_folders(text: &[u8]) -> Option<Vec<Folder>> {
-    let text = std::str::from_utf8(text).ok()?;
-    let mut lines = text.lines();
-    if lines.next() != Some(catalogues::FOLDERS) {
-        return None;
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(plain);
-    let mut paths: Vec<&str> = lines
-        .filter(|path| path.split('/').count() <= 2 && path.split('/').all(is_name))
-        .collect();
-    paths.sort_by_key(|path| (path.contains('/'), std::cmp::Reverse(*path)));
-    paths.sort_by_key(|path| *path != "calendar");
-    let folder = |path: &str| Folder {
-        path: path.to_owned(),
-        index: OnceCell::new(),
-    };
-    Some(paths.into_iter().map(folder).collect())
-}
-
-/// Number and CID of the current head, as the pointer file at `base` says.
-pub async fn pointer(
-    net: &Net,
-    base: &Url,
-    account: &Account,
-) -> Result<(Sequence, Cid), NetError> {
-    let bytes = small(net, base, account, "HEAD", MAX_POINTER).await?;
+/// Number and CID of the current head, as the pointer file says.
+pub async fn pointer(server: Server<'_>) -> Result<(Sequence, Cid), NetError> {
+    let bytes = server.small("HEAD", MAX_POINTER).await?;
     let read = || {
         let text = std::str::from_utf8(&bytes).ok()?;
         let (number, cid) = text.trim_end().split_once(' ')?;
@@ -265,68 +165,31 @@ pub async fn pointer(
 }
 
 /// The head with this number and CID, from its file.
-pub async fn head_file(
-    net: &Net,
-    base: &Url,
-    account: &Account,
-    sequence: Sequence,
-    cid: &Cid,
-) -> Result<Block, Fault> {
+pub async fn head_file(server: Server<'_>, sequence: Sequence, cid: &Cid) -> Result<Block, Fault> {
     let path = format!("heads/{:010}.{cid}.head", sequence.0);
-    let bytes = small(net, base, account, &path, MAX_BLOCK_READ as u64)
+    let bytes = server
+        .small(&path, MAX_BLOCK_READ as u64)
         .await
         .map_err(|error| fault_of(&error))?;
     Block::verify(cid, bytes).map_err(|error| fault_of_bytes(&error))
 }
 
-async fn small(
-    net: &Net,
-    base: &Url,
-    account: &Account,
-    path: &str,
-    most: u64,
-) -> Result<bytes::Bytes, NetError> {
-    let url = below(base, path)?;
-    let mut tried = 0;
-    loop {
-        match small_once(net, base, account, &url, most).await {
-            Err(error) if net.again(account, &mut tried, &error).await => {}
-            other => return other,
+impl Server<'_> {
+    /// A file of at most `most` bytes, whole.
+    async fn small(self, path: &str, most: u64) -> Result<bytes::Bytes, NetError> {
+        let url = below(self.base, path)?;
+        let mut tried = 0;
+        loop {
+            match self.small_once(&url, most).await {
+                Err(error) if self.net.again(self.account, &mut tried, &error).await => {}
+                other => return other,
+            }
         }
     }
-}
 
-async fn small_once(
-    net: &Net,
-    base: &Url,
-    account: &Account,
-    url: &Url,
-    most: u64,
-) -> Result<bytes::Bytes, NetError> {
-    let answer = net.get(base, url, &HeaderMap::new(), account, most).await?;
-    answer.body.whole().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_come_in_the_order_of_their_use() {
-        let text = "gwa catalogues 1\ncalendar\ndays/2018\ndays/2019\ndays/beyond\ndeltas\nhours\n../etc\n/x\na/b/c\n";
-        let folders = read_folders(text.as_bytes()).unwrap();
-        let paths: Vec<_> = folders.iter().map(|folder| folder.path.as_str()).collect();
-        assert_eq!(
-            paths,
-            [
-                "calendar",
-                "hours",
-                "deltas",
-                "days/beyond",
-                "days/2019",
-                "days/2018"
-            ]
-        );
-        assert!(read_folders(b"<html>\n").is_none());
+    async fn small_once(self, url: &Url, most: u64) -> Result<bytes::Bytes, NetError> {
+        let Self { net, base, account } = self;
+        let answer = net.get(base, url, &HeaderMap::new(), account, most).await?;
+        answer.body.whole().await
     }
 }

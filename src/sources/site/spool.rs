@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use crate::sources::net::NetError;
 
-/// Bytes of files kept at once: several days of an archive of a million envelopes
-/// each, and no more than a temporary folder has.
+/// Bytes of files kept at once, and of those that come meanwhile: several days of
+/// an archive of a million envelopes each, and no more than a temporary folder has.
 pub(super) const SPOOL_BYTES: u64 = 1 << 30;
 
 /// A file without a name.

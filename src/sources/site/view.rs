@@ -1,0 +1,328 @@
+//! What a public folder lists: its folders, and which block lies where in them.
+//!
+//! Always true:
+//! - What is listed is a hint: it costs requests, and never gives a block that was
+//!   not hashed.
+//! - Memory is bounded for all folders together, and requests for each block.
+
+use std::mem::size_of;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Mutex, OnceCell};
+
+use super::Server;
+use super::files::{Candidate, Files};
+use crate::blocks::catalogue::{
+    Catalogue, FILE, Fragment, Listed, MAX_CATALOGUE, file_len, fragment_of, offsets,
+};
+use crate::blocks::{Block, BlockError, Cid, Fault, catalogues};
+use crate::sources::gateway::{fault_of, fault_of_bytes};
+use crate::sources::net::NetError;
+
+/// Longest list of folders, bytes: a folder for each year, and a few more.
+const MAX_LIST: u64 = 16 << 10;
+
+/// Folders looked through: one for each of the 137 years that 32 bits of seconds
+/// name, and a few more. Each costs a request.
+const MAX_FOLDERS: usize = 160;
+
+/// Memory for what all folders list, bytes: that of 25 million blocks, which is
+/// an archive of a thousand million envelopes.
+const MAX_LISTED: usize = 384 << 20;
+
+/// Memory of one block that is listed.
+const BLOCK_MEMORY: usize = size_of::<Listed>() + size_of::<(u32, u32)>();
+
+/// The same of one file: its name, and what keeps it.
+const FILE_MEMORY: usize = 160;
+
+/// Places looked at for one block. Of 25 million blocks one or two others bear
+/// the same fragment; a list with more is made to cost requests.
+const MAX_NAMESAKES: usize = 16;
+
+/// What a server listed at one time.
+#[derive(Debug)]
+pub(super) struct View {
+    folders: Vec<Folder>,
+    files: Files,
+    /// Memory that is left for what folders list.
+    room: Mutex<usize>,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: String,
+    /// Where its blocks lie; fetched when a block was in no folder before it.
+    index: OnceCell<Index>,
+}
+
+/// Why a view led to no block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotFound {
+    /// It lies nowhere.
+    Absent,
+    /// It lies nowhere, and a file that should have had it is gone: what was
+    /// listed is of another time.
+    Outdated,
+    /// The server did something else.
+    Fault(Fault),
+}
+
+impl From<NetError> for NotFound {
+    fn from(error: NetError) -> Self {
+        Self::Fault(fault_of(&error))
+    }
+}
+
+impl View {
+    /// Looks for the list of folders; `None` where there is none.
+    pub(super) async fn find(server: Server<'_>) -> Result<Option<Self>, NetError> {
+        let path = format!("blocks/{FILE}");
+        let text = match server.small(&path, MAX_LIST).await {
+            // It may be there, and was not told.
+            Err(error @ NetError::Slow { .. }) => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(_) => return Ok(None),
+            Ok(text) => text,
+        };
+        Ok(read_folders(&text).map(Self::new))
+    }
+
+    fn new(folders: Vec<Folder>) -> Self {
+        Self {
+            folders,
+            files: Files::default(),
+            room: Mutex::new(MAX_LISTED),
+            since: Instant::now(),
+        }
+    }
+
+    /// The block `cid` names, from whichever file has it.
+    pub(super) async fn block(&self, server: Server<'_>, cid: &Cid) -> Result<Block, NotFound> {
+        let Some(fragment) = fragment_of(cid) else {
+            return Err(NotFound::Absent);
+        };
+        let (mut looked_at, mut outdated) = (0, false);
+        for folder in &self.folders {
+            let index = folder
+                .index
+                .get_or_try_init(|| self.fetch(server, &folder.path))
+                .await?;
+            for candidate in index.candidates(fragment) {
+                if looked_at == MAX_NAMESAKES {
+                    return Err(missed(outdated, || {
+                        let what = format!("lists more than {looked_at} places for one block");
+                        NotFound::Fault(Fault::Failed(what))
+                    }));
+                }
+                looked_at += 1;
+                let bytes = match self.files.read(server, &candidate).await {
+                    // Dropped since the catalogue was written: another file has it.
+                    Err(error) if error.is_absent() => {
+                        outdated = true;
+                        continue;
+                    }
+                    other => other?,
+                };
+                match Block::verify(cid, bytes) {
+                    Ok(block) => return Ok(block),
+                    Err(error) if is_a_namesake(&error, fragment) => {}
+                    Err(error) => return Err(NotFound::Fault(fault_of_bytes(&error))),
+                }
+            }
+        }
+        Err(missed(outdated, || NotFound::Absent))
+    }
+
+    /// Fetches what one folder lists, while there is room for it.
+    async fn fetch(&self, server: Server<'_>, folder: &str) -> Result<Index, NetError> {
+        let path = format!("blocks/{folder}/{FILE}");
+        let too_much = || {
+            let most = MAX_LISTED >> 20;
+            NetError::Unexpected(format!("{path}: more than {most} MiB of lists with it"))
+        };
+        let mut room = self.room.lock().await;
+        if *room == 0 {
+            return Err(too_much());
+        }
+        let bytes = match server.small(&path, MAX_CATALOGUE as u64).await {
+            // A folder that has gone holds nothing.
+            Err(error) if error.is_absent() => return Ok(Index::default()),
+            other => other?,
+        };
+        // Nonsense uses up the room too, so that it is not fetched for ever.
+        let decoded = Catalogue::decode(&bytes);
+        let memory = decoded.as_ref().map_or(bytes.len(), memory_of);
+        let fits = *room >= memory;
+        *room = room.saturating_sub(memory);
+        let catalogue =
+            decoded.map_err(|error| NetError::Unexpected(format!("{path}: {error}")))?;
+        if !fits {
+            *room = 0;
+            return Err(too_much());
+        }
+        Ok(Index::new(folder, catalogue))
+    }
+}
+
+fn missed(outdated: bool, otherwise: impl FnOnce() -> NotFound) -> NotFound {
+    match outdated {
+        true => NotFound::Outdated,
+        false => otherwise(),
+    }
+}
+
+fn memory_of(catalogue: &Catalogue) -> usize {
+    let blocks: usize = catalogue.files.values().map(Vec::len).sum();
+    blocks * BLOCK_MEMORY + catalogue.files.len() * FILE_MEMORY
+}
+
+/// The blocks of one folder.
+#[derive(Debug, Default)]
+struct Index {
+    /// The files, by their path below the base.
+    files: Vec<(Arc<str>, Vec<Listed>)>,
+    /// File and place in it of every block, in order of their fragments.
+    order: Vec<(u32, u32)>,
+}
+
+impl Index {
+    fn new(folder: &str, catalogue: Catalogue) -> Self {
+        let files = catalogue.files.into_iter();
+        let files: Vec<(Arc<str>, _)> = files
+            .map(|(name, blocks)| (format!("blocks/{folder}/{name}").into(), blocks))
+            .collect();
+        let mut order = Vec::with_capacity(files.iter().map(|(_, blocks)| blocks.len()).sum());
+        for (file, (_, blocks)) in (0..).zip(&files) {
+            order.extend((0..).zip(blocks).map(|(at, _)| (file, at)));
+        }
+        let mut index = Self {
+            files,
+            order: Vec::new(),
+        };
+        order.sort_unstable_by_key(|&place| (index.listed(place).fragment, place));
+        index.order = order;
+        index
+    }
+
+    fn listed(&self, (file, at): (u32, u32)) -> &Listed {
+        &self.files[file as usize].1[at as usize]
+    }
+
+    fn candidates(&self, fragment: Fragment) -> impl Iterator<Item = Candidate> {
+        let before = |place: &(u32, u32)| self.listed(*place).fragment < fragment;
+        let start = self.order.partition_point(before);
+        let found = self.order[start..].iter();
+        found
+            .take_while(move |place| self.listed(**place).fragment == fragment)
+            .map(|&(file, at)| {
+                let (path, blocks) = &self.files[file as usize];
+                let mut offsets = offsets(blocks);
+                Candidate {
+                    path: Arc::clone(path),
+                    file_len: file_len(blocks),
+                    offset: offsets.nth(at as usize).expect("a place within the file"),
+                    len: blocks[at as usize].len,
+                }
+            })
+    }
+}
+
+/// Whether the bytes are another block that the catalogue lists by the same
+/// fragment, as an honest one may.
+fn is_a_namesake(error: &BlockError, fragment: Fragment) -> bool {
+    match error {
+        BlockError::WrongBytes { actual, .. } => fragment_of(actual) == Some(fragment),
+        _ => false,
+    }
+}
+
+/// The folders of a list, in the order in which they are looked through: first
+/// what is small and asked for by every query, then days, the newest first.
+fn read_folders(text: &[u8]) -> Option<Vec<Folder>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut lines = text.lines();
+    if lines.next() != Some(catalogues::FOLDERS) {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(plain);
+    let mut paths: Vec<&str> = lines
+        .filter(|path| path.split('/').count() <= 2 && path.split('/').all(is_name))
+        .collect();
+    paths.sort_by_key(|path| (path.contains('/'), std::cmp::Reverse(*path)));
+    paths.dedup();
+    paths.sort_by_key(|path| *path != "calendar");
+    paths.truncate(MAX_FOLDERS);
+    let folder = |path: &str| Folder {
+        path: path.to_owned(),
+        index: OnceCell::new(),
+    };
+    Some(paths.into_iter().map(folder).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(text: &str) -> Vec<String> {
+        let folders = read_folders(text.as_bytes()).unwrap();
+        folders.into_iter().map(|folder| folder.path).collect()
+    }
+
+    #[test]
+    fn folders_come_in_the_order_of_their_use() {
+        let text = "gwa catalogues 1\ncalendar\ndays/2018\ndays/2019\ndays/beyond\ndeltas\nhours\n../etc\n/x\na/b/c\ndays/2018\n";
+        assert_eq!(
+            paths(text),
+            [
+                "calendar",
+                "hours",
+                "deltas",
+                "days/beyond",
+                "days/2019",
+                "days/2018"
+            ]
+        );
+        assert!(read_folders(b"<html>\n").is_none());
+    }
+
+    #[test]
+    fn no_more_folders_are_looked_through_than_there_are_years() {
+        let names: Vec<_> = (0..3_000).map(|n| format!("days/{n}")).collect();
+        let text = format!("{}\ncalendar\n{}\n", catalogues::FOLDERS, names.join("\n"));
+        let paths = paths(&text);
+        assert_eq!(paths.len(), MAX_FOLDERS);
+        assert_eq!(paths[0], "calendar");
+    }
+
+    #[test]
+    fn a_block_is_looked_for_where_it_is_listed() {
+        let listed = |fragment, len| Listed { fragment, len };
+        let files = [
+            ("a.car", vec![listed([1; 3], 10), listed([2; 3], 20)]),
+            ("b.car", vec![]),
+            ("c.car", vec![listed([2; 3], 5), listed([1; 3], 6)]),
+        ];
+        let files = files.map(|(name, blocks)| (name.to_owned(), blocks));
+        let catalogue = Catalogue {
+            files: files.clone().into(),
+        };
+        assert_eq!(memory_of(&catalogue), 4 * 16 + 3 * FILE_MEMORY);
+        let index = Index::new("calendar", catalogue);
+        let found: Vec<_> = index.candidates([2; 3]).collect();
+        let expected = [(0, 1), (2, 0)].map(|(file, at): (usize, usize)| {
+            let (name, blocks) = &files[file];
+            Candidate {
+                path: format!("blocks/calendar/{name}").into(),
+                file_len: file_len(blocks),
+                offset: offsets(blocks).nth(at).unwrap(),
+                len: blocks[at].len,
+            }
+        });
+        assert_eq!(found, expected);
+        assert_eq!(index.candidates([3; 3]).count(), 0);
+    }
+}
