@@ -42,6 +42,14 @@ pub enum ArchiveError {
         /// Root that the records make.
         canonical: Cid,
     },
+    /// An envelope was to be sealed by a watermark that does not cover it.
+    #[error("envelope {} was sent at {}, which is not before the watermark {watermark}", .key.hash, .key.sent)]
+    NotCovered {
+        /// The envelope.
+        key: super::key::Key,
+        /// Up to when was to be sealed.
+        watermark: super::watermark::Watermark,
+    },
     /// A record waiting to be sealed could not be read back.
     #[error("cannot read an envelope that waits to be sealed")]
     Pending(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -101,7 +109,7 @@ impl ArchiveError {
             | Self::NotAsLinked { cid }
             | Self::NotCanonical { cid, .. }
             | Self::Head { cid, .. } => Some(cid),
-            Self::Block(_) | Self::Pending(_) => None,
+            Self::Block(_) | Self::NotCovered { .. } | Self::Pending(_) => None,
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct SealRequest<'a, T> {
     /// What was sealed before.
     pub base: &'a Sealed,
     /// Envelopes sent before `watermark`, in any order; some may be sealed
-    /// already, or stand here twice.
+    /// already, or stand here twice. One sent later fails the seal: it would make
+    /// a head that nobody can verify.
     pub pending: Vec<Pending<T>>,
     /// Reads the RLP of one of them.
     pub read: ReadPending<'a, T>,
@@ -94,6 +95,12 @@ pub fn seal_with<T: Copy + Send + Sync>(
         sequence,
         max_open,
     } = request;
+    if let Some(early) = pending.iter().find(|p| !watermark.covers(p.key.sent)) {
+        return Err(ArchiveError::NotCovered {
+            key: early.key,
+            watermark,
+        });
+    }
     let seal = Seal {
         store,
         base,
@@ -479,5 +486,45 @@ impl<'a, T: Copy + Send + Sync> Work<'a, T> {
             self.written += file.commit(&segment.cid)?.map_or(0, |file| file.bytes);
         }
         Ok(segment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::head::MAX_OPEN;
+    use crate::archive::testing::record;
+    use crate::blocks::MemoryStore;
+    use crate::progress::Quiet;
+    use crate::time::UnixSeconds;
+
+    #[test]
+    fn what_was_sent_at_the_watermark_or_later_is_not_sealed() {
+        let store = MemoryStore::new();
+        let records = [record(1, 599, 9), record(1, 600, 9)];
+        let sealed = |count: usize| {
+            let pending = records[..count].iter().enumerate();
+            let pending = pending.map(|(at, record)| Pending {
+                key: record.key,
+                len: record.bytes.len(),
+                at,
+            });
+            let request = SealRequest {
+                store: &store,
+                base: &Sealed::default(),
+                pending: pending.collect(),
+                read: &|at: usize| Ok(records[at].bytes.clone()),
+                watermark: Watermark::at_or_before(UnixSeconds(600)),
+                sequence: 1,
+                max_open: MAX_OPEN,
+            };
+            seal(request, &Quiet)
+        };
+        assert!(matches!(
+            sealed(2),
+            Err(ArchiveError::NotCovered { key, .. }) if key == records[1].key
+        ));
+        assert!(store.files().unwrap().is_empty());
+        assert_eq!(sealed(1).unwrap().added_sums.count, 1);
     }
 }

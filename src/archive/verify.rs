@@ -18,7 +18,7 @@ use super::topics::build_index;
 use super::watermark::{Day, Hour, Month, Watermark};
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::progress::Progress;
-use crate::time::{TimeRange, UnixSeconds};
+use crate::time::TimeRange;
 
 /// Which share of the days is recomputed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -411,8 +411,7 @@ pub(super) fn verify_delta(
         for (number, segment) in &node.children {
             let number = u8::try_from(*number).map_err(|_| wrong())?;
             let day = Day::from_date(month, number).ok_or_else(wrong)?;
-            let before = TimeRange::new(UnixSeconds::MIN, watermark.at().saturating_sub(1));
-            let range = before.ok().and_then(|before| before.intersect(day.range()));
+            let range = watermark.before(day.range());
             if verified.lacks(source, day, &segment.cid)? {
                 continue;
             }

@@ -60,6 +60,12 @@ impl Watermark {
     pub fn open_hour(self) -> Hour {
         Hour(self.0.0 / HOUR)
     }
+
+    /// The part of `range` that lies before it; `None` where none does.
+    pub fn before(self, range: TimeRange) -> Option<TimeRange> {
+        let last = self.0.0.checked_sub(1).map(UnixSeconds)?;
+        TimeRange::new(range.from(), range.to().min(last)).ok()
+    }
 }
 
 impl fmt::Display for Watermark {

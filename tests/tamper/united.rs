@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use gwa::archive::builder::SegmentRef;
+use gwa::archive::calendar::Level;
 use gwa::archive::diff::{Detail, Diff, Side, Sides};
 use gwa::archive::fresh::Sealed;
 use gwa::archive::leaf::Record;
@@ -12,6 +14,7 @@ use gwa::time::UnixSeconds;
 use gwa::whisper::EnvelopeHash;
 use proptest::prelude::*;
 
+use super::forge::{leaf, node};
 use super::mutations::{Dice, forge};
 use super::source::Source;
 use super::union::{AT_ONCE, merge};
@@ -108,4 +111,46 @@ proptest! {
         let faults = verified(&own.store, &own.sealed).faults;
         prop_assert!(faults.is_empty(), "{:?}", faults);
     }
+}
+
+/// An archive whose open delta holds these records of the 29th.
+fn with_delta(records: &[Record], watermark: u32) -> (Source, Sealed) {
+    let mut source = Source::default();
+    let entry = leaf(&mut source, records);
+    let segment = SegmentRef {
+        cid: entry.cid,
+        sums: entry.sums,
+    };
+    let month = node(&mut source, Level::Month, &[(29, segment)]);
+    let year = node(&mut source, Level::Year, &[(9, month)]);
+    let delta = node(&mut source, Level::State, &[(2018, year)]);
+    let sealed = Sealed {
+        watermark: Watermark::at_or_before(UnixSeconds(FROM + watermark)),
+        state: None,
+        open: vec![delta.cid],
+        totals: delta.sums,
+    };
+    (source, sealed)
+}
+
+#[test]
+fn what_an_open_delta_holds_from_beyond_its_watermark_is_not_merged() {
+    let sent = |after: u32| record(7, FROM + after, 3);
+    for (records, watermark) in [
+        (vec![sent(100), sent(700)], 600),
+        (vec![sent(600)], 600),
+        (vec![sent(100)], 0),
+    ] {
+        let (source, sealed) = with_delta(&records, watermark);
+        assert!(!verified(&source, &sealed).faults.is_empty());
+        let mut own = World::new();
+        own.waiting = vec![sent(50)];
+        let fault = merge(&mut own, &sealed, &source, AT_ONCE).expect_err("it is forged");
+        assert_eq!(fault.side, Side::B);
+        differences(&own, &source, &sealed);
+    }
+    let (source, sealed) = with_delta(&[sent(100), sent(599)], 600);
+    let mut own = World::new();
+    merge(&mut own, &sealed, &source, AT_ONCE).expect("an honest archive");
+    assert_eq!(own.sealed.totals.count, 2);
 }

@@ -7,8 +7,8 @@
 //! Always true:
 //! - What no bucket covers is equal: by its CID, or in different shapes by its
 //!   sums.
-//! - Days and hours stand closed or open as their archive's watermark says, or
-//!   the block that says otherwise is refused.
+//! - Days and hours stand closed or open as their archive's watermark says, and
+//!   hold nothing sent after it, or the block that says otherwise is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -392,9 +392,14 @@ impl CalendarDiff {
                 if node.open.is_some() {
                     return Err(ArchiveError::NotAsLinked { cid: *block.cid() });
                 }
-                archive
-                    .segments
-                    .extend(node.children.get(&day.into()).copied());
+                let Some(segment) = node.children.get(&day.into()) else {
+                    return Ok(());
+                };
+                let range = archive.open_hour().day().range();
+                if archive.watermark.before(range).is_none() {
+                    return Err(ArchiveError::NotAsLinked { cid: *block.cid() });
+                }
+                archive.segments.push(*segment);
                 return Ok(());
             }
         };
@@ -473,10 +478,15 @@ impl CalendarDiff {
     fn open_parts(&self, side: Side) -> impl Iterator<Item = Part> + '_ {
         let archive = self.archives.of(side);
         let hour = archive.open_hour();
-        archive.segments.iter().map(move |segment| Part {
-            segment: *segment,
-            bounds: hour.day().range(),
-            counts: hour.range(),
+        // What a head seals was sent before its watermark.
+        let bounds = archive.watermark.before(hour.day().range());
+        let counts = archive.watermark.before(hour.range());
+        archive.segments.iter().filter_map(move |segment| {
+            Some(Part {
+                segment: *segment,
+                bounds: bounds?,
+                counts: counts?,
+            })
         })
     }
 
