@@ -14,7 +14,9 @@
 //! Topic indexes are not fetched: they are made from the days, and must come out
 //! as the head has them.
 
+mod index;
 mod missing;
+mod onward;
 mod parts;
 
 use std::collections::{HashMap, HashSet};
@@ -26,12 +28,13 @@ use super::builder::SegmentRef;
 use super::calendar::{CalendarNode, Child, Level};
 use super::fresh::Sealed;
 use super::sums::Sums;
-use super::topics::{TopicNode, build_index};
+use super::topics::build_index;
 use super::verify::{self, Bucket, Verified};
 use super::watermark::{Day, Hour, Month};
 use crate::blocks::{Block, BlockError, BlockSource, BlockStore, BlockWriter, Cid, Group, Reuse};
 use crate::progress::Progress;
 use missing::Missing;
+pub use onward::copy_onward;
 use parts::Parts;
 
 /// Segments fetched and not yet recomputed: enough that the one who fetches does
@@ -93,7 +96,7 @@ pub fn copy(request: &CopyRequest<'_>, progress: &dyn Progress) -> Result<Copied
         });
     progress.phase("fetching", Some(count), Some(bytes));
     copy.segments(&buckets)?;
-    copy.deltas()?;
+    copy.deltas(&buckets)?;
     progress.phase("checking", None, None);
     copy.topics(&months)?;
     copy.totals(&months)?;
@@ -119,9 +122,10 @@ pub fn copy_delta(
         from: Day(0),
     };
     let mut copy = Copy::new(&request, progress)?;
-    let segments = copy.delta(delta)?;
+    let segments = copy.delta(delta, |_, _| true)?;
     verify::verify_delta(store, &delta, sealed.watermark, &mut Verified::default())?;
-    Ok((segments, copy.copied))
+    let segments = segments.into_iter().map(|(_, segment)| segment);
+    Ok((segments.collect(), copy.copied))
 }
 
 /// Copies closed days, each of which is recomputed. Of a day that was copied
@@ -412,18 +416,27 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    /// Fetches the deltas that the head names. That of what is new in it is a
-    /// shortcut for followers and no part of the history: one that is not to be had
-    /// or not what it should be is done without.
-    fn deltas(&mut self) -> Result<(), ArchiveError> {
-        let open = &self.request.sealed.open;
+    /// Fetches the deltas that the head names, but for days that are left where
+    /// they are; a day of which all was new is among the `buckets` copied before.
+    /// The delta of what is new in the head is a shortcut for followers and no part
+    /// of the history: one that is not to be had or not what it should be is done
+    /// without.
+    fn deltas(&mut self, buckets: &[Wanted]) -> Result<(), ArchiveError> {
+        let request = self.request;
+        let days = buckets
+            .iter()
+            .filter(|wanted| matches!(wanted.group, Group::Day(_)));
+        let copied: HashSet<Cid> = days.map(|wanted| wanted.bucket.segment.cid).collect();
+        let wanted =
+            |day, segment: &SegmentRef| day >= request.from && !copied.contains(&segment.cid);
+        let open = &request.sealed.open;
         for root in open {
-            self.delta(*root)?;
+            self.delta(*root, wanted)?;
         }
-        let Some(added) = self.request.added.filter(|added| !open.contains(added)) else {
+        let Some(added) = request.added.filter(|added| !open.contains(added)) else {
             return Ok(());
         };
-        match self.delta(added) {
+        match self.delta(added, wanted) {
             Err(error) if error.is_missing() || error.is_forged() => {
                 tracing::warn!(%error, "the delta of what is new is left out");
                 Ok(())
@@ -432,24 +445,52 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Fetches a delta; gives its segments.
-    fn delta(&mut self, root: Cid) -> Result<Vec<SegmentRef>, ArchiveError> {
-        let group = Group::Delta(self.request.sequence);
+    /// Fetches the nodes of a delta, and those of its segments that are `wanted`;
+    /// gives these.
+    fn delta(
+        &mut self,
+        root: Cid,
+        wanted: impl Fn(Day, &SegmentRef) -> bool,
+    ) -> Result<Vec<(Day, SegmentRef)>, ArchiveError> {
+        let group = self.delta_group(&root)?;
         let mut file = self.request.store.begin(group, Reuse::SameGroup)?;
         let block = self.nodes(&[root], &mut *file)?.remove(0);
         let node = CalendarNode::read(Level::State, &block, None)?;
         let mut segments = Vec::new();
-        for (_, node) in self.level(Level::Year, node.children.into_iter(), &mut *file)? {
-            for (_, node) in self.level(Level::Month, node.children.into_iter(), &mut *file)? {
-                segments.extend(node.children.into_values());
+        for (year, node) in self.level(Level::Year, node.children.into_iter(), &mut *file)? {
+            for (number, node) in self.level(Level::Month, node.children.into_iter(), &mut *file)? {
+                let month = u8::try_from(number).expect("a decoded month is 1 to 12");
+                let month = Month { year, month };
+                for (number, segment) in node.children {
+                    let number = u8::try_from(number).expect("a decoded day is 1 to 31");
+                    let day = Day::from_date(month, number)
+                        .ok_or(ArchiveError::NotAsLinked { cid: root })?;
+                    if wanted(day, &segment) {
+                        segments.push((day, segment));
+                    }
+                }
             }
         }
-        for segment in &segments {
+        for (_, segment) in &segments {
             self.segment(group, segment)?;
         }
-        // The root goes last: a sweep keeps the file that holds it.
+        // The root goes last: a sweep keeps the group that holds it.
         self.commit(file, &root)?;
         Ok(segments)
+    }
+
+    /// The group that holds a delta already, else that of the head's own.
+    fn delta_group(&self, root: &Cid) -> Result<Group, BlockError> {
+        let store = self.request.store;
+        if store.has(root)? {
+            for file in store.files()? {
+                let is_delta = matches!(file.group, Group::Delta(_));
+                if is_delta && store.cids(&file.name)?.contains(root) {
+                    return Ok(file.group);
+                }
+            }
+        }
+        Ok(Group::Delta(self.request.sequence))
     }
 
     /// Makes the topic indexes, which must be what the months link to. Where days
@@ -477,22 +518,7 @@ impl<'a> Copy<'a> {
                     _ => return Err(ArchiveError::NotAsLinked { cid: *cid }),
                 }
             } else {
-                let mut level: Vec<Cid> = node.topics.into_iter().collect();
-                let mut seen = HashSet::new();
-                while !level.is_empty() {
-                    let mut next = Vec::new();
-                    for block in self.nodes(&level, &mut *file)? {
-                        if let TopicNode::Nodes { children, .. } =
-                            TopicNode::read(&block, None, None)?
-                        {
-                            next.extend(children.into_iter().map(|(_, child)| child));
-                        }
-                    }
-                    if let Some(cid) = next.iter().find(|cid| !seen.insert(**cid)) {
-                        return Err(ArchiveError::NotAsLinked { cid: *cid });
-                    }
-                    level = next;
-                }
+                self.index(node, &mut *file)?;
             }
             self.commit(file, &node.topics.unwrap_or(*cid))?;
         }
@@ -502,7 +528,7 @@ impl<'a> Copy<'a> {
     /// State and open deltas must hold together what the head says.
     fn totals(&self, months: &[MonthNode]) -> Result<(), ArchiveError> {
         let request = self.request;
-        let mut verified = Verified::default();
+        let mut verified = Verified::held_from(request.from);
         let open = verify::verify_open(request.store, request.sealed, &mut verified);
         if let Some(fault) = verified.faults.into_iter().next() {
             return Err(fault);

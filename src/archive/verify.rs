@@ -88,6 +88,14 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Nothing yet, of a source that has dropped days before `day`.
+    pub(super) fn held_from(day: Day) -> Self {
+        Self {
+            held_from: day,
+            ..Self::default()
+        }
+    }
+
     fn note(&mut self, result: Result<Sums, ArchiveError>) {
         match result {
             Ok(sums) => {
@@ -121,10 +129,7 @@ pub fn verify(
     sample: Sample,
     progress: &dyn Progress,
 ) -> Verified {
-    let mut verified = Verified {
-        held_from: sample.held_from,
-        ..Verified::default()
-    };
+    let mut verified = Verified::held_from(sample.held_from);
     progress.phase(
         "verifying",
         Some(sealed.totals.count),

@@ -123,7 +123,17 @@ mod tests {
         assert_eq!(left.findings, 0);
         // Nothing is left to do.
         let again = broken.repair(source.blocks(), &Stop::default(), &Quiet);
-        assert_eq!(again.unwrap().copied.blocks, 0);
+        assert_eq!(again.unwrap().copied, Copied::default());
+    }
+
+    #[test]
+    fn days_that_were_dropped_are_not_fetched_again() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let source = archive(other.path());
+        let pruned = archive(one.path());
+        assert!(pruned.drop_before(UnixSeconds(2 * DAY)).unwrap().days > 0);
+        let repaired = pruned.repair(source.blocks(), &Stop::default(), &Quiet);
+        assert_eq!(repaired.unwrap(), Repaired::default());
     }
 
     #[test]
