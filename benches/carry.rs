@@ -94,7 +94,9 @@ fn forking(archive: &Archive, count: u64, dir: &Path) {
     let head = archive.head().expect("it was sealed");
     let now = UnixSeconds(FROM + DAYS * DAY + 600);
     let start = Instant::now();
-    let fork = Archive::fork(dir, "", &head, Vec::new(), now).expect("a fork is made");
+    let blocks = archive.blocks();
+    let forked = Archive::fork(dir, "", &head, blocks, Vec::new(), now, &Quiet);
+    let (fork, _) = forked.expect("a fork is made");
     let ms = start.elapsed().as_secs_f64() * 1e3;
     let own = fork.head().expect("it signed one");
     let new = own.block().bytes().len();

@@ -107,9 +107,10 @@ fn compare(pool: &Pool, count: u64, name: &str, a: &Head, b: &Head, differ: u64)
     }
 }
 
-/// A fork of one head, which copies nothing, merges a later one.
+/// A fork of one head, which copies next to nothing, merges a later one.
 fn merge(pool: &Pool, count: u64, name: &str, dir: &Path, base: &Head, head: &Head, new: u64) {
-    let fork = Archive::fork(dir, "", base, Vec::new(), NOW).expect("a fork is made");
+    let fork = Archive::fork(dir, "", base, pool, Vec::new(), NOW, &Quiet);
+    let (fork, _) = fork.expect("a fork is made");
     fork.blocks().set_upstream(Some(Arc::new(pool.clone())));
     let source = Counting {
         source: pool.blocks(),

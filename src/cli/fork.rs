@@ -19,7 +19,8 @@ Examples:
   gwa fork
       make the mirror in the data folder an archive of its own
 
-A fork takes a moment at any size: it is one new head, and no block is copied.
+A fork takes a moment at any size: it is one new head. Fetched is only what sealing
+on takes: what is sealed of the day that is open, and the topic index of its month.
 `gwa serve` serves it at once and fetches the history meanwhile; `gwa fork --full`
 fetches and checks it first.
 
@@ -86,23 +87,29 @@ fn own(context: &mut Context) -> Result<(), CliError> {
 fn fork(args: &ForkArgs, reference: &Reference, context: &mut Context) -> Result<(), CliError> {
     let (offered, source) = context.sources.open_head(reference, &context.data)?;
     let sources = context.sources.places(reference);
-    let archive = Archive::fork(
+    let progress = context.progress();
+    let (archive, copied) = Archive::fork(
         &context.data,
         &args.name,
         &offered,
+        &source,
         sources,
         SystemClock.now(),
+        &*progress,
     )
     .map_err(|error| match error {
         DiskError::Exists { .. } => archive_failed("cannot fork", &error).hint(
             "a fork begins an archive: name another folder with `--data DIR`, or unite the \
              two with `gwa merge`",
         ),
+        DiskError::Past { .. } => archive_failed("cannot fork", &error).hint(
+            "hours and deltas of an open day are kept for a day: fork the newest head, which \
+             the address of a gwa, or a folder, stands for",
+        ),
         error => archive_failed("cannot fork", &error),
     })?;
-    let mut fetched = 0;
+    let mut fetched = copied.bytes;
     if args.full {
-        let progress = context.progress();
         let copied = archive
             .complete(&source, &Stop::default(), &*progress)
             .map_err(|error| {
@@ -110,7 +117,7 @@ fn fork(args: &ForkArgs, reference: &Reference, context: &mut Context) -> Result
                     "`gwa serve` goes on fetching; so does `gwa fork --full` in an empty folder",
                 )
             })?;
-        fetched = copied.bytes;
+        fetched += copied.bytes;
     }
     let head = archive.head().expect("a fork has a head");
     tell(&head, offered.cid().to_string(), fetched, context)

@@ -67,6 +67,14 @@ pub enum DiskError {
         /// What it says.
         watermark: crate::archive::watermark::Watermark,
     },
+    /// What sealing on from a head takes is no longer to be had.
+    #[error("of {day}, the day that was open, block {cid} is no longer to be had")]
+    Past {
+        /// The day that was open at the head.
+        day: crate::archive::watermark::Day,
+        /// A block that nobody has.
+        cid: crate::blocks::Cid,
+    },
     /// A seal was asked for an instant before what is sealed.
     #[error("sealed up to {sealed} already, cannot seal up to {asked}")]
     Backwards {

@@ -1,8 +1,9 @@
 //! Going on from a history of another's, under a key of one's own.
 //!
 //! Always true:
-//! - A fork is one head over the state it goes on from: no block is copied, and
-//!   it takes the same time whatever the history's size.
+//! - A fork is one head over the state it goes on from, whatever the history's
+//!   size. Before it is signed, what sealing on takes is on this disk: the source
+//!   deletes the open day's hours and deltas a day after they were superseded.
 //! - The head before a fork's first is the one it goes on from: who follows the
 //!   one can follow the other from there.
 //! - A fork that a crash cut off is finished by doing it again.
@@ -11,15 +12,23 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::origin::{Kind, Origin};
-use super::{Archive, DiskError, WHISPER};
+use super::{Archive, DiskError, WHISPER, sealed_by};
+use crate::archive::copy::{Copied, CopyRequest, copy_onward};
 use crate::archive::head::{Head, HeadBody, HeadError, Sequence};
-use crate::archive::watermark::Watermark;
+use crate::archive::watermark::{Day, Watermark};
+use crate::blocks::BlockSource;
+use crate::progress::Progress;
 use crate::time::{HOUR, UnixSeconds};
 
 /// How far a foreign head's watermark may be ahead of this clock. A watermark
 /// never falls: one taken over from the far future would keep every envelope
 /// until then out of reach of a seal.
 pub const AHEAD: u32 = HOUR;
+
+/// Highest number a foreign head may have. A head every second would take nine
+/// million years to get there, and whoever goes on from one that lies above would
+/// soon be out of numbers.
+pub const MAX_SEQUENCE: u64 = 1 << 48;
 
 /// Refuses a head that nothing here may rest on.
 pub(super) fn acceptable(head: &Head, now: UnixSeconds) -> Result<(), DiskError> {
@@ -34,19 +43,26 @@ pub(super) fn acceptable(head: &Head, now: UnixSeconds) -> Result<(), DiskError>
             watermark: body.watermark,
         });
     }
+    if body.sequence.0 > MAX_SEQUENCE {
+        return Err(HeadError::Field("its number leaves none to go on with").into());
+    }
     Ok(())
 }
 
 impl Archive {
-    /// Makes an archive in `dir` that goes on from `head`, and signs its first
-    /// head. `dir` holds no archive, or one in which nothing ever was.
+    /// Makes an archive in `dir` that goes on from `head`, whose blocks `source`
+    /// has, and signs its first head; gives what was fetched too. `dir` holds no
+    /// archive, or one in which nothing ever was. `sources` is where the history
+    /// is to be had from then on.
     pub fn fork(
         dir: &Path,
         name: &str,
         head: &Head,
+        source: &dyn BlockSource,
         sources: Vec<String>,
         now: UnixSeconds,
-    ) -> Result<Self, DiskError> {
+        progress: &dyn Progress,
+    ) -> Result<(Self, Copied), DiskError> {
         acceptable(head, now)?;
         let archive = match Self::open(dir) {
             Err(DiskError::NoArchive { .. }) => Self::init(dir, name)?,
@@ -62,12 +78,39 @@ impl Archive {
                 dir: dir.to_owned(),
             });
         }
+        let copied = archive.fetch_onward(head, source, progress)?;
         archive.set_origin(Origin::of(Kind::Fork, head, sources))?;
         if !cut_off {
             archive.blocks.heads.store(head)?;
         }
         archive.go_on_from(head, now)?;
-        Ok(archive)
+        Ok((archive, copied))
+    }
+
+    /// Fetches what it takes to seal on from `head`.
+    fn fetch_onward(
+        &self,
+        head: &Head,
+        source: &dyn BlockSource,
+        progress: &dyn Progress,
+    ) -> Result<Copied, DiskError> {
+        let sealed = sealed_by(head);
+        let request = CopyRequest {
+            source,
+            store: self.blocks.folder(),
+            sealed: &sealed,
+            head: *head.cid(),
+            added: None,
+            sequence: head.body().sequence.0,
+            from: Day(0),
+        };
+        copy_onward(&request, progress).map_err(|error| match error.cid() {
+            Some(cid) if error.is_missing() => DiskError::Past {
+                day: sealed.watermark.open_hour().day(),
+                cid: *cid,
+            },
+            _ => error.into(),
+        })
     }
 
     /// Makes a mirror an archive of its own, that goes on from where the mirror
@@ -154,3 +197,6 @@ impl Archive {
             .unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -444,4 +444,4 @@ impl Follow<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -445,7 +445,11 @@ impl Archive {
         match head {
             None => Ok(0),
             Some(head) => {
-                let freed = sweep::sweep(&self.blocks.folder, &head, now)?;
+                let held = match self.is_complete() {
+                    true => sweep::Calendar::Whole,
+                    false => sweep::Calendar::Part,
+                };
+                let freed = sweep::sweep(&self.blocks.folder, &head, held, now)?;
                 self.blocks.list();
                 page::sweep_times(self)?;
                 Ok(freed)

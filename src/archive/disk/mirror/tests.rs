@@ -1,12 +1,10 @@
 mod trouble;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::archive::disk::Stop;
 use crate::archive::disk::fork::AHEAD;
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Sequence;
@@ -19,43 +17,48 @@ use crate::time::{DAY, HOUR, TimeRange};
 use crate::whisper::Envelope;
 
 /// Midnight of the first day of traffic.
-const FROM: u32 = 1_600_041_600;
+pub(in crate::archive::disk) const FROM: u32 = 1_600_041_600;
 
-fn at(seconds: u32) -> Watermark {
+pub(in crate::archive::disk) fn at(seconds: u32) -> Watermark {
     Watermark::at_or_before(UnixSeconds(FROM + seconds))
 }
 
 /// A clock that is behind nobody.
-const NOW: UnixSeconds = UnixSeconds(FROM + 30 * DAY);
+pub(in crate::archive::disk) const NOW: UnixSeconds = UnixSeconds(FROM + 30 * DAY);
 
 /// Envelopes sent within `span` seconds after `start`.
-fn sent(seed: u64, count: usize, start: u32, span: u32) -> Vec<Envelope> {
+pub(in crate::archive::disk) fn sent(
+    seed: u64,
+    count: usize,
+    start: u32,
+    span: u32,
+) -> Vec<Envelope> {
     traffic(seed, count, 20, FROM + start, FROM + start + span)
         .iter()
         .map(|record| Envelope::decode(&record.bytes).unwrap())
         .collect()
 }
 
-struct Folder {
+pub(in crate::archive::disk) struct Folder {
     dir: tempfile::TempDir,
-    archive: Archive,
+    pub archive: Archive,
 }
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::init(dir.path(), "first").unwrap();
         Self { dir, archive }
     }
 
-    fn add(&self, envelopes: &[Envelope], until: u32) -> Head {
+    pub fn add(&self, envelopes: &[Envelope], until: u32) -> Head {
         self.archive.append(envelopes).unwrap();
         let report = self.archive.seal(at(until), NOW, &Quiet).unwrap();
         report.head.unwrap()
     }
 
     /// Two and a half days under five heads.
-    fn with_history() -> Self {
+    pub fn with_history() -> Self {
         let folder = Self::new();
         folder.add(&sent(1, 600, 0, DAY), DAY + 600);
         for hour in 0..4 {
@@ -65,15 +68,26 @@ impl Folder {
         }
         folder
     }
+
+    /// The same, and an hour that is open, in two deltas.
+    pub fn with_open_deltas() -> Self {
+        let folder = Self::with_history();
+        for (seed, minutes) in [(41, 20), (42, 40)] {
+            let start = DAY + 36 * HOUR + (minutes - 20) * 60;
+            folder.add(&sent(seed, 30, start, 20 * 60), start + 20 * 60);
+        }
+        assert_eq!(folder.archive.head().unwrap().body().open.len(), 2);
+        folder
+    }
 }
 
-fn mirror_of(head: &Head) -> (tempfile::TempDir, Archive) {
+pub(in crate::archive::disk) fn mirror_of(head: &Head) -> (tempfile::TempDir, Archive) {
     let dir = tempfile::tempdir().unwrap();
     let mirror = Archive::mirror(dir.path(), head, Vec::new()).unwrap();
     (dir, mirror)
 }
 
-fn follow(
+pub(in crate::archive::disk) fn follow(
     mirror: &Archive,
     head: &Head,
     source: &dyn BlockSource,
@@ -81,7 +95,7 @@ fn follow(
     mirror.follow(head, source, false, NOW, &Quiet)
 }
 
-fn hashes(archive: &Archive) -> Vec<crate::whisper::EnvelopeHash> {
+pub(in crate::archive::disk) fn hashes(archive: &Archive) -> Vec<crate::whisper::EnvelopeHash> {
     let filter = Filter {
         topics: TopicFilter::All,
         range: TimeRange::ALL,
@@ -90,7 +104,7 @@ fn hashes(archive: &Archive) -> Vec<crate::whisper::EnvelopeHash> {
     query.map(|record| record.unwrap().key.hash).collect()
 }
 
-fn assert_sound(archive: &Archive) {
+pub(in crate::archive::disk) fn assert_sound(archive: &Archive) {
     let head = archive.head().unwrap();
     let verified = verify(
         archive.blocks().folder(),
@@ -103,7 +117,7 @@ fn assert_sound(archive: &Archive) {
 }
 
 /// An archive as another's source.
-struct OfArchive(Archive);
+pub(in crate::archive::disk) struct OfArchive(pub Archive);
 
 impl BlockSource for OfArchive {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
@@ -435,159 +449,16 @@ fn heads_of_other_keys_and_from_the_future_are_not_followed() {
 }
 
 #[test]
-fn a_fork_copies_nothing_and_answers_through_its_source() {
-    let source = Folder::with_history();
-    let head = source.archive.head().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
-    let own = fork.head().unwrap();
-    assert_eq!(own.body().state, head.body().state);
-    assert_eq!(own.body().prev, Some(*head.cid()));
-    assert_ne!(own.key(), head.key());
-    let files = crate::blocks::BlockStore::files(fork.blocks().folder()).unwrap();
-    assert!(files.is_empty());
-    fork.blocks()
-        .set_upstream(Some(Arc::new(OfArchive(source.archive))));
-    assert_eq!(hashes(&fork).len() as u64, head.body().totals.count);
-}
-
-#[test]
-fn a_fork_that_fetched_its_history_needs_its_source_no_more() {
-    let source = Folder::with_history();
-    let head = source.archive.head().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
-    assert!(!fork.is_complete());
-    // Stopped on the way, it goes on later.
-    let stop = Stop::default();
-    stop.stop();
-    let stopped = fork.complete(source.archive.blocks(), &stop, &Quiet);
-    assert!(matches!(stopped, Err(DiskError::Stopped)));
-    assert!(!fork.is_complete());
-    fork.complete(source.archive.blocks(), &Stop::default(), &Quiet)
-        .unwrap();
-    assert!(fork.is_complete());
-    assert_sound(&fork);
-    assert_eq!(hashes(&fork), hashes(&source.archive));
-}
-
-#[test]
-fn a_fork_goes_on_as_the_archive_itself_would() {
-    let source = Folder::with_history();
-    let head = source.archive.head().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
-    let mut new = sent(77, 200, 2 * DAY, DAY);
-    new.extend(sent(78, 20, 0, DAY));
-    let expected = source.add(&new, 4 * DAY);
-    fork.blocks()
-        .set_upstream(Some(Arc::new(OfArchive(source.archive))));
-    fork.append(&new).unwrap();
-    let sealed = fork.seal(at(4 * DAY), NOW, &Quiet).unwrap().head.unwrap();
-    assert_eq!(sealed.body().watermark, expected.body().watermark);
-    assert_eq!(sealed.body().totals, expected.body().totals);
-    assert_eq!(sealed.body().state, expected.body().state);
-}
-
-#[test]
-fn a_fork_that_was_cut_off_is_finished_by_doing_it_again() {
-    let source = Folder::with_history();
-    let head = source.archive.head().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    {
-        let begun = Archive::init(dir.path(), "second").unwrap();
-        begun
-            .set_origin(Origin::of(Kind::Fork, &head, Vec::new()))
-            .unwrap();
-        begun.blocks.heads.store(&head).unwrap();
-    }
-    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
-    assert_eq!(fork.head().unwrap().body().prev, Some(*head.cid()));
-    drop(fork);
-    // But never on top of an archive that has a history of its own.
-    assert!(matches!(
-        Archive::fork(dir.path(), "second", &head, Vec::new(), NOW),
-        Err(DiskError::Exists { .. })
-    ));
-}
-
-#[test]
-fn a_mirror_becomes_an_archive_of_its_own() {
-    let source = Folder::with_history();
-    let head = source.archive.head().unwrap();
-    let (_dir, mirror) = mirror_of(&head);
-    follow(&mirror, &head, source.archive.blocks()).unwrap();
-    let own = mirror.leave_origin(NOW).unwrap();
-    assert_eq!(own.body().prev, Some(*head.cid()));
-    mirror.append(&sent(5, 3, 3 * DAY, 10)).unwrap();
-    let sealed = mirror.seal(at(5 * DAY), NOW, &Quiet).unwrap();
-    assert_eq!(sealed.added.count, 3);
-    assert_sound(&mirror);
-}
-
-#[test]
-fn a_fork_without_its_source_goes_on_archiving() {
-    let source = Folder::with_history();
-    let head = source.archive.head().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
-    let held = sent(1, 600, 0, DAY);
-    let new = sent(77, 200, 2 * DAY, DAY);
-    // Whether the late ones are new cannot be told; none is lost for it.
-    fork.append(&new).unwrap();
-    fork.append(&held[..20]).unwrap();
-    drop(fork);
-    let fork = Archive::open(dir.path()).unwrap();
-    assert_eq!(fork.waiting(), 220);
-    // The open day rests on hours that are not here.
-    assert!(fork.seal(at(4 * DAY), NOW, &Quiet).is_err());
-    assert_eq!(fork.waiting(), 220);
-    // It comes back: everything is sealed, and nothing twice.
-    let expected = source.add(&new, 4 * DAY);
-    fork.blocks()
-        .set_upstream(Some(Arc::new(OfArchive(source.archive))));
-    let sealed = fork.seal(at(4 * DAY), NOW, &Quiet).unwrap().head.unwrap();
-    assert_eq!(sealed.body().state, expected.body().state);
-    assert_eq!(fork.waiting(), 0);
-}
-
-#[test]
-fn a_day_that_cannot_be_read_keeps_no_other_from_being_sealed() {
+fn what_is_new_in_a_head_is_written_once() {
     let source = Folder::new();
-    let head = source.add(&sent(1, 600, 0, DAY), 2 * DAY);
-    let dir = tempfile::tempdir().unwrap();
-    let fork = Archive::fork(dir.path(), "second", &head, Vec::new(), NOW).unwrap();
-    let state = head.body().state.unwrap();
-    struct Calendar<'s>(&'s Archive, Cid);
-    // Everything but the day itself is to be had.
-    let lacks = {
-        let mut calendar = CalendarReader::new(&source.archive.blocks, Some(&state)).unwrap();
-        calendar
-            .day(Day::of(UnixSeconds(FROM)))
-            .unwrap()
-            .unwrap()
-            .segments()[0]
-            .cid
-    };
-    impl BlockSource for Calendar<'_> {
-        fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-            match *cid == self.1 {
-                true => Err(BlockError::Missing { cid: *cid }),
-                false => self.0.blocks.get(cid),
-            }
-        }
-        fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-            self.0.blocks.has(cid)
-        }
-    }
-    let archive: &'static Archive = Box::leak(Box::new(source.archive));
-    fork.blocks()
-        .set_upstream(Some(Arc::new(Calendar(archive, lacks))));
-    fork.append(&sent(2, 5, 0, DAY)).unwrap();
-    fork.append(&sent(3, 7, 3 * DAY, HOUR)).unwrap();
-    let sealed = fork.seal(at(4 * DAY), NOW, &Quiet).unwrap();
-    assert_eq!((sealed.added.count, fork.waiting()), (7, 5));
-    fork.blocks().set_upstream(Some(Arc::new(archive.blocks())));
-    let sealed = fork.seal(at(4 * DAY), NOW, &Quiet).unwrap();
-    assert_eq!((sealed.added.count, fork.waiting()), (5, 0));
+    let head = source.add(&sent(1, 600, 0, 3 * DAY), 4 * DAY);
+    let (_dir, mirror) = mirror_of(&head);
+    let copied = follow(&mirror, &head, source.archive.blocks())
+        .unwrap()
+        .copied;
+    assert!(
+        copied.written < head.body().totals.bytes * 3 / 2,
+        "{copied:?}"
+    );
+    assert_sound(&mirror);
 }
