@@ -6,3 +6,4 @@ mod house;
 
 mod diff;
 mod merge;
+mod mirror;
