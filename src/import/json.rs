@@ -123,7 +123,11 @@ impl<R: Read> JsonEnvelopes<R> {
         let differs = |said: &Option<Value>, is: String| match said {
             None => false,
             Some(Value::String(said)) => !said.eq_ignore_ascii_case(&is),
-            Some(said) => said.to_string() != is,
+            Some(said) => {
+                // A number is compared as it is written.
+                let said = said.to_string();
+                said != is
+            }
         };
         let mismatch = Mismatch {
             hash: differs(&line.hash, envelope.hash().to_string()),
