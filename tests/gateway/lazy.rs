@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gwa::archive::calendar::CalendarReader;
 use gwa::archive::disk::Archive;
+use gwa::archive::watermark::Day;
 use gwa::blocks::{Block, BlockError, BlockSource, Cid};
 use gwa::node::Daemon;
+use gwa::progress::Quiet;
 use gwa::rlpx::NodeKey;
 use gwa::time::{SystemClock, UnixSeconds};
 use reqwest::Client;
 
-use crate::house::{SEALED, filled, send, settings};
+use crate::house::{DAY, SEALED, filled, send, settings};
 
 /// Another's archive, and how often it was asked.
 struct Upstream {
@@ -34,14 +37,24 @@ impl BlockSource for Upstream {
 async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
     let (_theirs, archive) = filled();
     let origin = archive.head().expect("sealed");
-    let state = origin.body().state.expect("a state");
     let upstream = Arc::new(Upstream {
         archive,
         asked: AtomicUsize::new(0),
     });
     let folder = tempfile::tempdir().expect("a folder");
     let now = UnixSeconds(SEALED);
-    let fork = Archive::fork(folder.path(), "fork", &origin, Vec::new(), now).expect("a fork");
+    let blocks = upstream.archive.blocks();
+    let sources = Vec::new();
+    let forked = Archive::fork(folder.path(), "fork", &origin, blocks, sources, now, &Quiet);
+    let (fork, _) = forked.expect("a fork");
+    // A day that had closed.
+    let day = {
+        let state = origin.body().state;
+        let calendar = CalendarReader::new(blocks, state.as_ref());
+        let bucket = calendar.and_then(|mut calendar| calendar.day(Day::of(UnixSeconds(DAY))));
+        let bucket = bucket.expect("it is whole").expect("a day");
+        bucket.segments()[0].cid
+    };
     fork.blocks().set_upstream(Some(Arc::clone(&upstream) as _));
     let fork = Arc::new(fork);
     // It is started and not run: what a daemon reads for itself is not what is asked
@@ -56,13 +69,13 @@ async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
     let head = fork.head_cid().expect("a fork has a head");
 
     // For itself the fork may ask.
-    fork.blocks().get(&state).expect("it is upstream");
+    fork.blocks().get(&day).expect("it is upstream");
     assert!(upstream.asked.swap(0, Ordering::SeqCst) > 0);
     for (path, status) in [
         (format!("/ipfs/{head}?format=raw"), 200),
-        (format!("/ipfs/{state}?format=raw"), 404),
-        (format!("/ipfs/{state}?format=car"), 404),
-        (format!("/ipfs/{head}/state/2019?format=raw"), 404),
+        (format!("/ipfs/{day}?format=raw"), 404),
+        (format!("/ipfs/{day}?format=car"), 404),
+        (format!("/ipfs/{head}/state/2019/07/15?format=raw"), 404),
         (format!("/ipfs/{head}/state/2019/07/15?format=car"), 404),
         ("/api/v1/heads?format=car".to_owned(), 200),
     ] {
