@@ -37,6 +37,11 @@ impl Entries {
         })
     }
 
+    /// Bytes of memory that it holds, its caller's copy of the key included.
+    pub(super) fn held(&self) -> usize {
+        self.block.len() + 2 * self.key.capacity()
+    }
+
     /// The next key and value.
     pub(super) fn next(&mut self) -> Result<Option<(&[u8], Bytes)>, Fault> {
         if self.at == self.end {

@@ -49,10 +49,11 @@ impl Folder {
                 "log" => &mut folder.journals,
                 _ => continue,
             };
-            let named = Named {
-                path: entry.path(),
-                bytes: entry.metadata()?.len(),
-            };
+            let path = entry.path();
+            // Of what a link leads to; one that leads nowhere is told when it is
+            // read.
+            let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let named = Named { path, bytes };
             files.insert(number, named);
         }
         Ok(folder)

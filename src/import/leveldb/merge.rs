@@ -7,15 +7,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::{self, File};
-use std::io::BufReader;
-use std::path::PathBuf;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
-use super::files::Folder;
-use super::journal::Waiting;
+use super::files::{Folder, Named};
+use super::journal::{BatchFault, Waiting};
 use super::manifest::{Manifest, ManifestFault, current};
 use super::records::{Item, Records};
 use super::table::{Said, TableFault, TableReader, Version};
-use super::{Entry, LevelDbError, MAX_JOURNALS, MAX_RUNS};
+use super::{Entry, LevelDbError, MAX_JOURNALS, MAX_OPEN, MAX_RUNS};
 
 /// Tables one after the other, whose keys follow each other.
 #[derive(Debug, Default)]
@@ -30,6 +30,11 @@ impl Run {
             tables: tables.into_iter().collect(),
             open: None,
         }
+    }
+
+    /// Bytes of memory that its open table holds.
+    fn held(&self) -> u64 {
+        self.open.as_ref().map_or(0, |(_, table)| table.held()) as u64
     }
 
     /// The next version; damage before it goes to `faults`.
@@ -108,6 +113,9 @@ pub(super) struct Merge {
     heap: BinaryHeap<Reverse<Next>>,
     faults: VecDeque<LevelDbError>,
     last: Option<Vec<u8>>,
+    dir: PathBuf,
+    /// Bytes of memory that open tables hold.
+    held: u64,
 }
 
 impl Merge {
@@ -128,12 +136,7 @@ impl Merge {
                 (vec![Run::of(tables)], 0, 0)
             }
         };
-        let too_much = |count, what, limit| LevelDbError::TooMuch {
-            dir: folder.dir.clone(),
-            count,
-            what,
-            limit,
-        };
+        let too_much = |count, what, limit| too_much(&folder.dir, count, what, limit);
         if runs.len() > MAX_RUNS {
             return Err(too_much(
                 runs.len() as u64,
@@ -153,7 +156,10 @@ impl Merge {
         }
         let mut waiting = Waiting::default();
         for journal in journals {
-            read_journal(&journal.path, &mut waiting, &mut faults);
+            read_journal(journal, &mut waiting, &mut faults).map_err(|_| {
+                let what = "bytes or more of what journals say";
+                too_much(MAX_JOURNALS + 1, what, MAX_JOURNALS)
+            })?;
         }
         let mut merge = Self {
             heap: BinaryHeap::with_capacity(runs.len() + 1),
@@ -161,21 +167,33 @@ impl Merge {
             waiting,
             faults,
             last: None,
+            dir: folder.dir.clone(),
+            held: 0,
         };
         for run in 0..=merge.runs.len() {
-            merge.refill(run);
+            merge.refill(run)?;
         }
         Ok(merge)
     }
 
-    fn refill(&mut self, run: usize) {
+    fn refill(&mut self, run: usize) -> Result<(), LevelDbError> {
         let version = match self.runs.get_mut(run) {
-            Some(tables) => tables.next(&mut self.faults),
+            Some(tables) => {
+                self.held -= tables.held();
+                let version = tables.next(&mut self.faults);
+                self.held += tables.held();
+                version
+            }
             None => self.waiting.next(),
         };
+        if self.held > MAX_OPEN {
+            let what = "bytes of tables open at once";
+            return Err(too_much(&self.dir, self.held, what, MAX_OPEN));
+        }
         if let Some(version) = version {
             self.heap.push(Reverse(Next { version, run }));
         }
+        Ok(())
     }
 
     /// The next entry, or what is damaged before it.
@@ -185,7 +203,10 @@ impl Merge {
                 return Some(Err(fault));
             }
             let Reverse(Next { version, run }) = self.heap.pop()?;
-            self.refill(run);
+            if let Err(error) = self.refill(run) {
+                self.heap.clear();
+                return Some(Err(error));
+            }
             if self.last.as_ref() == Some(&version.key) {
                 continue;
             }
@@ -195,6 +216,15 @@ impl Merge {
                 return Some(Ok(Entry { key, value }));
             }
         }
+    }
+}
+
+fn too_much(dir: &Path, count: u64, what: &'static str, limit: u64) -> LevelDbError {
+    LevelDbError::TooMuch {
+        dir: dir.to_owned(),
+        count,
+        what,
+        limit,
     }
 }
 
@@ -220,6 +250,7 @@ fn manifest(folder: &Folder) -> Result<Manifest, LevelDbError> {
 /// The tables of each level above 0 are one run, each of level 0 is one of its
 /// own. Those that the manifest does not name are a run too: what a crash left
 /// behind holds nothing else than the rest, but a manifest may have lost its end.
+/// Which of both it is cannot be told of one that is not whole, so it is damage.
 fn runs(folder: &Folder, manifest: &Manifest) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut levels: BTreeMap<u64, Vec<_>> = BTreeMap::new();
@@ -245,29 +276,45 @@ fn runs(folder: &Folder, manifest: &Manifest) -> Vec<Run> {
         .tables
         .iter()
         .filter(|(number, _)| !manifest.tables.contains_key(*number))
-        .map(|(_, file)| file.path.clone())
-        // One that was never finished was never part of the database.
-        .filter(|path| TableReader::open(path).is_ok());
+        .map(|(_, file)| file.path.clone());
     runs.push(Run::of(unnamed));
     runs
 }
 
-fn read_journal(path: &PathBuf, waiting: &mut Waiting, faults: &mut VecDeque<LevelDbError>) {
+/// Fails where there is no room for what it says.
+fn read_journal(
+    journal: &Named,
+    waiting: &mut Waiting,
+    faults: &mut VecDeque<LevelDbError>,
+) -> Result<(), BatchFault> {
+    let path = &journal.path;
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) => return faults.push_back(LevelDbError::io(path)(error)),
+        Err(error) => {
+            faults.push_back(LevelDbError::io(path)(error));
+            return Ok(());
+        }
     };
-    let mut records = Records::new(BufReader::new(file));
+    // No more than was counted, whatever it is.
+    let mut records = Records::new(BufReader::new(file).take(journal.bytes));
     let mut offset = 0;
     loop {
         let damage = match records.next() {
-            Ok(None) => return,
-            Ok(Some(Item::Record(batch))) => waiting.take(&batch).map_err(|what| (offset, what)),
-            Ok(Some(Item::Damage { offset, what })) => Err((offset, what)),
-            Err(error) => return faults.push_back(LevelDbError::io(path)(error)),
+            Ok(None) => return Ok(()),
+            Ok(Some(Item::Record(batch))) => match waiting.take(&batch) {
+                Ok(()) => None,
+                Err(BatchFault::Damaged(what)) => Some((offset, what)),
+                Err(full) => return Err(full),
+            },
+            Ok(Some(Item::Damage { offset, what })) => Some((offset, what)),
+            Err(error) => {
+                faults.push_back(LevelDbError::io(path)(error));
+                return Ok(());
+            }
         };
         offset = records.offset();
-        if let Err((offset, what)) = damage {
+        if let Some((offset, what)) = damage {
+            waiting.note_damage()?;
             let path = path.clone();
             faults.push_back(LevelDbError::Damaged { path, offset, what });
         }

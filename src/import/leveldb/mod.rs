@@ -4,12 +4,14 @@
 //! Always true:
 //! - Nothing in the folder is written, created or removed. A shared lock is held
 //!   on its `LOCK` while it is read, so that no node opens it meanwhile.
-//! - Every entry that a node would find in it comes once, in order of keys, or
-//!   lies in a part that is named as damaged. What a node deleted does not come
-//!   back, unless the damage hides that it was deleted.
+//! - Every entry that a node would find in it comes, or lies in a part that is
+//!   named as damaged.
+//! - Where manifest and tables are whole and the manifest names each table, an
+//!   entry comes once, in order of keys, and what a node deleted does not come
+//!   back. Tables that no manifest names are read one after another: what was
+//!   deleted may come back out of them, and an entry come twice.
 //! - No block is looked at before its checksum was right.
-//! - Memory is bounded by one block and one index for each of [`MAX_RUNS`] runs,
-//!   and by [`MAX_JOURNALS`].
+//! - Memory is bounded: [`MAX_OPEN`] for tables, [`MAX_JOURNALS`] for journals.
 //!
 //! Formats are those of LevelDB's own documents (`log_format.md`,
 //! `table_format.md`), which goleveldb keeps to.
@@ -37,8 +39,13 @@ use self::merge::Merge;
 /// 0, where LevelDB allows twelve; each holds a file open.
 pub const MAX_RUNS: usize = 400;
 
-/// Most bytes of journals, which are held in memory to be sorted: LevelDB turns 4
-/// MiB of them into a table.
+/// Most bytes of tables held in memory at once, which is an index and a block for
+/// each run: twenty runs with the largest of both that a mailserver can have
+/// stay below it, and their usual blocks have 4 KiB.
+pub const MAX_OPEN: u64 = 512 << 20;
+
+/// Most bytes of journals, on the disk and in memory, where they are held to be
+/// sorted: LevelDB turns 4 MiB of them into a table.
 pub const MAX_JOURNALS: u64 = 256 << 20;
 
 /// An entry of the database.

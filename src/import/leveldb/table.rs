@@ -138,6 +138,12 @@ impl TableReader {
         })
     }
 
+    /// Bytes of memory that it holds.
+    pub(super) fn held(&self) -> usize {
+        let block = self.block.as_ref().map_or(0, |(_, block)| block.held());
+        self.index.held() + block
+    }
+
     /// The next version, or what is damaged before it. A damaged block is passed
     /// over.
     pub(super) fn next(&mut self) -> Result<Option<Version>, TableFault> {
