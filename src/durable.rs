@@ -6,9 +6,13 @@
 //! - [`replace_file`] leaves the old contents or the new, whole, whenever the
 //!   power goes.
 
+mod named;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+pub use self::named::{NamedFile, remove_unfinished};
 
 /// Syncs a folder, and with it the names it holds.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -40,7 +44,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes what `write` writes the whole contents of `path`, of any length; where it
-/// fails, `path` keeps what it had.
+/// fails, `path` keeps what it had. Files that a user names are a [`NamedFile`].
 pub fn replace_file_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,

@@ -16,7 +16,7 @@ use crate::cli::context::{Context, OpenedHead};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
-use crate::durable;
+use crate::durable::NamedFile;
 use crate::export::{DepthFirst, Format, Line};
 use crate::progress::Progress;
 use crate::time::TimeRange;
@@ -34,7 +34,8 @@ pub struct ExportArgs {
     /// or described, one a line (json).
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Car)]
     format: Format,
-    /// Write into this file, whole or not at all [default: standard output].
+    /// Write into this file, whole or not at all, or into this pipe [default:
+    /// standard output].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -89,24 +90,26 @@ pub fn run(args: &ExportArgs, context: &mut Context) -> Result<(), CliError> {
     let progress = context.progress();
     let write = |output: &mut dyn Write| match args.format {
         Format::Car => car(&opened, output, &*progress),
-        format => envelopes(&opened, filter, format, output, &*progress),
+        format => envelopes(&opened, filter.clone(), format, output, &*progress),
     };
-    let mut outcome = Ok(Written::default());
-    let failed = match &args.output {
-        Some(path) => durable::replace_file_with(path, |file| {
-            let mut output = BufWriter::new(file);
-            outcome = write(&mut output);
-            match &outcome {
-                Ok(_) => output.flush(),
-                // Whatever it says, the file is not to take its name.
-                Err(_) => Err(io::ErrorKind::Other.into()),
-            }
-        }),
-        None => {
-            let mut output = BufWriter::new(io::stdout().lock());
-            outcome = write(&mut output);
-            output.flush()
-        }
+    let to_file = |path: &Path| {
+        let mut file = NamedFile::begin(path)?;
+        let mut output = BufWriter::new(file.file());
+        let written = write(&mut output)?;
+        output.flush()?;
+        drop(output);
+        file.commit()?;
+        Ok(written)
+    };
+    let to_stdout = || {
+        let mut output = BufWriter::new(io::stdout().lock());
+        let written = write(&mut output)?;
+        output.flush()?;
+        Ok(written)
+    };
+    let outcome: Result<Written, Failure> = match &args.output {
+        Some(path) => to_file(path),
+        None => to_stdout(),
     };
     drop(progress);
     let written = outcome.map_err(|failure| {
@@ -114,7 +117,6 @@ pub fn run(args: &ExportArgs, context: &mut Context) -> Result<(), CliError> {
             context.unanswered(&reference, &opened, range, NOT_EXPORTED, error)
         })
     })?;
-    failed.map_err(|error| unwritable(&args.output, &error))?;
     tell(args, &opened, written, context)
 }
 

@@ -28,7 +28,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
-use crate::durable;
+use crate::durable::{self, NamedFile};
 use crate::time::TimeRange;
 
 /// Arguments of `gwa fetch`.
@@ -193,11 +193,9 @@ impl<'s> Scratch<'s> {
     /// Writes what was kept in the order of a walk from `root`, each link in its
     /// turn; gives the number of blocks and the bytes of the file.
     fn write(self, root: &Cid) -> io::Result<(u64, u64)> {
-        let mut written = (0, 0);
-        durable::replace_file_with(self.output, |file| {
-            written = self.write_to(file, root)?;
-            Ok(())
-        })?;
+        let mut named = NamedFile::begin(self.output)?;
+        let written = self.write_to(named.file(), root)?;
+        named.commit()?;
         Ok(written)
     }
 
