@@ -38,6 +38,9 @@ pub enum PostgresError {
     /// An address that is none.
     #[error("not the address of a database: {0}")]
     Address(#[source] postgres::Error),
+    /// One of which it is not clear where its password ends.
+    #[error("it has more than one @")]
+    AtSigns,
     /// It asks for TLS.
     #[error("TLS is not spoken with databases")]
     Tls,
@@ -58,6 +61,9 @@ pub enum PostgresError {
         /// How many there are.
         counted: u64,
     },
+    /// The server asks for a password, and none is given.
+    #[error("the server asks for a password")]
+    NoPassword,
     /// The server, or the way to it.
     #[error("{}", server_text(.0))]
     Server(#[from] postgres::Error),
@@ -72,17 +78,35 @@ fn server_text(error: &postgres::Error) -> String {
 }
 
 impl PostgresError {
-    /// Whether the server does not know the user, or another password.
+    /// Whether the server wants a password, or another.
     pub fn is_wrong_password(&self) -> bool {
-        let Self::Server(error) = self else {
-            return false;
-        };
-        let refused = [
-            &SqlState::INVALID_PASSWORD,
-            &SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        ];
-        error.code().is_some_and(|code| refused.contains(&code))
+        matches!(self, Self::NoPassword) || self.is_refused_as(&SqlState::INVALID_PASSWORD)
     }
+
+    /// Whether the server lets the user in from nowhere, or not from here, or not
+    /// without TLS, whatever the password.
+    pub fn is_not_admitted(&self) -> bool {
+        self.is_refused_as(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    }
+
+    fn is_refused_as(&self, state: &SqlState) -> bool {
+        matches!(self, Self::Server(error) if error.code() == Some(state))
+    }
+}
+
+/// What the client says where it is asked for a password that it has not; it has
+/// no code for it.
+const PASSWORD_MISSING: &str = "password missing";
+
+fn connect(config: &Config) -> Result<Client, PostgresError> {
+    config.connect(NoTls).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        if cause.as_deref() == Some(PASSWORD_MISSING) {
+            PostgresError::NoPassword
+        } else {
+            PostgresError::Server(error)
+        }
+    })
 }
 
 impl Address {
@@ -96,6 +120,11 @@ impl FromStr for Address {
     type Err = PostgresError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The client would end the password at the first, and show the rest of it
+        // as the host or the database.
+        if text.matches('@').count() > 1 {
+            return Err(PostgresError::AtSigns);
+        }
         let config = Config::from_str(text).map_err(PostgresError::Address)?;
         if config.get_ssl_mode() == SslMode::Require {
             return Err(PostgresError::Tls);
@@ -147,7 +176,7 @@ impl Database {
             config.password(password);
         }
         config.application_name("gwa import");
-        let mut client = config.connect(NoTls)?;
+        let mut client = connect(&config)?;
         client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         let has_topic = check_table(&mut client)?;
         let row = client.query_one(
@@ -270,6 +299,9 @@ fn found(row: &Row) -> Result<Found, ImportError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -298,5 +330,56 @@ mod tests {
         assert!(matches!(tls, Err(PostgresError::Tls)));
         let nonsense = "postgres://db:port/".parse::<Address>();
         assert!(matches!(nonsense, Err(PostgresError::Address(_))));
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_taken_for_the_host_or_the_database() {
+        for text in [
+            "postgres://status:p@ss@db/mail",
+            "postgres://status:p@s/s@db/mail",
+            "postgres://status:p@s?s@db/mail",
+        ] {
+            let refused = text.parse::<Address>().unwrap_err();
+            assert!(matches!(refused, PostgresError::AtSigns), "{text}");
+            assert!(!refused.to_string().contains("s@"), "{refused}");
+        }
+        let address: Address = "postgres://status:p%40ss@db/mail".parse().unwrap();
+        assert_eq!(address.to_string(), "postgres://db:5432/mail");
+    }
+
+    /// What becomes of a connection that a server answers with these bytes.
+    fn answered(answer: &[u8]) -> PostgresError {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let config = Config::from_str(&format!("postgres://status@127.0.0.1:{port}/mail"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut link, _) = server.accept().unwrap();
+                let mut len = [0; 4];
+                link.read_exact(&mut len).unwrap();
+                let mut startup = vec![0; u32::from_be_bytes(len) as usize - 4];
+                link.read_exact(&mut startup).unwrap();
+                link.write_all(answer).unwrap();
+            });
+            connect(&config.unwrap())
+                .err()
+                .expect("no server goes on so")
+        })
+    }
+
+    #[test]
+    fn a_password_that_is_missing_is_told_from_a_user_who_is_not_let_in() {
+        let asks = answered(b"R\0\0\0\x08\0\0\0\x03");
+        assert!(asks.is_wrong_password(), "{asks:?}");
+        let refusal = |code: &str| {
+            let fields = format!("SFATAL\0C{code}\0Mno pg_hba.conf entry, no encryption\0\0");
+            let len = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            answered(&[b"E", &len[..], fields.as_bytes()].concat())
+        };
+        let wrong = refusal("28P01");
+        assert!(wrong.is_wrong_password() && !wrong.is_not_admitted());
+        let barred = refusal("28000");
+        assert!(barred.is_not_admitted() && !barred.is_wrong_password());
+        assert!(barred.to_string().contains("pg_hba.conf"), "{barred}");
     }
 }

@@ -118,6 +118,9 @@ pub struct Report {
     ahead: u64,
     pow: Vec<WorkRow>,
     sources: Vec<SourceRow>,
+    /// Sources that were not looked at: the first could not be opened, or another
+    /// failed before.
+    not_read: Vec<String>,
     #[serde(skip)]
     began: UnixSeconds,
     #[serde(skip)]
@@ -192,6 +195,11 @@ impl Report {
         self.before = self.tally;
     }
 
+    /// Notes a source of which nothing was read.
+    pub fn not_read(&mut self, source: impl fmt::Display) {
+        self.not_read.push(source.to_string());
+    }
+
     /// The totals.
     pub fn tally(&self) -> Tally {
         self.tally
@@ -259,6 +267,9 @@ impl fmt::Display for Report {
                 )?;
             }
         }
+        for source in &self.not_read {
+            write!(f, "\n{source}: not read")?;
+        }
         Ok(())
     }
 }
@@ -286,6 +297,7 @@ mod tests {
         report.end_source("a", "file");
         report.refuse(Reason::Undecodable);
         report.end_source("b", "LevelDB");
+        report.not_read("c");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["read"], 4);
         assert_eq!((&json["stored"], &json["refused"]), (&2.into(), &2.into()));
@@ -301,6 +313,8 @@ mod tests {
         let text = report.to_string();
         assert!(text.starts_with("read 4 stored 2 duplicate 1 refused 2\n"));
         assert!(text.contains("refused as of days no longer kept: 1"));
+        assert!(text.ends_with("\nc: not read"));
+        assert_eq!(json["not_read"], serde_json::json!(["c"]));
     }
 
     #[test]

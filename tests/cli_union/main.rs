@@ -1,9 +1,11 @@
-//! The commands that compare and unite archives, as scripts see them.
+//! The commands that compare and unite archives, and bring envelopes in and out, as
+//! scripts see them.
 
 #[path = "../cli_client/house.rs"]
 #[allow(dead_code)]
 mod house;
 
 mod diff;
+mod import;
 mod merge;
 mod mirror;

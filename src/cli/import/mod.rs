@@ -5,7 +5,8 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -13,14 +14,14 @@ use crate::archive::disk::{Archive, MAX_WAITING, seal_due};
 use crate::archive::parallel;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
-use crate::durable;
+use crate::durable::NamedFile;
 use crate::import::leveldb::LevelDbError;
 use crate::import::postgres::PostgresError;
 use crate::import::report::Report;
 use crate::import::source::{OpenError, Opened, Source};
 use crate::import::{Found, ImportError, Reason};
 use crate::progress::Progress;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, UnixSeconds};
 use crate::whisper::Envelope;
 use crate::whisper::pow::Work;
 
@@ -36,6 +37,9 @@ const MAX_AHEAD: u64 = 4 * MAX_WAITING;
 
 /// Most refusals told one by one; the rest is counted.
 const TOLD: u64 = 10;
+
+/// What failed where the file of `--report` cannot be written.
+const UNKEPT: &str = "cannot write the report";
 
 /// Arguments of `gwa import`.
 #[derive(Debug, Args)]
@@ -62,17 +66,29 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         .sources
         .archive(&context.data)
         .map_err(|error| archive_failed("cannot open the archive", &error))?;
+    // Before the work: who cannot be told the outcome may not want it.
+    let kept = args.report.as_deref().map(|path| {
+        NamedFile::begin(path).map_err(|error| {
+            CliError::new(Kind::Error, format!("cannot write {}", path.display())).because(&error)
+        })
+    });
+    let kept = kept.transpose()?;
     let progress = context.progress();
     let mut import = Import {
         archive: &archive,
         progress: &*progress,
         context,
         report: Report::new(SystemClock.now()),
+        told: 0,
     };
-    let failure = sources.iter().find_map(|source| {
+    let mut left = sources.iter();
+    let failure = left.find_map(|source| {
         let mut opened = match source.open() {
             Ok(opened) => opened,
-            Err(error) => return Some(unopened(source, &error)),
+            Err(error) => {
+                import.report.not_read(source);
+                return Some(unopened(source, &error));
+            }
         };
         let (count, bytes) = opened.size();
         progress.phase(&format!("importing {source}"), count, bytes);
@@ -80,12 +96,13 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         import.report.end_source(source, opened.kind());
         outcome.err()
     });
+    for source in left {
+        import.report.not_read(source);
+    }
     let report = import.report;
     drop(progress);
+    let kept = kept.map_or(Ok(()), |file| write_report(file, &report));
     context.output.result(&report, &report)?;
-    if let Some(path) = &args.report {
-        write_report(path, &report)?;
-    }
     let too_old = report.refused_as(Reason::NoLongerKept);
     if too_old > 0 {
         context.output.story(format_args!(
@@ -94,7 +111,7 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         ));
     }
     let refused = report.tally().refused;
-    match failure {
+    let outcome = match failure {
         Some(error) => Err(error),
         None if refused > 0 => Err(CliError::new(
             Kind::Partial,
@@ -102,6 +119,15 @@ pub fn run(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> {
         )
         .hint("the report says why; what is not named there is stored")),
         None => Ok(()),
+    };
+    let unkept = kept.map_err(|error| CliError::new(Kind::Error, UNKEPT).because(&error));
+    match (outcome, unkept) {
+        // What failed first decides the exit code.
+        (Err(error), Err(unkept)) => {
+            context.output.story(unkept);
+            Err(error)
+        }
+        (outcome, unkept) => outcome.and(unkept),
     }
 }
 
@@ -113,6 +139,7 @@ fn misnamed(error: &PostgresError) -> CliError {
         PostgresError::Tls => told.hint(
             "use its local socket or loopback, or a tunnel; `sslmode=prefer` goes without TLS",
         ),
+        PostgresError::AtSigns => told.hint("write an @ of the user's name or the password as %40"),
         _ => told.hint("expected postgres://USER@HOST:PORT/DATABASE"),
     }
 }
@@ -135,17 +162,20 @@ fn unopened(source: &Source, error: &OpenError) -> CliError {
         OpenError::Postgres(error) if error.is_wrong_password() => {
             told(Kind::WrongKey).hint("the password may stand in the environment as PGPASSWORD")
         }
+        OpenError::Postgres(error) if error.is_not_admitted() => told(Kind::Error).hint(
+            "the server lets nobody in that way, as its pg_hba.conf says; where it asks for \
+             TLS, use its local socket, or a tunnel",
+        ),
         OpenError::Archive(error) => archive_failed(&format!("cannot open {source}"), error),
         _ => told(Kind::Error),
     }
 }
 
-fn write_report(path: &Path, report: &Report) -> Result<(), CliError> {
+fn write_report(mut file: NamedFile, report: &Report) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(report).expect("plain fields are JSON");
     text.push('\n');
-    durable::replace_file(path, text.as_bytes()).map_err(|error| {
-        CliError::new(Kind::Error, format!("cannot write {}", path.display())).because(&error)
-    })
+    file.file().write_all(text.as_bytes())?;
+    file.commit()
 }
 
 /// An import on its way.
@@ -154,6 +184,8 @@ struct Import<'a> {
     progress: &'a dyn Progress,
     context: &'a Context,
     report: Report,
+    /// Refusals told so far.
+    told: u64,
 }
 
 impl Import<'_> {
@@ -188,7 +220,8 @@ impl Import<'_> {
     /// more comes.
     fn refuse(&mut self, source: &Source, error: &ImportError) -> CliError {
         self.report.refuse(error.reason());
-        if self.report.tally().refused <= TOLD {
+        if self.told < TOLD {
+            self.told += 1;
             let line = format_args!("refused: {source}: {error}");
             self.context.output.story(line);
         }
@@ -202,25 +235,22 @@ impl Import<'_> {
         if found.is_empty() {
             return Ok(());
         }
-        // Nearly all of an import's hashing, so it is spread over the cores.
-        let works: Result<_, Infallible> =
-            parallel::map(&found, |found| Ok(Work::of(&found.envelope)));
-        let works: Vec<Work> = works.unwrap_or_default();
-        for (found, work) in found.iter().zip(works) {
-            self.report.note(found, work);
-        }
-        let envelopes: Vec<Envelope> = found.into_iter().map(|found| found.envelope).collect();
+        let envelopes: Vec<Envelope> = found.iter().map(|found| found.envelope.clone()).collect();
         let appended = self
             .archive
             .append(&envelopes)
             .map_err(|error| archive_failed("cannot store envelopes", &error))?;
+        // Nearly all of an import's hashing, so it is spread over the cores.
+        let works: Result<_, Infallible> =
+            parallel::map(&found, |found| Ok(Work::of(&found.envelope)));
+        let works: Vec<Work> = works.unwrap_or_default();
+        // What was not stored is not reported as read.
+        for (found, work) in found.iter().zip(works) {
+            self.report.note(found, work);
+        }
         self.report.took(appended);
         self.progress.advance(envelopes.len() as u64, bytes as u64);
-        let now = SystemClock.now();
-        if self.archive.seal_is_due(now) {
-            seal_due(self.archive, now).map_err(|error| archive_failed("cannot seal", &error))?;
-        }
-        room_for_more(self.archive.waiting())
+        room_for_more(self.archive, SystemClock.now(), MAX_AHEAD)
     }
 }
 
@@ -242,14 +272,19 @@ impl Batch {
     }
 }
 
-/// Ends an import of what can only wait.
-fn room_for_more(waiting: u64) -> Result<(), CliError> {
-    if waiting <= MAX_AHEAD {
+/// Seals where that is due; ends an import of what can only wait.
+fn room_for_more(archive: &Archive, now: UnixSeconds, most: u64) -> Result<(), CliError> {
+    // However little of it a seal can take, that may be enough to go on.
+    if archive.seal_is_due(now) || archive.waiting() > most {
+        seal_due(archive, now).map_err(|error| archive_failed("cannot seal", &error))?;
+    }
+    let waiting = archive.waiting();
+    if waiting <= most {
         return Ok(());
     }
     Err(CliError::new(
         Kind::Partial,
-        format!("{waiting} envelopes wait to be sealed, above the limit of {MAX_AHEAD}"),
+        format!("{waiting} envelopes wait to be sealed, above the limit of {most}"),
     )
     .hint("they are dated ahead; run `gwa import` again with the rest once their time has come"))
 }
@@ -257,11 +292,27 @@ fn room_for_more(waiting: u64) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Expiry, Ttl};
+    use crate::whisper::Topic;
 
     #[test]
-    fn an_import_stops_where_too_much_can_only_wait() {
-        assert!(room_for_more(MAX_AHEAD).is_ok());
-        let error = room_for_more(MAX_AHEAD + 1).unwrap_err();
+    fn an_import_stops_where_too_much_can_only_wait_and_not_where_some_can_be_sealed() {
+        let now = UnixSeconds(1_600_000_000);
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::init(dir.path(), "a").unwrap();
+        let sent = |at: u32| {
+            let (ttl, topic) = (Ttl(50), Topic([1; 4]));
+            Envelope::new(Expiry(now.0 + at + 50), ttl, topic, &[7; 64], 0)
+        };
+        let ahead: Vec<_> = (1..=3).map(|n| sent(n * 1_000)).collect();
+        archive.append(&ahead).unwrap();
+        let due = Envelope::new(Expiry(now.0 - 1_000), Ttl(50), Topic([1; 4]), &[7; 64], 0);
+        archive.append(&[due]).unwrap();
+        // Most are ahead, so no seal was due for their sake.
+        assert!(!archive.seal_is_due(now));
+        room_for_more(&archive, now, 3).unwrap();
+        assert_eq!(archive.waiting(), 3);
+        let error = room_for_more(&archive, now, 2).unwrap_err();
         assert_eq!(error.kind(), Kind::Partial);
     }
 }
