@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::limits::Limits;
 use crate::nat::NatMethod;
+use crate::node::follow::DEFAULT_EVERY as DEFAULT_FOLLOW_EVERY;
 use crate::publish::Hints;
 use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
@@ -170,6 +171,12 @@ pub struct Partial {
     pub retention: Option<Span>,
     /// What peers and addresses may take; in the file alone.
     pub limits: Option<Limits>,
+    /// Whose archives are united with this one: REFs.
+    pub follow: Option<Vec<String>>,
+    /// How often new heads are asked for.
+    pub follow_every: Option<Span>,
+    /// Whether the history that a fork rests on is left where it is.
+    pub lazy: Option<bool>,
     /// Whether heads are announced on the network.
     pub announce: Option<bool>,
     /// Where others have the blocks.
@@ -209,6 +216,12 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// What peers and addresses may take.
     pub limits: Limits,
+    /// Whose archives are united with this one: REFs.
+    pub follow: Vec<String>,
+    /// How often new heads are asked for.
+    pub follow_every: Duration,
+    /// Whether the history that a fork rests on is left where it is.
+    pub lazy: bool,
     /// Whether heads are announced on the network.
     pub announce: bool,
     /// Where others have the blocks: told with the heads.
@@ -299,6 +312,12 @@ impl Settings {
                 .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
             retention: flags.retention.or(file.retention).map(|span| span.0),
             limits: flags.limits.or(file.limits).unwrap_or_default(),
+            follow: flags.follow.or(file.follow).unwrap_or_default(),
+            follow_every: flags
+                .follow_every
+                .or(file.follow_every)
+                .map_or(DEFAULT_FOLLOW_EVERY, |span| span.0),
+            lazy: flags.lazy.or(file.lazy).unwrap_or(false),
             announce: flags.announce.or(file.announce).unwrap_or(false),
             public_urls: flags.public_urls.or(file.public_urls).unwrap_or_default(),
             http: HttpSettings::resolve(flags.http, file.http),
@@ -307,7 +326,7 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 25] = [
     "listen",
     "password",
     "node-key",
@@ -321,6 +340,9 @@ const KEYS: [&str; 22] = [
     "min-pow",
     "seal-every",
     "retention",
+    "follow",
+    "follow-every",
+    "lazy",
     "announce",
     "public-urls",
     "limits",
@@ -374,6 +396,9 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         min_pow: file.text("min-pow")?,
         seal_every: file.text("seal-every")?,
         retention: file.text("retention")?,
+        follow: file.value("follow")?,
+        follow_every: file.text("follow-every")?,
+        lazy: file.value("lazy")?,
         announce: file.value("announce")?,
         public_urls: file.value("public-urls")?,
         limits: file.value("limits")?,
@@ -470,6 +495,9 @@ mod tests {
             http-origins = ["https://page.example"]
             http-public = false
             denylists = ["bad.deny", "/etc/worse.deny"]
+            follow = ["https://other.example"]
+            follow-every = "2m"
+            lazy = true
             announce = true
             public-urls = ["https://archive.example"]
             rpc-open = true
@@ -485,6 +513,9 @@ mod tests {
         assert_eq!(settings.node_key, Path::new("/data/keys/node"));
         assert_eq!(settings.peers, [peer]);
         assert_eq!(settings.archivers, [peer]);
+        assert_eq!(settings.follow, ["https://other.example"]);
+        assert_eq!(settings.follow_every, Duration::from_secs(120));
+        assert!(settings.lazy);
         assert!(settings.announce);
         assert_eq!(settings.public_urls.http(), ["https://archive.example"]);
         assert_eq!(settings.reconcile_every, Duration::from_secs(300));

@@ -9,14 +9,22 @@ use crate::archive::watermark::Day;
 use crate::cli::context::{Context, OpenedHead};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::standing;
 use crate::time::TimeRange;
 
 /// Sources known to the archive in `data` that may hold its history: those it was
-/// forked or mirrored from.
+/// forked or mirrored from, and those that its configuration names.
 pub fn elsewhere(data: &Path) -> Vec<String> {
     // What helps to find the rest must not fail for itself.
     let origin = Origin::read(data).ok().flatten();
-    origin.map(|origin| origin.sources).unwrap_or_default()
+    let mut known = origin.map(|origin| origin.sources).unwrap_or_default();
+    for source in standing(data).unwrap_or_default() {
+        let source = source.to_string();
+        if !known.contains(&source) {
+            known.push(source);
+        }
+    }
+    known
 }
 
 /// A sentence that says where the rest of the history under `head` may be had.
@@ -106,6 +114,13 @@ mod tests {
         assert_eq!(
             told,
             "they may still be had from https://one.example, two.car"
+        );
+        let settings = r#"sources = ["https://one.example", "https://three.example"]"#;
+        std::fs::write(dir.path().join("gwa.toml"), settings).unwrap();
+        let known = elsewhere(dir.path());
+        assert_eq!(
+            known,
+            ["https://one.example", "two.car", "https://three.example"]
         );
     }
 }

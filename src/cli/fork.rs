@@ -8,6 +8,7 @@ use crate::archive::head::Head;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 use crate::time::{Clock, SystemClock};
 
 const EXAMPLES: &str = "\
@@ -34,6 +35,8 @@ pub struct ForkArgs {
     /// The head to go on from [default: that of the mirror in the data folder].
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
     /// A name for the archive, told in its heads.
     #[arg(long, default_value = "", hide_default_value = true, value_parser = crate::cli::init::short_name)]
     name: String,
@@ -58,6 +61,7 @@ struct Forked {
 
 /// Forks.
 pub fn run(args: &ForkArgs, context: &mut Context) -> Result<(), CliError> {
+    context.sources.add_from(&args.from);
     match &args.reference {
         None => own(context),
         Some(reference) => fork(args, reference, context),
@@ -85,14 +89,15 @@ fn own(context: &mut Context) -> Result<(), CliError> {
 }
 
 fn fork(args: &ForkArgs, reference: &Reference, context: &mut Context) -> Result<(), CliError> {
-    let (offered, source) = context.sources.open_head(reference, &context.data)?;
-    let sources = context.sources.places(reference);
+    let mut lead = context.sources.lead(reference, &context.data)?;
+    let (offered, source) = lead.latest()?;
+    let sources = context.sources.places(reference, &context.data)?;
     let progress = context.progress();
     let (archive, copied) = Archive::fork(
         &context.data,
         &args.name,
         &offered,
-        &source,
+        &*source,
         sources,
         SystemClock.now(),
         &*progress,
@@ -111,7 +116,7 @@ fn fork(args: &ForkArgs, reference: &Reference, context: &mut Context) -> Result
     let mut fetched = copied.bytes;
     if args.full {
         let copied = archive
-            .complete(&source, &Stop::default(), &*progress)
+            .complete(&*source, &Stop::default(), &*progress)
             .map_err(|error| {
                 archive_failed("forked, but cannot fetch the history", &error).hint(
                     "`gwa serve` goes on fetching; so does `gwa fork --full` in an empty folder",

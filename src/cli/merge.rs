@@ -14,6 +14,7 @@ use crate::blocks::{BlockSource, Cid};
 use crate::cli::context::{Context, OpenedHead, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 use crate::time::{Clock, SystemClock, TimeRange};
 
 /// What failed.
@@ -25,6 +26,8 @@ pub struct MergeArgs {
     /// The heads whose archives are united with this one.
     #[arg(value_name = "REF", required = true)]
     references: Vec<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
     /// Only print what is new in each of them; nothing is sealed.
     #[arg(long)]
     dry_run: bool,
@@ -66,6 +69,7 @@ struct Preview {
 
 /// Merges; prints the head.
 pub fn run(args: &MergeArgs, context: &mut Context) -> Result<(), CliError> {
+    context.sources.add_from(&args.from);
     let others = args
         .references
         .iter()

@@ -11,6 +11,7 @@ use crate::archive::disk::{
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::{FromArgs, Lead};
 use crate::config::Span;
 use crate::node::follow::DEFAULT_EVERY;
 use crate::time::{Clock, SystemClock};
@@ -40,6 +41,8 @@ pub struct MirrorArgs {
     /// Whose head to follow [default: that of the last time].
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
     /// Go on following.
     #[arg(long)]
     follow: bool,
@@ -70,15 +73,19 @@ struct Mirrored {
 
 /// Mirrors once, or for as long as it runs.
 pub fn run(args: &MirrorArgs, context: &mut Context) -> Result<(), CliError> {
-    let reference = match &args.reference {
-        Some(reference) => reference.clone(),
-        None => origin(context)?,
+    context.sources.add_from(&args.from);
+    let (mut lead, places) = match &args.reference {
+        Some(reference) => (
+            context.sources.lead(reference, &context.data)?,
+            context.sources.places(reference, &context.data)?,
+        ),
+        None => of_origin(context)?,
     };
     let every = args.every.map_or(DEFAULT_EVERY, |span| span.0);
     let mut archive: Option<Archive> = None;
     let mut was_there = false;
     loop {
-        let followed = round(&reference, &mut archive, context);
+        let followed = round(&mut lead, &places, &mut archive, context);
         match (followed, args.follow) {
             (Ok(followed), follow) => {
                 was_there = true;
@@ -100,34 +107,44 @@ pub fn run(args: &MirrorArgs, context: &mut Context) -> Result<(), CliError> {
     }
 }
 
-/// What the mirror in the data folder follows.
-fn origin(context: &Context) -> Result<Reference, CliError> {
-    let origin = Origin::read(&context.data)
+/// What the mirror in the data folder follows: wherever it is known to be, and
+/// wherever the user says that it is as well.
+fn of_origin(context: &Context) -> Result<(Lead, Vec<String>), CliError> {
+    let (sources, data) = (&context.sources, &context.data);
+    let origin = Origin::read(data)
         .map_err(|error| archive_failed("cannot read what is mirrored", &error))?;
-    let place = origin
-        .filter(|origin| origin.kind == OriginKind::Mirror)
-        .and_then(|origin| origin.sources.first()?.parse().ok());
-    place.ok_or_else(|| {
-        CliError::new(
-            Kind::Usage,
-            "there is no mirror in the data folder that knows its source",
-        )
-        .hint("name what to mirror: `gwa mirror REF`")
-    })
+    let origin = origin
+        .filter(|origin| origin.kind == OriginKind::Mirror && !origin.sources.is_empty())
+        .ok_or_else(|| {
+            CliError::new(
+                Kind::Usage,
+                "there is no mirror in the data folder that knows its source",
+            )
+            .hint("name what to mirror: `gwa mirror REF`")
+        })?;
+    let lead = sources.lead_of_mirror(&origin, data)?;
+    let mut places = origin.sources;
+    for place in sources.places(&Reference::OwnHead, data)? {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Ok((lead, places))
 }
 
 fn round(
-    reference: &Reference,
+    lead: &mut Lead,
+    places: &[String],
     archive: &mut Option<Archive>,
     context: &mut Context,
 ) -> Result<Followed, CliError> {
-    let (offered, source) = context.sources.open_head(reference, &context.data)?;
+    let (offered, source) = lead.latest()?;
     let mirror = match archive {
         Some(mirror) => mirror,
         None => {
-            let sources = context.sources.places(reference);
+            let places = places.to_vec();
             let mirror =
-                Archive::mirror(&context.data, &offered, sources).map_err(|error| match error {
+                Archive::mirror(&context.data, &offered, places).map_err(|error| match error {
                     DiskError::Exists { .. } => archive_failed("cannot mirror", &error)
                         .hint("a mirror has a folder of its own: `--data DIR`"),
                     error => archive_failed("cannot mirror", &error),
@@ -139,7 +156,7 @@ fn round(
     mirror
         .follow(
             &offered,
-            &source,
+            &*source,
             context.sources.accepts_rewrites(),
             SystemClock.now(),
             &*progress,

@@ -7,6 +7,7 @@ use crate::archive::disk::Stop;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::sources::FromArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +29,8 @@ pub struct RepairArgs {
     /// Who has the blocks, besides those of `--source`.
     #[arg(value_name = "REF")]
     reference: Option<Reference>,
+    #[command(flatten)]
+    from: FromArgs,
 }
 
 #[derive(Serialize)]
@@ -43,6 +46,7 @@ struct Row {
 
 /// Repairs.
 pub fn run(args: &RepairArgs, context: &mut Context) -> Result<(), CliError> {
+    context.sources.add_from(&args.from);
     let archive = context
         .sources
         .archive(&context.data)

@@ -125,7 +125,7 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
         .map_err(|error| CliError::new(Kind::WrongKey, "there is no node key").because(&error))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
-    let following = args.follow.following(&archive, context);
+    let following = follow::following(&settings, &archive, context)?;
     runtime.block_on(serve(Arc::new(archive), key, &settings, following, context))
 }
 
@@ -171,6 +171,9 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         min_pow: args.min_pow,
         seal_every: args.seal_every,
         retention: args.retention,
+        follow: args.follow.follow(),
+        follow_every: args.follow.follow_every,
+        lazy: args.follow.lazy,
         announce: args.announce,
         public_urls,
         limits: None,

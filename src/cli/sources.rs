@@ -3,14 +3,15 @@
 //! `--source SOURCE` works on every command, and `sources` in `gwa.toml` holds for
 //! all of them. Commands without a range of time take `--from SOURCE` as well.
 
+mod lead;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use url::Url;
 
-use crate::archive::disk::{Archive, DiskError, Heads, Origin};
-use crate::archive::head::Head;
+use crate::archive::disk::{Archive, DiskError, Heads, Meta, Origin};
 use crate::blocks::car::CarFile;
 use crate::blocks::{BlockError, Cid};
 use crate::cli::context::{Opened, archive_failed, newest_head, own_archive, read_head};
@@ -18,15 +19,20 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::config;
 use crate::publish::Share;
-use crate::sources::net::{Net, NetLimits};
-use crate::sources::seen::{SeenError, SeenHeads};
+use crate::sources::net::{Net, NetLimits, guard};
+use crate::sources::seen::{Judgement, SeenError, SeenHeads};
 use crate::sources::{BlockCache, HttpSource, NoHead, Pool, SourceAddress, base_url, open_folder};
+
+pub use self::lead::Lead;
 
 /// Folder of blocks fetched before, below the data folder.
 const CACHE: &str = "cache";
 
-/// The same where there is no data folder, below the user's cache folder.
-const CACHE_OF_NOBODY: &str = "gwa/blocks";
+/// What belongs to no archive, below the user's cache folder.
+const OF_NOBODY: &str = "gwa";
+
+/// Folder of blocks fetched before, below [`OF_NOBODY`].
+const CACHE_OF_NOBODY: &str = "blocks";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -74,33 +80,81 @@ impl Sources {
         self.accept_rewrite
     }
 
+    /// The same sources, reached over a way of their own: closing one closes no
+    /// other.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            net: OnceLock::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Ends what waits for sources on the network, for good.
+    pub fn close(&self) {
+        if let Some(net) = self.net.get() {
+            net.close();
+        }
+    }
+
     /// Where what `reference` names is to be had, another day and from another
     /// folder: as a user writes sources.
-    pub fn places(&self, reference: &Reference) -> Vec<String> {
-        let whole = |path: &PathBuf| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            path.display().to_string()
-        };
-        let url = |url: &Url| SourceAddress::Http(url.clone()).to_string();
+    pub fn places(&self, reference: &Reference, data: &Path) -> Result<Vec<String>, CliError> {
         let of_reference = match reference {
-            Reference::CarFile(path) | Reference::Folder(path) => Some(whole(path)),
-            Reference::Url(base) | Reference::AtGateway { base, .. } => Some(url(base)),
-            Reference::Shared(_) | Reference::OwnHead | Reference::Cid { .. } => None,
+            Reference::CarFile(path) => vec![SourceAddress::Car(path.clone())],
+            Reference::Folder(path) => vec![SourceAddress::Folder(path.clone())],
+            Reference::Url(base) | Reference::AtGateway { base, .. } => {
+                vec![SourceAddress::Http(base.clone())]
+            }
+            Reference::Shared(share) => self.hints(share, data)?,
+            Reference::OwnHead | Reference::Cid { .. } => Vec::new(),
         };
-        let of_share = match reference {
-            Reference::Shared(share) => hints(share),
-            _ => Vec::new(),
+        let mut places: Vec<String> = Vec::new();
+        for address in of_reference.iter().chain(&self.named) {
+            let place = match address {
+                SourceAddress::Folder(path) | SourceAddress::Car(path) => {
+                    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                    path.display().to_string()
+                }
+                SourceAddress::Http(_) | SourceAddress::Public(_) => address.to_string(),
+            };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        Ok(places)
+    }
+
+    /// The addresses of a shared line, as far as they can be asked: at public
+    /// addresses alone, unless the user named the very host himself, now or when the
+    /// archive began.
+    fn hints(&self, share: &Share, data: &Path) -> Result<Vec<SourceAddress>, CliError> {
+        let known = [origin_places(data)?, standing(data)?].concat();
+        let at = |url: &Url| {
+            (
+                url.host_str().map(str::to_owned),
+                url.port_or_known_default(),
+            )
         };
-        let named = self.named.iter().map(|source| match source {
-            SourceAddress::Folder(path) | SourceAddress::Car(path) => whole(path),
-            SourceAddress::Http(base) => url(base),
+        let is_named = |hint: &Url| {
+            let mut all = self.named.iter().chain(&known);
+            all.any(|source| matches!(source, SourceAddress::Http(url) if at(url) == at(hint)))
+        };
+        let hints = share.hints.http().iter();
+        let hints = hints.filter_map(|text| base_url(text).ok()).map(|hint| {
+            if is_named(&hint) {
+                return SourceAddress::Http(hint);
+            }
+            if !guard::may_be_asked(&hint) {
+                let hint = hint.as_str().trim_end_matches('/');
+                tracing::warn!(
+                    "a shared line names {hint}, which is no public address: not asked \
+                     unless you name it too, with `--source {hint}`"
+                );
+            }
+            SourceAddress::Public(hint)
         });
-        let of_share = of_share.iter().map(url);
-        of_reference
-            .into_iter()
-            .chain(of_share)
-            .chain(named)
-            .collect()
+        Ok(hints.collect())
     }
 
     /// The way to sources on the network.
@@ -120,48 +174,21 @@ impl Sources {
         if pool.is_remote() {
             pool.set_cache(BlockCache::new(&cache_folder(data)));
         }
-        Ok(Opened::new(pool, root))
-    }
-
-    /// Opens a head for whoever keeps its blocks himself.
-    pub fn open_head(&self, reference: &Reference, data: &Path) -> Result<(Head, Pool), CliError> {
-        let (pool, root) = self.pool(reference, data)?;
-        let named = read_head(&pool, &root)?;
-        let newest = match reference {
-            Reference::Shared(share) => self.newest(share, &named, data)?,
-            _ => None,
-        };
-        Ok((newest.unwrap_or(named), pool))
-    }
-
-    /// The newest head that the addresses of a shared line tell, of the key that the
-    /// line names. One that tells none, or another's, is passed over.
-    fn newest(&self, share: &Share, named: &Head, data: &Path) -> Result<Option<Head>, CliError> {
-        for base in hints(share) {
-            match self.http(&base)?.current_head() {
-                Ok(head) if head.key() == named.key() => {
-                    self.remember(&head, &base, data)?;
-                    return Ok(Some(head));
-                }
-                Ok(_) => tracing::warn!(%base, "shows a head of another key"),
-                Err(error) => tracing::warn!(%error, "tells no newer head"),
-            }
+        let opened = Opened::new(pool, root);
+        if let Reference::Shared(share) = reference
+            && let Some(key) = &share.key
+        {
+            lead::check_key(key, &read_head(&*opened.source, &opened.root)?)?;
         }
-        Ok(None)
+        Ok(opened)
     }
 
     /// Every source but the archive in `data` itself.
     pub fn elsewhere(&self, reference: Option<&Reference>, data: &Path) -> Result<Pool, CliError> {
         let mut pool = Pool::default();
-        let of_reference = reference.map(|reference| self.places(reference));
-        let origin = Origin::read(data)
-            .map_err(|error| archive_failed("cannot read where the history came from", &error))?;
-        let places = of_reference
-            .unwrap_or_else(|| self.places(&Reference::OwnHead))
-            .into_iter()
-            .chain(origin.into_iter().flat_map(|origin| origin.sources));
-        let places = places.filter_map(|place| place.parse().ok());
-        for source in places.chain(standing(data)?) {
+        let places = self.places(reference.unwrap_or(&Reference::OwnHead), data)?;
+        let places = places.iter().filter_map(|place| place.parse().ok());
+        for source in places.chain(origin_places(data)?).chain(standing(data)?) {
             self.add_to(&mut pool, &source)?;
         }
         Ok(pool)
@@ -205,8 +232,8 @@ impl Sources {
             }
             Reference::Shared(share) => {
                 self.add_own(&mut pool, data)?;
-                for base in hints(share) {
-                    pool.add_remote(self.http(&base)?);
+                for hint in self.hints(share, data)? {
+                    self.add_to(&mut pool, &hint)?;
                 }
                 share.head
             }
@@ -214,7 +241,9 @@ impl Sources {
                 self.add_own(&mut pool, data)?;
                 let source = self.http(base)?;
                 let head = source.current_head().map_err(|error| no_head_at(&error))?;
-                self.remember(&head, base, data)?;
+                let seen = SeenHeads::new(&memory_folder(data));
+                let judged = seen.remember_of(base.as_str(), &head, self.accept_rewrite);
+                remembered(base.as_str(), judged)?;
                 pool.add_remote(source);
                 *head.cid()
             }
@@ -280,7 +309,11 @@ impl Sources {
                 let car = CarFile::open(path).map_err(|error| unopened(path, &error))?;
                 pool.add_local(path.display().to_string(), Box::new(car));
             }
-            SourceAddress::Http(base) => pool.add_remote(self.http(base)?),
+            SourceAddress::Http(_) | SourceAddress::Public(_) => {
+                self.far(source)?
+                    .into_iter()
+                    .for_each(|far| pool.add_remote(far));
+            }
         }
         Ok(())
     }
@@ -298,29 +331,40 @@ impl Sources {
         Ok(())
     }
 
+    /// The source at an address on the network.
+    fn far(&self, source: &SourceAddress) -> Result<Option<Arc<HttpSource>>, CliError> {
+        let (net, base) = match source {
+            SourceAddress::Folder(_) | SourceAddress::Car(_) => return Ok(None),
+            SourceAddress::Http(base) => (Arc::clone(self.net()?), base),
+            SourceAddress::Public(base) => (self.net()?.public_only(), base),
+        };
+        Ok(Some(Arc::new(HttpSource::new(net, base.clone()))))
+    }
+
     fn http(&self, base: &Url) -> Result<Arc<HttpSource>, CliError> {
         let net = Arc::clone(self.net()?);
         Ok(Arc::new(HttpSource::new(net, base.clone())))
     }
+}
 
-    /// Remembers a head that a source calls its current one, and refuses one that
-    /// takes history back.
-    fn remember(&self, head: &Head, base: &Url, data: &Path) -> Result<(), CliError> {
-        match SeenHeads::new(data).remember(head, self.accept_rewrite) {
-            Ok(_) => Ok(()),
-            Err(error @ SeenError::Contradiction { .. }) => Err(rewritten(base, &error)),
-            Err(error) => {
-                tracing::warn!("cannot remember the head: {error}");
-                Ok(())
-            }
+/// What came of remembering a head that `by` showed: an error where it is refused.
+fn remembered(by: &str, judged: Result<Judgement, SeenError>) -> Result<(), CliError> {
+    match judged {
+        Ok(_) => Ok(()),
+        Err(error @ SeenError::Io { .. }) => {
+            tracing::warn!("cannot remember the head: {error}");
+            Ok(())
         }
+        Err(error) => Err(rewritten(by, &error)),
     }
 }
 
-/// The addresses of a shared line, as far as they can be asked.
-fn hints(share: &Share) -> Vec<Url> {
-    let http = share.hints.http().iter();
-    http.filter_map(|text| base_url(text).ok()).collect()
+/// Where the archive in `data` came from; nowhere where it began with nothing.
+fn origin_places(data: &Path) -> Result<Vec<SourceAddress>, CliError> {
+    let origin = Origin::read(data)
+        .map_err(|error| archive_failed("cannot read where the history came from", &error))?;
+    let places = origin.into_iter().flat_map(|origin| origin.sources);
+    Ok(places.filter_map(|place| place.parse().ok()).collect())
 }
 
 /// Where the history of the fork in `data` is to be had, until it is all here.
@@ -333,7 +377,7 @@ fn upstream(data: &Path) -> Result<Vec<SourceAddress>, CliError> {
 }
 
 /// The sources that the configuration names.
-fn standing(data: &Path) -> Result<Vec<SourceAddress>, CliError> {
+pub fn standing(data: &Path) -> Result<Vec<SourceAddress>, CliError> {
     let file = config::read(data).map_err(|error| {
         CliError::new(Kind::Usage, "the configuration is not usable").because(&error)
     })?;
@@ -341,23 +385,27 @@ fn standing(data: &Path) -> Result<Vec<SourceAddress>, CliError> {
 }
 
 /// How it reads that a source shows a history that contradicts what was seen.
-pub fn rewritten(source: &Url, error: &SeenError) -> CliError {
-    let proof = match error {
+fn rewritten(source: &str, error: &SeenError) -> CliError {
+    let source = source.trim_end_matches('/');
+    let (what, proof) = match error {
+        SeenError::AnotherKey { .. } => (
+            "shows the archive of another key than before",
+            "somebody else may answer there now; ".to_owned(),
+        ),
         SeenError::Contradiction { proof, .. } => {
-            let folder = proof.parent().unwrap_or(proof);
-            format!("both heads are kept in {}; ", folder.display())
+            let folder = proof.parent().unwrap_or(proof).display();
+            (
+                "shows a history that was rewritten, or is behind",
+                format!("both heads are kept in {folder}; "),
+            )
         }
-        SeenError::Io { .. } => String::new(),
+        SeenError::Io { .. } => ("cannot be judged", String::new()),
     };
-    let source = source.as_str().trim_end_matches('/');
-    CliError::new(
-        Kind::Verification,
-        format!("{source} shows a history that was rewritten, or is behind"),
-    )
-    .because(error)
-    .hint(format!(
-        "{proof}`--accept-rewrite` goes on with what it shows"
-    ))
+    CliError::new(Kind::Verification, format!("{source} {what}"))
+        .because(error)
+        .hint(format!(
+            "{proof}`--accept-rewrite` goes on with what it shows"
+        ))
 }
 
 fn no_head_at(error: &NoHead) -> CliError {
@@ -397,18 +445,35 @@ fn unopened(path: &Path, error: &BlockError) -> CliError {
     CliError::new(kind, format!("cannot read {}", path.display())).because(error)
 }
 
-/// Where blocks fetched before are kept: with the data, or with other programs'
-/// caches where there is no data.
+/// Whether there is an archive in `data`; one that cannot be read is there.
+fn is_archive(data: &Path) -> bool {
+    !matches!(Meta::read(data), Ok(None))
+}
+
+/// Where blocks fetched before are kept: with the archive, or with other programs'
+/// caches where there is none.
 fn cache_folder(data: &Path) -> PathBuf {
-    if data.is_dir() {
-        return data.join(CACHE);
-    }
-    let of_the_user = std::env::var_os("XDG_CACHE_HOME")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    match of_the_user {
+    match of_nobody(data) {
         Some(dir) => dir.join(CACHE_OF_NOBODY),
         None => data.join(CACHE),
     }
+}
+
+/// Where it is remembered what others showed: with the archive, or with other
+/// programs' caches where there is none. A mere question makes no data folder.
+fn memory_folder(data: &Path) -> PathBuf {
+    of_nobody(data).unwrap_or_else(|| data.to_owned())
+}
+
+/// The folder of what belongs to no archive; `None` where there is an archive in
+/// `data`, or a user without a folder of his own.
+fn of_nobody(data: &Path) -> Option<PathBuf> {
+    if is_archive(data) {
+        return None;
+    }
+    std::env::var_os("XDG_CACHE_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .map(|dir| dir.join(OF_NOBODY))
 }

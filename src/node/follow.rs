@@ -29,6 +29,10 @@ pub trait Leader: Send + Sync {
 
     /// The newest head, its signature checked, and where its blocks come from.
     fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>>;
+
+    /// Nothing will be wanted of it any more: calls that wait for a network, and
+    /// those of the sources it gave, fail soon.
+    fn end(&self);
 }
 
 /// What is followed, and how often.
@@ -64,6 +68,7 @@ pub const DEFAULT_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Follower {
     stopping: CancellationToken,
     stop: Stop,
+    leaders: Vec<Arc<dyn Leader>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -76,6 +81,12 @@ impl Follower {
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let (stopping, stop) = (CancellationToken::new(), Stop::default());
+        let leaders: Vec<_> = following
+            .origin
+            .iter()
+            .chain(&following.others)
+            .cloned()
+            .collect();
         let work = Work {
             archive,
             following,
@@ -83,31 +94,36 @@ impl Follower {
             stop: stop.clone(),
             changed: Box::new(changed),
         };
-        let idle = work.following.origin.is_none() && work.following.others.is_empty();
-        let task = (!idle).then(|| tokio::spawn(run(Arc::new(work), stopping.clone())));
+        let task =
+            (!leaders.is_empty()).then(|| tokio::spawn(run(Arc::new(work), stopping.clone())));
         Self {
             stopping,
             stop,
+            leaders,
             task,
         }
     }
 
     /// Stops, and waits until the archive is let go of.
     pub(super) async fn end(mut self) {
-        self.stopping.cancel();
-        self.stop.stop();
+        self.stop();
         if let Some(task) = self.task.take()
             && let Err(error) = task.await
         {
             tracing::error!(%error, "BUG: following panicked");
         }
     }
+
+    fn stop(&self) {
+        self.stopping.cancel();
+        self.stop.stop();
+        self.leaders.iter().for_each(|leader| leader.end());
+    }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.stopping.cancel();
-        self.stop.stop();
+        self.stop();
     }
 }
 
@@ -224,4 +240,60 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::time::SystemClock;
+
+    /// Whoever says nothing until nobody wants to know.
+    struct Silent {
+        asked: Sender<()>,
+        ended: Mutex<Option<Sender<()>>>,
+        end: Mutex<Receiver<()>>,
+    }
+
+    impl Leader for Silent {
+        fn name(&self) -> &str {
+            "silent"
+        }
+
+        fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>> {
+            self.asked.send(())?;
+            let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+            Err(end.recv().unwrap_err().into())
+        }
+
+        fn end(&self) {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.take();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_waits_for_no_leader_that_is_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Arc::new(Archive::init(dir.path(), "").unwrap());
+        let ((asked, was_asked), (ended, end)) = (channel(), channel());
+        let silent = Arc::new(Silent {
+            asked,
+            ended: Mutex::new(Some(ended)),
+            end: Mutex::new(end),
+        });
+        let following = Following {
+            others: vec![silent],
+            ..Following::default()
+        };
+        let clock = Arc::new(SystemClock);
+        let follower = Follower::start(Arc::clone(&archive), following, clock, || {});
+        tokio::task::spawn_blocking(move || was_asked.recv().unwrap())
+            .await
+            .unwrap();
+        follower.end().await;
+        assert!(Arc::into_inner(archive).is_some(), "it is still held");
+    }
 }

@@ -9,6 +9,9 @@ use url::Url;
 /// The forms a source may take, as error messages name them.
 const FORMS: &str = "a folder, a CAR file, http://HOST or https://HOST";
 
+/// Stands before the URL of a host that is asked at public addresses alone.
+const PUBLIC: &str = "public:";
+
 /// A source of blocks, as its user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceAddress {
@@ -18,6 +21,9 @@ pub enum SourceAddress {
     Car(PathBuf),
     /// Another `gwa`, a trustless gateway, or a public folder on a web server.
     Http(Url),
+    /// The same, as a stranger named it: asked only where it leads to public
+    /// addresses. Written with `public:` before the URL.
+    Public(Url),
 }
 
 /// A text that names no source.
@@ -45,6 +51,9 @@ impl FromStr for SourceAddress {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.starts_with("http://") || text.starts_with("https://") {
             return base_url(text).map(Self::Http);
+        }
+        if let Some(url) = text.strip_prefix(PUBLIC) {
+            return base_url(url).map(Self::Public);
         }
         let is_of_another_kind = text.contains("://")
             || ["kubo:", "p2p:", "ipfs:", "ipns:"]
@@ -99,6 +108,7 @@ impl fmt::Display for SourceAddress {
         match self {
             Self::Folder(path) | Self::Car(path) => path.display().fmt(f),
             Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Public(url) => write!(f, "{PUBLIC}{}", url.as_str().trim_end_matches('/')),
         }
     }
 }
@@ -134,6 +144,9 @@ mod tests {
             assert!(matches!(&address, SourceAddress::Http(url) if url.path().ends_with('/')));
             assert_eq!(address.to_string(), shown);
         }
+        let told = parse("public:http://localhost:8547");
+        assert!(matches!(&told, SourceAddress::Public(url) if url.port() == Some(8547)));
+        assert_eq!(parse(&told.to_string()), told);
     }
 
     #[test]
@@ -143,6 +156,7 @@ mod tests {
             "ftp://a",
             "kubo:http://127.0.0.1:5001",
             "p2p:/ip4/1.1.1.1",
+            "public:./folder",
             "ipfs://x",
             "http://",
             "http://u:p@example.org",

@@ -21,7 +21,7 @@ use crate::blocks::{Block, Cid, Fault};
 pub struct HttpSource {
     net: Arc<Net>,
     base: Url,
-    account: Account,
+    account: Arc<Account>,
     /// Requests that may be under way.
     permits: Semaphore,
     /// The folder of files that was found there; `None` where there is none.
@@ -32,11 +32,22 @@ impl HttpSource {
     /// The source at `base`, which ends with a slash; nothing is asked yet.
     pub fn new(net: Arc<Net>, base: Url) -> Self {
         let name = base.as_str().trim_end_matches('/').to_owned();
+        Self::with_account(net, base, Arc::new(Account::new(name)))
+    }
+
+    /// The same source, with the same account, that looks anew for what is there:
+    /// a folder that was brought up to date has other files.
+    pub fn anew(&self) -> Self {
+        let account = Arc::clone(&self.account);
+        Self::with_account(Arc::clone(&self.net), self.base.clone(), account)
+    }
+
+    fn with_account(net: Arc<Net>, base: Url, account: Arc<Account>) -> Self {
         let permits = Semaphore::new(net.limits().in_flight);
         Self {
             net,
             base,
-            account: Account::new(name),
+            account,
             permits,
             site: OnceCell::new(),
         }

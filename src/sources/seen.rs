@@ -1,24 +1,29 @@
 //! The newest head seen of each key: who shows an older one, or another with the
-//! same number, is found out.
+//! same number, is found out. So is a place that shows the heads of another key.
 //!
 //! Always true:
 //! - A head is never forgotten for an older one, unless its user says so.
 //! - What is remembered is the signed head itself, so that a rewritten history can
 //!   be proven to anybody: both heads are kept beside each other.
+//! - A place keeps the key that it showed first, unless its user says so.
 //! - Processes that remember at the same time take turns.
 //!
-//! Files below the data folder: `seen/<key>.head`, the newest head's block;
-//! `seen/<key>.<number>.<cid>.proof`, heads that contradict each other.
+//! Files: `seen/<key>.head`, the newest head's block;
+//! `seen/<key>.<number>.<cid>.proof`, heads that contradict each other;
+//! `seen/<hash>.place`, where a place is and the key it showed.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use secp256k1::PublicKey;
+
 use crate::archive::head::{Head, Sequence};
 use crate::blocks::{Block, Cid, Codec};
 use crate::durable;
+use crate::keccak::keccak256;
 
-/// Folder of what was seen, below the data folder.
+/// Folder of what was seen.
 const FOLDER: &str = "seen";
 
 /// What a head is to the newest one seen of its key.
@@ -76,6 +81,16 @@ pub enum SeenError {
         /// Where both are kept.
         proof: PathBuf,
     },
+    /// The place showed the heads of another key before.
+    #[error("its head is signed by key {key}, and by {before} when it was asked first ({file})")]
+    AnotherKey {
+        /// The key that signed the head.
+        key: Box<PublicKey>,
+        /// The key that the place showed first.
+        before: Box<PublicKey>,
+        /// Where that is written.
+        file: PathBuf,
+    },
     /// The disk refused.
     #[error("{path}: {source}")]
     Io {
@@ -104,17 +119,17 @@ fn contradiction(
     }
 }
 
-/// The newest heads seen, in a data folder.
+/// The newest heads seen, in a folder.
 #[derive(Clone, Debug)]
 pub struct SeenHeads {
     dir: PathBuf,
 }
 
 impl SeenHeads {
-    /// Those of the data folder `data`; it need not exist yet.
-    pub fn new(data: &Path) -> Self {
+    /// Those remembered in `dir`; it need not exist yet.
+    pub fn new(dir: &Path) -> Self {
         Self {
-            dir: data.join(FOLDER),
+            dir: dir.join(FOLDER),
         }
     }
 
@@ -135,6 +150,44 @@ impl SeenHeads {
     /// contradicts what was seen is refused, and both are kept as proof; with
     /// `accept_rewrite` it takes the other's place.
     pub fn remember(&self, head: &Head, accept_rewrite: bool) -> Result<Judgement, SeenError> {
+        let _turn = self.turn()?;
+        self.judge(head, accept_rewrite)
+    }
+
+    /// As [`Self::remember`], of a head that `place` calls its current one without
+    /// a key being known to ask it for. Signed by another key than the one it
+    /// showed first the head is refused; with `accept_rewrite` its key takes the
+    /// other's place.
+    pub fn remember_of(
+        &self,
+        place: &str,
+        head: &Head,
+        accept_rewrite: bool,
+    ) -> Result<Judgement, SeenError> {
+        let _turn = self.turn()?;
+        let name = hex::encode(keccak256(place));
+        let file = self.dir.join(format!("{name}.place"));
+        let before = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => key_in(&other.map_err(io_error(&file))?),
+        };
+        if let Some(before) = before.filter(|before| before != head.key() && !accept_rewrite) {
+            return Err(SeenError::AnotherKey {
+                key: Box::new(*head.key()),
+                before: Box::new(before),
+                file,
+            });
+        }
+        let judgement = self.judge(head, accept_rewrite)?;
+        if before != Some(*head.key()) {
+            let text = format!("{} {place}\n", head.key());
+            durable::replace_file(&file, text.as_bytes()).map_err(io_error(&file))?;
+        }
+        Ok(judgement)
+    }
+
+    /// Waits until no other process remembers.
+    fn turn(&self) -> Result<File, SeenError> {
         durable::create_folder(&self.dir).map_err(io_error(&self.dir))?;
         let lock = self.dir.join("lock");
         let held = File::options()
@@ -144,6 +197,10 @@ impl SeenHeads {
             .open(&lock)
             .map_err(io_error(&lock))?;
         held.lock().map_err(io_error(&lock))?;
+        Ok(held)
+    }
+
+    fn judge(&self, head: &Head, accept_rewrite: bool) -> Result<Judgement, SeenError> {
         let seen = self.newest(head)?;
         let judgement = Judgement::of(head, seen.as_ref());
         if let Some(seen) = seen.as_ref().filter(|_| judgement.is_alarm()) {
@@ -183,6 +240,11 @@ impl SeenHeads {
 
 fn key_of(head: &Head) -> String {
     hex::encode(head.key().serialize())
+}
+
+/// The key that the file of a place begins with; a damaged one tells nothing.
+fn key_in(text: &str) -> Option<PublicKey> {
+    text.split_whitespace().next()?.parse().ok()
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SeenError {
@@ -262,6 +324,28 @@ mod tests {
         assert_eq!(judged, Judgement::Equivocation);
         assert_eq!(seen.newest(&one).unwrap(), Some(other));
         assert!(seen.remember(&one, false).is_err());
+    }
+
+    #[test]
+    fn a_place_keeps_the_key_it_showed_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = SeenHeads::new(dir.path());
+        let at = |place: &str, head: &Head, accept| seen.remember_of(place, head, accept);
+        assert_eq!(at("a", &head(1, 5, ""), false).unwrap(), Judgement::First);
+        assert_eq!(at("a", &head(1, 6, ""), false).unwrap(), Judgement::Newer);
+        let files = || fs::read_dir(dir.path().join(FOLDER)).unwrap().count();
+        let before = files();
+        for sequence in 1..9 {
+            let error = at("a", &head(2, sequence, ""), false).unwrap_err();
+            assert!(matches!(error, SeenError::AnotherKey { ref file, .. } if file.exists()));
+        }
+        assert_eq!(files(), before, "a stranger's heads were kept");
+        // Another place may well show another key; and so may this one, where its
+        // user says so.
+        assert_eq!(at("b", &head(2, 1, ""), false).unwrap(), Judgement::First);
+        assert_eq!(at("a", &head(2, 2, ""), true).unwrap(), Judgement::Newer);
+        assert!(at("a", &head(1, 7, ""), false).is_err());
+        assert_eq!(at("a", &head(2, 3, ""), false).unwrap(), Judgement::Newer);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod bad;
 mod canary;
+mod follow;
 mod gaps;
 mod heads;
 mod house;

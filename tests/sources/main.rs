@@ -11,3 +11,4 @@ mod queries;
 mod redirects;
 mod rewrites;
 mod server;
+mod shared;

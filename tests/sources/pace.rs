@@ -9,7 +9,7 @@ use std::time::Duration;
 use gwa::blocks::{BlockSource, MAX_BLOCK_READ};
 use gwa::sources::net::{Net, NetLimits};
 
-use super::house::{leaf, node, pool, pool_on, quick, store};
+use super::house::{leaf, node, pool, pool_on, quick, source, store};
 use super::server::{Reply, Server, honest};
 
 const CAR: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
@@ -280,4 +280,35 @@ fn a_server_that_is_not_there_is_asked_no_more_after_a_while() {
         assert_eq!(&pool.get(block.cid()).unwrap(), block);
     }
     assert_eq!(pool.balances()[0].failed, 3);
+}
+
+#[test]
+fn a_way_that_is_closed_ends_every_wait() {
+    let (told, asked) = std::sync::mpsc::channel();
+    let silent = Server::new(move |_| {
+        let told = told.clone();
+        Reply::Raw(Box::new(move |stream| {
+            let _ = told.send(());
+            // Until the other end hangs up.
+            let _ = std::io::Read::read(stream, &mut [0; 1]);
+        }))
+    });
+    let patient = NetLimits {
+        idle: Duration::from_secs(86_400),
+        ..quick()
+    };
+    let net = Net::new(patient).unwrap();
+    std::thread::scope(|threads| {
+        let pool = pool_on(&net, &[&silent.url]);
+        let block = threads.spawn(move || pool.get(leaf("x").cid()).unwrap_err().to_string());
+        let far = source(&net, &silent.url);
+        let head = threads.spawn(move || far.current_head().unwrap_err().to_string());
+        for _ in 0..2 {
+            asked.recv().unwrap();
+        }
+        net.close();
+        for error in [block.join().unwrap(), head.join().unwrap()] {
+            assert!(error.contains("this program is ending"), "{error}");
+        }
+    });
 }

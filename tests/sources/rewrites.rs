@@ -10,7 +10,7 @@ use secp256k1::SecretKey;
 use super::house::{House, leaf, store};
 use super::server::{Reply, Server, honest};
 
-fn gwa(data: &std::path::Path, args: &[&str]) -> Output {
+pub fn gwa(data: &std::path::Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gwa"))
         .env("XDG_CACHE_HOME", data)
         .arg("--data")
@@ -20,13 +20,18 @@ fn gwa(data: &std::path::Path, args: &[&str]) -> Output {
         .expect("the program")
 }
 
-fn told(output: &Output) -> String {
+pub fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A head over the state of another.
-fn head(of: &Head, sequence: u64, name: &str) -> Head {
-    let key = SecretKey::from_secret_bytes([7; 32]).expect("a key");
+pub fn head(of: &Head, sequence: u64, name: &str) -> Head {
+    head_by(7, of, sequence, name)
+}
+
+/// A head over the state of another, signed by the key of this number.
+pub fn head_by(key: u8, of: &Head, sequence: u64, name: &str) -> Head {
+    let key = SecretKey::from_secret_bytes([key; 32]).expect("a key");
     let body = HeadBody {
         sequence: Sequence(sequence),
         name: name.to_owned(),
@@ -37,7 +42,7 @@ fn head(of: &Head, sequence: u64, name: &str) -> Head {
 }
 
 /// A `gwa` that shows whichever head it is told to.
-fn shows(house: &House, heads: &[Head]) -> (Server, Arc<Mutex<Cid>>) {
+pub fn shows(house: &House, heads: &[Head]) -> (Server, Arc<Mutex<Cid>>) {
     let current = Arc::new(Mutex::new(*heads[0].cid()));
     let blocks = house.blocks();
     let heads = store(
@@ -89,7 +94,7 @@ fn a_history_taken_back_is_refused_and_proven() {
         for head in [&heads[0], other] {
             let proof = dir
                 .path()
-                .join("data/seen")
+                .join("gwa/seen")
                 .read_dir()
                 .unwrap()
                 .any(|entry| {
@@ -111,6 +116,43 @@ fn a_history_taken_back_is_refused_and_proven() {
     // From there on it is the other one that counts.
     *current.lock().unwrap() = *heads[0].cid();
     assert_eq!(gwa(dir.path(), &count).status.code(), Some(20));
+    let made = dir.path().join("data").exists();
+    assert!(!made, "a question made a data folder");
+}
+
+#[test]
+fn a_url_keeps_the_key_that_it_showed_first() {
+    let house = House::new(3, 60);
+    let heads = [
+        head(&house.head, 9, ""),
+        head_by(8, &house.head, 11, ""),
+        head(&house.head, 11, ""),
+    ];
+    let (server, current) = shows(&house, &heads);
+    let dir = tempfile::tempdir().unwrap();
+    for made in [&["init"][..], &["merge", &server.url]] {
+        let made = gwa(dir.path(), made);
+        assert!(made.status.success(), "{}", told(&made));
+    }
+    *current.lock().unwrap() = *heads[1].cid();
+    for command in ["merge", "fork", "query"] {
+        let refused = gwa(dir.path(), &[command, &server.url]);
+        assert_eq!(refused.status.code(), Some(20), "{}", told(&refused));
+        let words = told(&refused);
+        assert!(words.contains("another key than before"), "{words}");
+        assert!(words.contains("--accept-rewrite"), "{words}");
+    }
+    *current.lock().unwrap() = *heads[2].cid();
+    let fine = gwa(dir.path(), &["merge", &server.url]);
+    assert!(fine.status.success(), "{}", told(&fine));
+    *current.lock().unwrap() = *heads[1].cid();
+    for accepted in [
+        &["merge", &server.url, "--accept-rewrite"][..],
+        &["merge", &server.url],
+    ] {
+        let accepted = gwa(dir.path(), accepted);
+        assert!(accepted.status.success(), "{}", told(&accepted));
+    }
 }
 
 #[test]
@@ -136,6 +178,6 @@ fn a_head_that_is_not_signed_is_refused() {
         let refused = gwa(dir.path(), &["query", &server.url]);
         assert_eq!(refused.status.code(), Some(20), "{}", told(&refused));
         assert!(told(&refused).contains(&server.url), "{}", told(&refused));
-        assert!(!dir.path().join("data/seen").exists(), "it was remembered");
+        assert!(!dir.path().join("gwa/seen").exists(), "it was remembered");
     }
 }

@@ -1,20 +1,19 @@
 //! What `gwa serve` follows, and where it looks for blocks it lacks.
 
 use std::error::Error;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
-use crate::archive::disk::{Archive, Origin};
+use crate::archive::disk::Archive;
 use crate::archive::head::Head;
 use crate::blocks::BlockSource;
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
-use crate::cli::sources::Sources;
-use crate::config::Span;
-use crate::node::follow::{DEFAULT_EVERY, Following, Leader};
+use crate::cli::sources::{Lead, Sources};
+use crate::config::{Settings, Span};
+use crate::node::follow::{Following, Leader};
 
 /// Arguments of what is followed.
 #[derive(Debug, Args)]
@@ -25,50 +24,68 @@ pub struct FollowArgs {
     follow: Vec<Reference>,
     /// How often to ask for new heads [default: 1m].
     #[arg(long, env = "GWA_FOLLOW_EVERY", value_name = "SPAN")]
-    follow_every: Option<Span>,
+    pub follow_every: Option<Span>,
     /// Leave the history that a fork rests on where it is, and fetch of it what is asked
     /// for.
-    #[arg(long, env = "GWA_LAZY")]
-    lazy: bool,
+    #[arg(long, env = "GWA_LAZY", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub lazy: Option<bool>,
 }
 
 impl FollowArgs {
-    /// What to follow, the archive's own origin first.
-    pub fn following(&self, archive: &Archive, context: &Context) -> Following {
-        let origin = archive.origin().filter(|origin| {
-            // A fork whose history is here needs its source no more.
-            archive.is_mirror() || (!origin.complete && !self.lazy)
-        });
-        let sources = Arc::new(context.sources.clone());
-        let leader = |reference: Reference| {
-            Arc::new(Followed {
-                name: reference.to_string(),
-                reference,
-                sources: Arc::clone(&sources),
-                data: context.data.clone(),
-            }) as Arc<dyn Leader>
-        };
-        Following {
-            origin: origin.as_ref().and_then(place).map(leader),
-            others: self.follow.iter().cloned().map(leader).collect(),
-            every: self.follow_every.map_or(DEFAULT_EVERY, |span| span.0),
-            complete: !self.lazy,
-        }
+    /// The REFs, as a user writes them; `None` where none is given.
+    pub fn follow(&self) -> Option<Vec<String>> {
+        let follow = self.follow.iter().map(Reference::to_string);
+        (!self.follow.is_empty()).then(|| follow.collect())
     }
 }
 
-/// Where an origin is to be had, as far as that can be read. One place is enough
-/// to learn the newest head.
-fn place(origin: &Origin) -> Option<Reference> {
-    origin.sources.iter().find_map(|place| place.parse().ok())
+/// What to follow, the archive's own origin first.
+pub fn following(
+    settings: &Settings,
+    archive: &Archive,
+    context: &Context,
+) -> Result<Following, CliError> {
+    let data = &context.data;
+    let sources = Arc::new(context.sources.apart());
+    let leader = |name: String, lead: Lead| {
+        Arc::new(Followed {
+            name,
+            lead: Mutex::new(lead),
+            sources: Arc::clone(&sources),
+        }) as Arc<dyn Leader>
+    };
+    let origin = match archive.origin() {
+        Some(origin) if origin.sources.is_empty() => None,
+        Some(origin) if archive.is_mirror() => {
+            Some((sources.lead_of_mirror(&origin, data)?, origin))
+        }
+        // A fork whose history is here needs its source no more.
+        Some(origin) if !origin.complete && !settings.lazy => match archive.head() {
+            Some(head) => Some((sources.lead_of_fork(head, data)?, origin)),
+            None => None,
+        },
+        _ => None,
+    };
+    let mut others = Vec::new();
+    for text in &settings.follow {
+        let reference: Reference = text.parse().map_err(|error| {
+            CliError::new(Kind::Usage, "cannot follow what is no REF").because(&error)
+        })?;
+        others.push(leader(text.clone(), sources.lead(&reference, data)?));
+    }
+    Ok(Following {
+        origin: origin.map(|(lead, origin)| leader(origin.sources.join(", "), lead)),
+        others,
+        every: settings.follow_every,
+        complete: !settings.lazy,
+    })
 }
 
-/// Whoever a REF names.
+/// Whoever is followed.
 struct Followed {
     name: String,
-    reference: Reference,
+    lead: Mutex<Lead>,
     sources: Arc<Sources>,
-    data: PathBuf,
 }
 
 impl Leader for Followed {
@@ -77,11 +94,12 @@ impl Leader for Followed {
     }
 
     fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>> {
-        let told = |error: CliError| Box::<dyn Error + Send + Sync>::from(error.brief());
-        let (head, pool) = self
-            .sources
-            .open_head(&self.reference, &self.data)
-            .map_err(told)?;
-        Ok((head, Arc::new(pool)))
+        let mut lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
+        let (head, pool) = lead.latest().map_err(|error| error.brief())?;
+        Ok((head, pool))
+    }
+
+    fn end(&self) {
+        self.sources.close();
     }
 }

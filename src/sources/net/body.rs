@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{NetError, NetLimits};
+use super::{Net, NetError, NetLimits, unless};
 use crate::sources::Account;
 
 /// A body under way. It fails where nothing comes for too long, where too little
@@ -16,6 +17,7 @@ use crate::sources::Account;
 pub struct Body<'a> {
     incoming: Incoming,
     limits: NetLimits,
+    closed: CancellationToken,
     account: &'a Account,
     most: u64,
     came: u64,
@@ -26,13 +28,14 @@ pub struct Body<'a> {
 impl<'a> Body<'a> {
     pub(super) fn new(
         incoming: Incoming,
-        limits: NetLimits,
+        net: &Net,
         account: &'a Account,
         most: u64,
     ) -> Result<Self, NetError> {
         let body = Self {
             incoming,
-            limits,
+            limits: net.limits,
+            closed: net.closed.clone(),
             account,
             most,
             came: 0,
@@ -55,8 +58,9 @@ impl<'a> Body<'a> {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
         loop {
             let asked = Instant::now();
-            let frame = timeout(self.limits.idle, self.incoming.frame())
-                .await
+            let frame = timeout(self.limits.idle, self.incoming.frame());
+            let frame = unless(&self.closed, frame)
+                .await?
                 .map_err(|_| NetError::Idle(self.limits.idle))?;
             self.waited += asked.elapsed();
             let frame = match frame {

@@ -17,6 +17,9 @@ pub enum NetError {
     /// The request was not sent there, by our own rules.
     #[error("{0}")]
     Refused(String),
+    /// The way out was closed meanwhile.
+    #[error("was not waited for: this program is ending")]
+    Closed,
     /// More bytes than there can be.
     #[error("more than {0} bytes")]
     TooLong(u64),
@@ -46,7 +49,11 @@ impl NetError {
             // Who has not implemented a thing will not have it in a second.
             Self::Status { code, .. } => (*code >= 500 && *code != 501) || *code == 429,
             Self::Broken(_) | Self::Idle(_) => true,
-            Self::Refused(_) | Self::TooLong(_) | Self::Slow { .. } | Self::Unexpected(_) => false,
+            Self::Refused(_)
+            | Self::Closed
+            | Self::TooLong(_)
+            | Self::Slow { .. }
+            | Self::Unexpected(_) => false,
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Always true:
 //! - No address but a public one is connected to, unless the user named that very
-//!   host and port.
+//!   host and port; by [`Net::public_only`] none whatever was named.
 //! - Every wait is bounded, every body is bounded, and at most
 //!   [`MAX_REDIRECTS`] redirects are followed, each of which is checked like a
 //!   new request; from TLS none leads to a plain connection.
 //! - Nothing is decompressed: what is counted is what came.
+//! - Closed, it ends every wait and begins none.
 
 mod body;
 mod error;
@@ -26,6 +27,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use self::body::Body;
@@ -44,6 +46,9 @@ const KEEP_IDLE: Duration = Duration::from_secs(30);
 pub struct Net {
     threads: Threads,
     limits: NetLimits,
+    closed: CancellationToken,
+    /// Whether a source that was named may be anywhere.
+    goes_anywhere: bool,
     /// Goes wherever the user said.
     open: OnceLock<Result<HttpClient, NetError>>,
     /// Goes to public addresses alone.
@@ -52,8 +57,25 @@ pub struct Net {
 
 #[derive(Debug)]
 enum Threads {
-    Own(Runtime),
+    Own(OwnThreads),
     Shared(Handle),
+    Of(Arc<Net>),
+}
+
+/// Threads that end with this, wherever that is: a runtime that is dropped waits
+/// for its threads, which asynchronous code must not.
+#[derive(Debug)]
+struct OwnThreads {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for OwnThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Net {
@@ -64,7 +86,11 @@ impl Net {
             .thread_name("gwa-sources")
             .enable_all()
             .build()?;
-        Ok(Self::on(Threads::Own(runtime), limits))
+        let threads = OwnThreads {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        };
+        Ok(Self::on(Threads::Own(threads), limits))
     }
 
     /// Lives on the threads of a program that has some. Sources on it wait for
@@ -77,9 +103,30 @@ impl Net {
         Arc::new(Self {
             threads,
             limits,
+            closed: CancellationToken::new(),
+            goes_anywhere: true,
             open: OnceLock::new(),
             guarded: OnceLock::new(),
         })
+    }
+
+    /// The same way for sources that a stranger named: to public addresses alone.
+    /// It lives on the same threads, and is closed with this one.
+    pub fn public_only(self: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self {
+            threads: Threads::Of(Arc::clone(self)),
+            limits: self.limits,
+            closed: self.closed.clone(),
+            goes_anywhere: false,
+            open: OnceLock::new(),
+            guarded: OnceLock::new(),
+        })
+    }
+
+    /// Ends every wait for an answer, now and from now on: with
+    /// [`NetError::Closed`].
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
     /// Its limits.
@@ -90,8 +137,8 @@ impl Net {
     /// Where its work runs.
     pub fn handle(&self) -> &Handle {
         match &self.threads {
-            Threads::Own(runtime) => runtime.handle(),
-            Threads::Shared(handle) => handle,
+            Threads::Own(OwnThreads { handle, .. }) | Threads::Shared(handle) => handle,
+            Threads::Of(other) => other.handle(),
         }
     }
 
@@ -118,7 +165,7 @@ impl Net {
                         retry_after: retry_after(response.headers()),
                     });
                 }
-                return Answer::new(response, self.limits, account, most);
+                return Answer::new(response, self, account, most);
             }
             url = next_hop(&url, response.headers())?;
         }
@@ -137,8 +184,8 @@ impl Net {
         let chance = rand::random::<f64>();
         let pause = self.limits.pause(*tried, error.retry_after(), chance);
         tracing::debug!(source = account.name(), %error, ?pause, "asked again");
-        tokio::time::sleep(pause).await;
-        true
+        let pause = tokio::time::sleep(pause);
+        self.closed.run_until_cancelled(pause).await.is_some()
     }
 
     async fn send(
@@ -147,12 +194,15 @@ impl Net {
         url: &Url,
         headers: &HeaderMap,
     ) -> Result<Response<hyper::body::Incoming>, NetError> {
-        let by_the_user = url.host() == named.host()
+        let is_there = url.host() == named.host()
             && url.port_or_known_default() == named.port_or_known_default();
+        let by_the_user = is_there && self.goes_anywhere;
         if !by_the_user && !guard::may_be_asked(url) {
-            return Err(NetError::Refused(format!(
-                "was sent on to {url}, which is no public address"
-            )));
+            return Err(NetError::Refused(if is_there {
+                "is at no public address, and no user named it".to_owned()
+            } else {
+                format!("was sent on to {url}, which is no public address")
+            }));
         }
         let (kept, guarded) = if by_the_user {
             (&self.open, false)
@@ -169,11 +219,21 @@ impl Net {
         request
             .headers_mut()
             .insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
-        timeout(self.limits.idle, client.request(request))
-            .await
+        let answer = timeout(self.limits.idle, client.request(request));
+        unless(&self.closed, answer)
+            .await?
             .map_err(|_| NetError::Idle(self.limits.idle))?
             .map_err(|error| NetError::broken(&error))
     }
+}
+
+/// What `work` comes to, unless it is `closed` before.
+async fn unless<T>(
+    closed: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, NetError> {
+    let done = closed.run_until_cancelled(work).await;
+    done.ok_or(NetError::Closed)
 }
 
 const AGENT: &str = concat!("gwa/", env!("CARGO_PKG_VERSION"));
@@ -192,7 +252,7 @@ pub struct Answer<'a> {
 impl<'a> Answer<'a> {
     fn new(
         response: Response<hyper::body::Incoming>,
-        limits: NetLimits,
+        net: &Net,
         account: &'a Account,
         most: u64,
     ) -> Result<Self, NetError> {
@@ -206,7 +266,7 @@ impl<'a> Answer<'a> {
         Ok(Self {
             status: parts.status,
             headers: parts.headers,
-            body: Body::new(incoming, limits, account, most)?,
+            body: Body::new(incoming, net, account, most)?,
         })
     }
 

@@ -1,0 +1,452 @@
+//! Whose newest head is learned, once or again and again, and who has its blocks.
+//!
+//! Always true:
+//! - A head is one of the key that is meant: the one that a shared line or the
+//!   origin of the archive names, and of a bare URL the one that it showed first.
+//! - Of several places the newest head counts; one that is behind, away, or shows
+//!   another key is passed over. Two heads of one number and key are refused.
+//! - A shared line names the least: no older head than its own is taken.
+//! - The archive in the data folder is not opened for it: whoever follows has it
+//!   open. Blocks come from the same sources as long as the head stays the same,
+//!   and what each of them did is remembered for good.
+
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secp256k1::PublicKey;
+use url::Url;
+
+use super::{
+    Sources, is_archive, memory_folder, no_head_at, open_car, origin_places, remembered, standing,
+    unopened,
+};
+use crate::archive::disk::{Heads, Origin};
+use crate::archive::head::Head;
+use crate::blocks::car::CarFile;
+use crate::blocks::{BlockSource, Cid};
+use crate::cli::context::{newest_head, read_head};
+use crate::cli::error::{CliError, Kind};
+use crate::cli::reference::Reference;
+use crate::sources::seen::{Judgement, SeenError, SeenHeads};
+use crate::sources::{HttpSource, NoHead, Pool, SourceAddress, open_folder};
+
+/// Whoever is followed.
+pub struct Lead {
+    data: PathBuf,
+    accept_rewrite: bool,
+    places: Vec<Place>,
+    /// The key that signs the heads, where it is known beforehand.
+    key: Option<PublicKey>,
+    line: Option<Line>,
+    /// Sources as of the head that was the newest the last time.
+    kept: Option<(Cid, Arc<Pool>)>,
+}
+
+/// A source of blocks.
+struct Place {
+    address: SourceAddress,
+    /// Whether its newest head is asked for.
+    tells: bool,
+    /// The same, where it is on the network.
+    far: Option<Arc<HttpSource>>,
+}
+
+/// A head that was named.
+struct Line {
+    cid: Cid,
+    /// Whether later heads of its key are meant too.
+    and_later: bool,
+    /// The head, once it was read.
+    head: Option<Head>,
+}
+
+/// A head, and who told it.
+struct Told {
+    head: Head,
+    /// Where, as far as that is a place on the network.
+    at: Option<Url>,
+}
+
+impl Sources {
+    /// Who tells the newest head that `reference` names; nobody is asked yet.
+    pub fn lead(&self, reference: &Reference, data: &Path) -> Result<Lead, CliError> {
+        let (told_by, key, line) = match reference {
+            Reference::Folder(path) => (vec![SourceAddress::Folder(path.clone())], None, None),
+            Reference::CarFile(path) => (vec![SourceAddress::Car(path.clone())], None, None),
+            Reference::Url(base) => (vec![SourceAddress::Http(base.clone())], None, None),
+            Reference::OwnHead => (vec![SourceAddress::Folder(data.to_owned())], None, None),
+            Reference::Cid { cid, .. } | Reference::AtGateway { cid, .. } => {
+                let line = Line {
+                    cid: *cid,
+                    and_later: false,
+                    head: None,
+                };
+                (Vec::new(), None, Some(line))
+            }
+            Reference::Shared(share) => {
+                let line = Line {
+                    cid: share.head,
+                    and_later: true,
+                    head: None,
+                };
+                (self.hints(share, data)?, share.key, Some(line))
+            }
+        };
+        let mut also = Vec::new();
+        if let Reference::AtGateway { base, .. } = reference {
+            also.push(SourceAddress::Http(base.clone()));
+        }
+        also.extend(self.named.iter().cloned());
+        // Whoever names one file or folder wants to know what that one holds.
+        if !matches!(reference, Reference::CarFile(_) | Reference::Folder(_)) {
+            also.extend(origin_places(data)?);
+            also.extend(standing(data)?);
+        }
+        self.lead_of(data, told_by, also, key, line)
+    }
+
+    /// Who tells the newest head of what the mirror in `data` follows: every place
+    /// that is known to have it.
+    pub fn lead_of_mirror(&self, origin: &Origin, data: &Path) -> Result<Lead, CliError> {
+        let told_by = origin.sources.iter();
+        let told_by = told_by.filter_map(|place| place.parse().ok()).collect();
+        let also = [&self.named[..], &standing(data)?].concat();
+        self.lead_of(data, told_by, also, Some(origin.key), None)
+    }
+
+    /// Who has the history that a fork rests on, whose newest head is `own`.
+    pub fn lead_of_fork(&self, own: Head, data: &Path) -> Result<Lead, CliError> {
+        let also = [origin_places(data)?, self.named.clone(), standing(data)?].concat();
+        let line = Line {
+            cid: *own.cid(),
+            and_later: false,
+            head: Some(own),
+        };
+        self.lead_of(data, Vec::new(), also, None, Some(line))
+    }
+
+    fn lead_of(
+        &self,
+        data: &Path,
+        told_by: Vec<SourceAddress>,
+        also: Vec<SourceAddress>,
+        key: Option<PublicKey>,
+        line: Option<Line>,
+    ) -> Result<Lead, CliError> {
+        let mut places: Vec<Place> = Vec::new();
+        let told_by = told_by.into_iter().map(|address| (address, true));
+        for (address, tells) in told_by.chain(also.into_iter().map(|address| (address, false))) {
+            if places.iter().any(|place| place.address == address) {
+                continue;
+            }
+            let far = self.far(&address)?;
+            places.push(Place {
+                address,
+                tells,
+                far,
+            });
+        }
+        Ok(Lead {
+            data: data.to_owned(),
+            accept_rewrite: self.accept_rewrite,
+            places,
+            key,
+            line,
+            kept: None,
+        })
+    }
+}
+
+impl Lead {
+    /// The newest head, its signature checked, and where its blocks come from.
+    pub fn latest(&mut self) -> Result<(Head, Arc<Pool>), CliError> {
+        let head = self.newest()?;
+        let pool = match &self.kept {
+            Some((cid, pool)) if cid == head.cid() => Arc::clone(pool),
+            _ => {
+                for place in &mut self.places {
+                    let far = place.far.as_ref();
+                    place.far = far.map(|source| Arc::new(source.anew()));
+                }
+                let pool = Arc::new(self.pool()?);
+                self.kept = Some((*head.cid(), Arc::clone(&pool)));
+                pool
+            }
+        };
+        Ok((head, pool))
+    }
+
+    fn newest(&mut self) -> Result<Head, CliError> {
+        match self.line()? {
+            Some((head, false)) => Ok(head),
+            Some((head, true)) => self.choose(Some(head)),
+            None => self.choose(None),
+        }
+    }
+
+    /// The newest of what is told; `line` is the head that a shared line names.
+    fn choose(&self, line: Option<Head>) -> Result<Head, CliError> {
+        let shared = line.is_some();
+        let key = self.key.or_else(|| line.as_ref().map(|line| *line.key()));
+        let (mut told, away) = self.ask(key.as_ref(), shared);
+        // Whoever accepts that history is taken back takes what is told.
+        let overruled = self.accept_rewrite && !told.is_empty();
+        if let Some(line) = line.filter(|_| !overruled) {
+            let seen = SeenHeads::new(&memory_folder(&self.data)).newest(&line);
+            let known = [Some(line), seen.ok().flatten()].into_iter().flatten();
+            told.splice(0..0, known.map(|head| Told { head, at: None }));
+        }
+        told.sort_by_key(|told| Reverse(told.head.body().sequence));
+        let Some(newest) = told.first() else {
+            return Err(away.unwrap_or_else(nobody));
+        };
+        for told in &told {
+            if told.head.body().sequence == newest.head.body().sequence {
+                self.remember(told, shared, away.as_ref())?;
+            } else if let Some(at) = &told.at {
+                tracing::warn!(%at, "is behind the newest head of its key");
+            }
+        }
+        Ok(newest.head.clone())
+    }
+
+    /// What every place tells, and why the last one that could not be asked could
+    /// not be.
+    fn ask(&self, key: Option<&PublicKey>, shared: bool) -> (Vec<Told>, Option<CliError>) {
+        let (mut told, mut away, mut untold) = (Vec::new(), None, None);
+        let tellers = self.places.iter().filter(|place| place.tells);
+        let is_one_of_many = shared || tellers.clone().count() > 1;
+        for place in tellers {
+            let error = match place.head() {
+                Ok(head) if key.is_none_or(|key| key == head.key()) => {
+                    let at = place.far.as_ref().map(|source| source.base().clone());
+                    told.push(Told { head, at });
+                    continue;
+                }
+                Ok(_) => another_key(&place.address),
+                // A gateway has blocks, and knows nothing of heads.
+                Err(Untold::Silent(error)) => {
+                    untold = Some(error);
+                    continue;
+                }
+                Err(Untold::Failed(error)) => error,
+            };
+            if is_one_of_many {
+                tracing::warn!("passed over: {}", error.brief());
+            }
+            away = Some(error);
+        }
+        if told.is_empty() {
+            away = away.or(untold);
+        }
+        (told, away)
+    }
+
+    /// Remembers the newest head, and refuses it where it takes history back. While
+    /// a place is `away` that may know better, it is only not to be learned now.
+    fn remember(&self, told: &Told, shared: bool, away: Option<&CliError>) -> Result<(), CliError> {
+        let seen = SeenHeads::new(&memory_folder(&self.data));
+        let Told { head, at } = told;
+        let judged = match at {
+            Some(base) if self.key.is_none() && !shared => {
+                seen.remember_of(base.as_str(), head, self.accept_rewrite)
+            }
+            None if !shared => return Ok(()),
+            _ => seen.remember(head, self.accept_rewrite),
+        };
+        let by = at.as_ref().map_or("the shared line", Url::as_str);
+        let is_behind = matches!(
+            judged,
+            Err(SeenError::Contradiction {
+                judgement: Judgement::Older,
+                ..
+            })
+        );
+        remembered(by, judged).map_err(|refused| match away {
+            Some(_) if is_behind => refused.of_kind(Kind::Error),
+            _ => refused,
+        })
+    }
+
+    /// The head that was named, and whether later ones are meant too.
+    fn line(&mut self) -> Result<Option<(Head, bool)>, CliError> {
+        let Some(line) = &self.line else {
+            return Ok(None);
+        };
+        let (cid, and_later) = (line.cid, line.and_later);
+        if let Some(head) = &line.head {
+            return Ok(Some((head.clone(), and_later)));
+        }
+        let mut pool = self.pool()?;
+        if is_archive(&self.data) {
+            pool.add_local("this archive", Box::new(Heads::new(&self.data)));
+        }
+        if pool.is_empty() {
+            return Err(nobody());
+        }
+        let head = read_head(&pool, &cid)?;
+        if let Some(key) = &self.key {
+            check_key(key, &head)?;
+        }
+        self.line = Some(Line {
+            cid,
+            and_later,
+            head: Some(head.clone()),
+        });
+        Ok(Some((head, and_later)))
+    }
+
+    /// Every source of blocks; one on this machine that cannot be opened is left
+    /// out where it only helps.
+    fn pool(&self) -> Result<Pool, CliError> {
+        let mut pool = Pool::default();
+        for place in &self.places {
+            match place.add_to(&mut pool) {
+                Err(error) if place.tells && self.places.len() == 1 => return Err(error),
+                Err(error) => tracing::warn!("left out: {}", error.brief()),
+                Ok(()) => {}
+            }
+        }
+        Ok(pool)
+    }
+}
+
+impl Place {
+    /// The newest head it tells.
+    fn head(&self) -> Result<Head, Untold> {
+        let head = match (&self.address, &self.far) {
+            (_, Some(source)) => {
+                return source.current_head().map_err(|error| match &error {
+                    NoHead::Untold { .. } => Untold::Silent(no_head_at(&error)),
+                    NoHead::Fault { .. } => Untold::Failed(no_head_at(&error)),
+                });
+            }
+            (SourceAddress::Car(path), _) => {
+                open_car(path).and_then(|(car, root)| read_head(&car, &root))
+            }
+            (SourceAddress::Folder(path), _) => {
+                let heads = Heads::new(path);
+                newest_head(&heads).and_then(|cid| read_head(&heads, &cid))
+            }
+            (SourceAddress::Http(_) | SourceAddress::Public(_), None) => Err(nobody()),
+        };
+        head.map_err(Untold::Failed)
+    }
+
+    fn add_to(&self, pool: &mut Pool) -> Result<(), CliError> {
+        let opened: Box<dyn BlockSource> = match (&self.address, &self.far) {
+            (_, Some(source)) => {
+                pool.add_remote(Arc::clone(source));
+                return Ok(());
+            }
+            (SourceAddress::Car(path), _) => {
+                Box::new(CarFile::open(path).map_err(|error| unopened(path, &error))?)
+            }
+            (SourceAddress::Folder(path), _) => {
+                open_folder(path).map_err(|error| unopened(path, &error))?
+            }
+            (SourceAddress::Http(_) | SourceAddress::Public(_), None) => return Ok(()),
+        };
+        pool.add_local(self.address.to_string(), opened);
+        Ok(())
+    }
+}
+
+/// Why a place tells no head.
+enum Untold {
+    /// It knows none.
+    Silent(CliError),
+    /// It could not be asked, or what it tells is no head.
+    Failed(CliError),
+}
+
+/// Refuses a head that is not signed by the key that was shared with it.
+pub(super) fn check_key(key: &PublicKey, head: &Head) -> Result<(), CliError> {
+    if key == head.key() {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Kind::Verification,
+        format!(
+            "the shared line names key {key}, and its head {} is signed by {}",
+            head.cid(),
+            head.key()
+        ),
+    )
+    .hint("the line was tampered with: ask whoever shares the archive for another"))
+}
+
+fn another_key(place: &SourceAddress) -> CliError {
+    CliError::new(
+        Kind::Verification,
+        format!("{place} shows the archive of another key"),
+    )
+    .hint("it is not the key that was shared or followed so far: somebody else answers there")
+}
+
+fn nobody() -> CliError {
+    CliError::new(Kind::Error, "there is nobody to ask for the head")
+        .hint("name a source of its blocks with `--source`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::disk::Archive;
+    use crate::archive::testing::envelope;
+    use crate::archive::watermark::Watermark;
+    use crate::progress::Quiet;
+    use crate::time::UnixSeconds;
+
+    /// Takes in an envelope of this hour, and seals it.
+    fn go_on(archive: &Archive, hour: u32) -> Head {
+        let sent = 1_538_092_800 + hour * 3_600;
+        archive.append(&[envelope(1, sent, 20)]).unwrap();
+        let until = Watermark::at_or_before(UnixSeconds(sent + 3_600));
+        let sealed = archive.seal(until, until.at(), &Quiet).unwrap();
+        sealed.head.unwrap()
+    }
+
+    #[test]
+    fn sources_stay_open_as_long_as_the_head_does_and_the_own_archive_is_none() {
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        go_on(&Archive::init(own.path(), "").unwrap(), 1);
+        let archive = Archive::init(other.path(), "").unwrap();
+        let first = go_on(&archive, 1);
+        let reference = Reference::Folder(other.path().to_owned());
+        let mut lead = Sources::default().lead(&reference, own.path()).unwrap();
+        let (head, pool) = lead.latest().unwrap();
+        assert_eq!(head, first);
+        let sources = pool.balances().into_iter().map(|balance| balance.source);
+        let folder = other.path().display().to_string();
+        assert_eq!(sources.collect::<Vec<_>>(), [folder]);
+        assert!(Arc::ptr_eq(&pool, &lead.latest().unwrap().1));
+        // What is new lies in files that were not there.
+        let second = go_on(&archive, 2);
+        let (head, later) = lead.latest().unwrap();
+        assert_eq!(head, second);
+        assert!(later.get(&head.body().state.unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_mirror_that_is_served_knows_all_its_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let (gone, here) = (dir.path().join("gone"), dir.path().join("here"));
+        let head = go_on(&Archive::init(&here, "").unwrap(), 1);
+        let places = [&gone, &here].map(|path| path.display().to_string());
+        let origin = Origin::of(crate::archive::disk::Kind::Mirror, &head, places.to_vec());
+        let sources = Sources::default();
+        let mut lead = sources.lead_of_mirror(&origin, dir.path()).unwrap();
+        assert_eq!(lead.latest().unwrap().0, head);
+        // Whoever shows the archive of another key is passed over.
+        let key = secp256k1::SecretKey::from_secret_bytes([9; 32]).unwrap();
+        let other = Origin {
+            key: key.public_key(),
+            ..origin
+        };
+        let mut lead = sources.lead_of_mirror(&other, dir.path()).unwrap();
+        let error = lead.latest().map(|(head, _)| head).unwrap_err();
+        assert_eq!(error.kind(), Kind::Verification);
+    }
+}
