@@ -9,7 +9,8 @@
 //! - What the store holds is not fetched again: a copy that was cut off goes on
 //!   where it was, a later one fetches what differs.
 //! - Memory holds the calendar, and of the rest what is under way:
-//!   32 MiB at most are written before they are made durable.
+//!   32 MiB at most of each of two segments are written before they are made
+//!   durable.
 //!
 //! Topic indexes are not fetched: they are made from the days, and must come out
 //! as the head has them.
@@ -20,8 +21,11 @@ mod onward;
 mod parts;
 
 use std::collections::{HashMap, HashSet};
+use std::iter::Sum;
 use std::ops::ControlFlow;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::ScopedJoinHandle;
 
 use super::ArchiveError;
 use super::builder::SegmentRef;
@@ -41,6 +45,10 @@ use parts::Parts;
 /// not wait for the one who hashes.
 const AHEAD: usize = 4;
 
+/// Segments fetched at a time: while one waits for the disk or for the first byte
+/// of its stream, another is hashed and written.
+const FETCHED_AT_ONCE: usize = 2;
+
 /// What a copy came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
@@ -59,6 +67,22 @@ impl Copied {
         self.bytes += other.bytes;
         self.written += other.written;
     }
+}
+
+impl Sum for Copied {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum.add(one);
+            sum
+        })
+    }
+}
+
+/// What a thread came to, its panic included.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What is copied, from where to where.
@@ -346,10 +370,13 @@ impl<'a> Copy<'a> {
         Ok(wanted)
     }
 
-    /// Fetches segments; each is recomputed while the next is on its way.
+    /// Fetches segments, some at a time; each is recomputed while others are on
+    /// their way. Every one is of a group of its own.
     fn segments(&mut self, wanted: &[Wanted]) -> Result<(), ArchiveError> {
         let store = self.request.store;
-        std::thread::scope(|scope| {
+        let next = AtomicUsize::new(0);
+        let (this, next) = (&*self, &next);
+        let copied = std::thread::scope(|scope| {
             let (fetched, to_check) = mpsc::sync_channel::<Bucket>(AHEAD);
             let checking = scope.spawn(move || {
                 for bucket in to_check {
@@ -357,26 +384,49 @@ impl<'a> Copy<'a> {
                 }
                 Ok::<_, ArchiveError>(())
             });
-            let mut outcome = Ok(());
-            for wanted in wanted {
-                outcome = self.segment(wanted.group, &wanted.bucket.segment);
-                // Who checks has found a fault and gone.
-                if outcome.is_err() || fetched.send(wanted.bucket).is_err() {
-                    break;
-                }
-            }
+            let fetching: Vec<_> = (0..FETCHED_AT_ONCE)
+                .map(|_| {
+                    let fetched = fetched.clone();
+                    scope.spawn(move || this.fetch_in_turn(wanted, next, &fetched))
+                })
+                .collect();
             drop(fetched);
-            let checked = checking
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            checked.and(outcome)
-        })
+            let copied: Vec<_> = fetching.into_iter().map(joined).collect();
+            joined(checking)?;
+            copied.into_iter().sum::<Result<Copied, ArchiveError>>()
+        })?;
+        self.copied.add(copied);
+        Ok(())
+    }
+
+    /// Fetches the segments whose turn it is, and says which it has.
+    fn fetch_in_turn(
+        &self,
+        wanted: &[Wanted],
+        next: &AtomicUsize,
+        fetched: &SyncSender<Bucket>,
+    ) -> Result<Copied, ArchiveError> {
+        let mut copied = Copied::default();
+        while let Some(wanted_now) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let one = self.segment(wanted_now.group, &wanted_now.bucket.segment);
+            if one.is_err() {
+                // The others stop at the segment they are at.
+                next.store(wanted.len(), Ordering::Relaxed);
+            }
+            copied.add(one?);
+            // Who checks has found a fault and gone.
+            if fetched.send(wanted_now.bucket).is_err() {
+                break;
+            }
+        }
+        Ok(copied)
     }
 
     /// Fetches what the store lacks of one segment.
-    fn segment(&mut self, group: Group, segment: &SegmentRef) -> Result<(), ArchiveError> {
+    fn segment(&self, group: Group, segment: &SegmentRef) -> Result<Copied, ArchiveError> {
         let mut parts = Parts::new(self.request.store, group);
         let mut missing = Missing::new(*segment);
+        let mut copied = Copied::default();
         loop {
             missing.look(&mut parts)?;
             let wants = missing.wants();
@@ -385,14 +435,12 @@ impl<'a> Copy<'a> {
             }
             // Of a bucket that is all new, all is wanted: one stream gives it.
             let whole = wants == [segment.cid] && !self.held.contains(&group);
-            let progress = self.progress;
-            let copied = &mut self.copied;
             let mut taken = Ok(());
             let mut take = |block: Block| {
                 let len = block.bytes().len() as u64;
                 copied.blocks += 1;
                 copied.bytes += len;
-                progress.advance(0, len);
+                self.progress.advance(0, len);
                 taken = missing.take(&block);
                 if taken.is_ok() {
                     taken = parts.put(&block).map_err(ArchiveError::from);
@@ -411,9 +459,9 @@ impl<'a> Copy<'a> {
             }
             taken?;
         }
-        self.copied.written += parts.finish(&segment.cid)?;
+        copied.written = parts.finish(&segment.cid)?;
         self.progress.advance(segment.sums.count, 0);
-        Ok(())
+        Ok(copied)
     }
 
     /// Fetches the deltas that the head names, but for days that are left where
@@ -472,7 +520,8 @@ impl<'a> Copy<'a> {
             }
         }
         for (_, segment) in &segments {
-            self.segment(group, segment)?;
+            let copied = self.segment(group, segment)?;
+            self.copied.add(copied);
         }
         // The root goes last: a sweep keeps the group that holds it.
         self.commit(file, &root)?;
