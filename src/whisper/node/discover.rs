@@ -2,9 +2,10 @@
 //!
 //! Always true:
 //! - Half of the seats stay for those who dial us, as in geth.
+//! - Of two nodes that find each other the one with the greater id dials first: if
+//!   both did, each would turn the other away as connected already.
 //! - A node that was tried is left alone for a while, longer each time, and by
-//!   chance: two nodes that find each other at once would otherwise turn each
-//!   other away for ever. At most [`MAX_DIALS`] are tried at a time.
+//!   chance. At most [`MAX_DIALS`] are tried at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ const SEARCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Dials at a time.
 const MAX_DIALS: usize = 4;
+
+/// How long a node with a greater id is waited for, which mostly has found this
+/// one by then.
+const HEAD_START: Duration = Duration::from_secs(2);
 
 /// How long a node is left alone at least after it was tried first.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -48,10 +53,9 @@ pub(super) async fn run(shared: Arc<Shared>, discovery: Discovery) {
                 tried.retain(|_, tried| tried.at.elapsed() < 2 * LONGEST_REST);
                 let room = room(&shared, links.len());
                 let found = discovery.candidates(2 * room);
-                let is_free = |id: &NodeId| {
-                    *id != shared.local.key().id() && !shared.registry.contains(id)
-                };
-                for peer in chosen(found, room, &mut tried, is_free) {
+                let own = shared.local.key().id();
+                let is_free = |id: &NodeId| *id != own && !shared.registry.contains(id);
+                for peer in chosen(&own, found, room, &mut tried, is_free) {
                     links.spawn(try_peer(Arc::clone(&shared), peer));
                 }
             }
@@ -76,6 +80,14 @@ impl Default for Tried {
 }
 
 impl Tried {
+    /// Not yet: it may dial first.
+    fn awaited() -> Self {
+        Self {
+            rest: HEAD_START,
+            ..Self::default()
+        }
+    }
+
     fn again(&mut self) {
         self.at = Instant::now();
         let longer = 2.0 + f64::from(rand::random::<u8>()) / 255.0;
@@ -83,8 +95,9 @@ impl Tried {
     }
 }
 
-/// The first `room` of those found that may be tried now, noted as tried.
+/// The first `room` of those found that `own` may try now, noted as tried.
 fn chosen(
+    own: &NodeId,
     found: Vec<Enode>,
     room: usize,
     tried: &mut HashMap<NodeId, Tried>,
@@ -96,10 +109,15 @@ fn chosen(
             .get(&peer.id)
             .is_none_or(|tried| tried.at.elapsed() >= tried.rest);
         let has_place = tried.len() < MAX_TRIED || tried.contains_key(&peer.id);
-        if chosen.len() < room && is_free(&peer.id) && rested && has_place {
-            tried.entry(peer.id).or_default().again();
-            chosen.push(peer);
+        if chosen.len() >= room || !is_free(&peer.id) || !rested || !has_place {
+            continue;
         }
+        if peer.id > *own && !tried.contains_key(&peer.id) {
+            tried.insert(peer.id, Tried::awaited());
+            continue;
+        }
+        tried.entry(peer.id).or_default().again();
+        chosen.push(peer);
     }
     chosen
 }
@@ -139,11 +157,29 @@ mod tests {
             .map(|n| Enode::new(NodeId([n; 64]), ([192, 0, 2, n], 30_303).into()))
             .collect();
         let mut tried = HashMap::new();
-        let mut choose = |room| chosen(found.clone(), room, &mut tried, |id| id.0[0] != 2);
+        let own = NodeId([9; 64]);
+        let mut choose = |room| chosen(&own, found.clone(), room, &mut tried, |id| id.0[0] != 2);
         let first: Vec<u8> = choose(3).iter().map(|peer| peer.id.0[0]).collect();
         assert_eq!(first, [1, 3, 4]);
         let second: Vec<u8> = choose(4).iter().map(|peer| peer.id.0[0]).collect();
         assert_eq!(second, [5, 6, 7, 8]);
         assert!(choose(4).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_that_find_each_other_the_one_with_the_greater_id_dials_first() {
+        let [small, great] = [NodeId([1; 64]), NodeId([2; 64])];
+        let at = |id| Enode::new(id, ([192, 0, 2, 1], 30_303).into());
+        let (mut of_small, mut of_great) = (HashMap::new(), HashMap::new());
+        let dials = |own: &NodeId, other, tried: &mut HashMap<NodeId, Tried>| {
+            !chosen(own, vec![at(other)], 1, tried, |_| true).is_empty()
+        };
+        assert!(dials(&great, small, &mut of_great));
+        assert!(!dials(&small, great, &mut of_small));
+        tokio::time::advance(HEAD_START / 2).await;
+        assert!(!dials(&small, great, &mut of_small));
+        // Nobody came: it may be behind a router, or have no free seat to dial from.
+        tokio::time::advance(HEAD_START).await;
+        assert!(dials(&small, great, &mut of_small));
     }
 }
