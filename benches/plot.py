@@ -15,6 +15,8 @@ import sys
 
 WIDTH, HEIGHT = 760, 470
 LEFT, RIGHT, TOP, BOTTOM = 70, 210, 20, 50
+# Height of a line of text.
+LINE = 16
 # What is drawn: the line's `what`, where its bytes are, how it is called, its colour.
 SERIES = [
     ("mirror", ("bytes",), "mirror", "#1f77b4"),
@@ -48,7 +50,7 @@ def human(number):
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {unit}"
-    return f"{number:g}"
+    return f"{number:g} "
 
 
 def main():
@@ -80,12 +82,13 @@ def main():
     for size in sizes:
         out.append(
             f'<text x="{x(size):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">'
-            f"{human(size)}</text>"
+            f"{human(size).strip()}</text>"
         )
     out.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
         "envelopes archived</text>"
     )
+    labels = []
     for what, _, name, colour in SERIES:
         series = sorted(found[what].items())
         if not series:
@@ -95,10 +98,12 @@ def main():
         for size, value in series:
             out.append(f'<circle cx="{x(size):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>')
         size, value = series[-1]
-        out.append(
-            f'<text x="{x(size) + 8:.1f}" y="{y(value) + 4:.1f}" fill="{colour}">'
-            f"{name}: {human(value)}B</text>"
-        )
+        labels.append((y(value), x(size), f"{name}: {human(value)}B", colour))
+    lowest = 0.0
+    for at, end, text, colour in sorted(labels):
+        # Below the one above it, where both would be at one height.
+        lowest = max(at, lowest + LINE)
+        out.append(f'<text x="{end + 8:.1f}" y="{lowest + 4:.1f}" fill="{colour}">{text}</text>')
     out.append("</svg>")
     print("\n".join(out))
 
