@@ -104,7 +104,7 @@ enum FetchError {
 
 async fn fetch(url: &str) -> Result<Peers, FetchError> {
     // The daemon is on this machine or was named by its owner: no proxy knows it.
-    let client = reqwest::Client::builder()
+    let client = crate::tls::http_client()
         .no_proxy()
         .timeout(PATIENCE)
         .build()?;

@@ -99,7 +99,7 @@ impl House {
             folder,
             archive,
             url,
-            client: Client::new(),
+            client: gwa::tls::http_client().build().expect("a client"),
             stop,
             running,
         }

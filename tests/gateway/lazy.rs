@@ -11,7 +11,6 @@ use gwa::node::Daemon;
 use gwa::progress::Quiet;
 use gwa::rlpx::NodeKey;
 use gwa::time::{SystemClock, UnixSeconds};
-use reqwest::Client;
 
 use crate::house::{DAY, SEALED, filled, send, settings};
 
@@ -64,7 +63,7 @@ async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
     let daemon = Daemon::start(Arc::clone(&fork), key, &settings, Arc::new(SystemClock)).await;
     let daemon = daemon.expect("a daemon");
     let url = daemon.http_url().expect("HTTP is on");
-    let client = Client::new();
+    let client = gwa::tls::http_client().build().expect("a client");
     let get = |path: &str| send(client.get(format!("{url}{path}")));
     let head = fork.head_cid().expect("a fork has a head");
 

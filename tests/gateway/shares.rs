@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use gwa::limits::Limits;
-use reqwest::Client;
 use tokio::io::AsyncWriteExt;
 
 use crate::house::{House, eventually, header, send};
@@ -29,7 +28,7 @@ async fn an_address_whose_calls_trickle_in_leaves_room_for_all_others() {
     })
     .await;
     let other: SocketAddr = ([127, 0, 0, 2], 0).into();
-    let other = Client::builder().local_address(other.ip()).build();
+    let other = gwa::tls::http_client().local_address(other.ip()).build();
     let url = format!("{}/health", house.url);
     let answer = send(other.expect("a client").get(url)).await;
     assert_eq!(answer.status(), 200);

@@ -56,7 +56,7 @@ impl House {
             folder,
             url,
             enode,
-            client: Client::new(),
+            client: gwa::tls::http_client().build().expect("a client"),
             stop,
             running,
         }
