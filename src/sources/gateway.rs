@@ -2,8 +2,6 @@
 //! <https://specs.ipfs.tech/http-gateways/trustless-gateway/>.
 
 use std::io::{self, Read};
-use std::ops::ControlFlow;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -13,9 +11,9 @@ use url::Url;
 
 use super::Account;
 use super::net::{Answer, Net, NetError};
+use super::remote::{Stopped, Streamed, Wanted};
 use crate::blocks::car::{CarError, CarReader};
-use crate::blocks::dag::DagWalk;
-use crate::blocks::{Block, BlockError, Cid, Fault, MAX_BLOCK_READ};
+use crate::blocks::{BlockError, Cid, Fault, MAX_BLOCK_READ};
 
 /// Pieces of a CAR that may wait to be read: half a megabyte.
 const PIECES_WAITING: usize = 16;
@@ -83,30 +81,6 @@ async fn block_once(
     }
 }
 
-/// How the blocks of one CAR ended.
-pub(super) enum Streamed {
-    /// The walk has all that is below the root, or its taker has enough.
-    Enough,
-    /// It ended before; what is wanted is to be fetched otherwise.
-    Short,
-}
-
-/// A DAG that is wanted in one piece, and who wants it.
-pub(super) struct Wanted<'a, 'w> {
-    /// Its root.
-    pub(super) root: &'a Cid,
-    /// The way through it.
-    pub(super) walk: &'a mut DagWalk<'w>,
-    /// Whether the walk left something out. What that leads to the walk cannot
-    /// know, so a CAR is left there.
-    pub(super) skipped: &'a dyn Fn() -> bool,
-    /// Takes each block; breaks off where it has enough.
-    pub(super) take: &'a mut dyn FnMut(Block) -> ControlFlow<()>,
-    /// How long the source may say nothing at first, where there is another one to
-    /// ask.
-    pub(super) patience: Option<Duration>,
-}
-
 /// Asks for a DAG in one piece and feeds it to the walk. A block that no verified
 /// block before it links to is a lie.
 pub(super) fn dag(
@@ -158,18 +132,6 @@ pub(super) fn dag(
             (read, _) => read,
         }
     })
-}
-
-/// Why a DAG did not come, or not as it should.
-pub(super) enum Stopped {
-    /// What came is not what it should be.
-    Lied(Fault),
-    /// The request failed.
-    Net(NetError),
-    /// The source said nothing for so long, and another one can be asked.
-    Silent(Duration),
-    /// The DAG itself is none that anybody should walk.
-    Dag(BlockError),
 }
 
 /// A CAR whose blocks come in the order that was asked for, each once. A gateway

@@ -5,14 +5,14 @@
 //! catalogues of a folder.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
 use super::Account;
-use super::gateway::{self, Stopped, Streamed, Wanted, fault_of, fault_of_bytes};
+use super::gateway::{self, fault_of, fault_of_bytes};
 use super::net::{Net, NetError};
+use super::remote::{Fetching, Remote, Stopped, Streamed, Wanted};
 use super::site::{Server, Site};
 use crate::blocks::{Block, Cid, Fault};
 
@@ -121,26 +121,27 @@ impl HttpSource {
             .map_err(|error| fault_of(&error))?;
         Ok(found.as_ref())
     }
+}
 
-    /// Notes that another source gave what this one was asked for first, after it
-    /// had said nothing for `silence`.
-    pub(super) fn outrun(&self, cid: &Cid, silence: Duration) {
-        let what = format!(
-            "said nothing for {} s, while another source gave it",
-            silence.as_secs_f64()
-        );
-        let rest = self.net.limits().rest;
-        self.account.gave_none(cid, &Fault::Failed(what), rest);
+impl Remote for HttpSource {
+    fn account(&self) -> &Account {
+        &self.account
     }
 
-    /// Whether the DAG under `root` in one piece is worth asking it for.
-    pub(super) fn may_stream(&self, root: &Cid) -> bool {
+    fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    fn fetch<'a>(&'a self, cid: &'a Cid) -> Fetching<'a> {
+        Box::pin(Self::fetch(self, cid))
+    }
+
+    fn may_stream(&self, root: &Cid) -> bool {
         let is_a_folder = matches!(self.site.get(), Some(Some(_)));
         !is_a_folder && self.account.may_stream(root) && self.account.is_out().is_none()
     }
 
-    /// Fetches a DAG in one piece where the source gives such.
-    pub(super) fn stream(&self, wanted: &mut Wanted<'_, '_>) -> Result<Streamed, Stopped> {
+    fn stream(&self, wanted: &mut Wanted<'_, '_>) -> Result<Streamed, Stopped> {
         let root = wanted.root;
         if !self.may_stream(root) {
             return Ok(Streamed::Short);

@@ -18,6 +18,7 @@ mod http;
 mod local;
 pub mod net;
 mod pool;
+mod remote;
 pub mod seen;
 mod site;
 
@@ -28,3 +29,4 @@ pub use self::head::NoHead;
 pub use self::http::HttpSource;
 pub use self::local::open_folder;
 pub use self::pool::Pool;
+pub use self::remote::{Fetching, Remote, Stopped, Streamed, Wanted};

@@ -18,9 +18,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::account::{Account, Balance};
 use super::cache::{BlockCache, Cache};
-use super::gateway::{Stopped, Wanted};
-use super::http::HttpSource;
 use super::net::Net;
+use super::remote::{Remote, Stopped, Wanted};
 use crate::blocks::dag::{self, DagWalk};
 use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal};
 
@@ -46,7 +45,7 @@ struct Local {
 
 #[derive(Default)]
 struct Remotes {
-    members: Vec<Arc<HttpSource>>,
+    members: Vec<Arc<dyn Remote>>,
     net: Option<Arc<Net>>,
 }
 
@@ -60,8 +59,8 @@ impl Pool {
     }
 
     /// Adds a source on the network; one that is there already is not added.
-    pub fn add_remote(&mut self, source: Arc<HttpSource>) {
-        let known = |member: &Arc<HttpSource>| member.base() == source.base();
+    pub fn add_remote(&mut self, source: Arc<dyn Remote>) {
+        let known = |member: &Arc<dyn Remote>| member.account().name() == source.account().name();
         if self.remotes.members.iter().any(known) {
             return;
         }
@@ -342,7 +341,7 @@ impl Remotes {
         for member in &self.members {
             match member.account().is_out() {
                 None => untried.push(Arc::clone(member)),
-                Some(fault) => by.push(refusal(member, fault)),
+                Some(fault) => by.push(refusal(&**member, fault)),
             }
         }
         let mut asking = Asking {
@@ -374,7 +373,7 @@ impl Remotes {
                     return Ok(block);
                 }
                 Err(fault) => {
-                    by.push(refusal(&member, fault));
+                    by.push(refusal(&*member, fault));
                     asking.ask_next();
                 }
             }
@@ -387,16 +386,16 @@ impl Remotes {
     }
 }
 
-type Asked = (Arc<HttpSource>, Result<Block, Fault>);
+type Asked = (Arc<dyn Remote>, Result<Block, Fault>);
 
 /// One block that sources are asked for, one after another.
 struct Asking {
     cid: Cid,
-    untried: std::vec::IntoIter<Arc<HttpSource>>,
+    untried: std::vec::IntoIter<Arc<dyn Remote>>,
     asked: JoinSet<Asked>,
     /// Those who did not answer yet, and whether another one was asked because of
     /// that.
-    waiting: Vec<(Arc<HttpSource>, bool)>,
+    waiting: Vec<(Arc<dyn Remote>, bool)>,
 }
 
 impl Asking {
@@ -415,7 +414,7 @@ impl Asking {
     }
 }
 
-fn refusal(member: &HttpSource, fault: Fault) -> Refusal {
+fn refusal(member: &dyn Remote, fault: Fault) -> Refusal {
     Refusal {
         source: member.account().name().to_owned(),
         fault,

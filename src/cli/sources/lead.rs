@@ -337,7 +337,7 @@ impl Place {
     fn add_to(&self, pool: &mut Pool) -> Result<(), CliError> {
         let opened: Box<dyn BlockSource> = match (&self.address, &self.far) {
             (_, Some(source)) => {
-                pool.add_remote(Arc::clone(source));
+                pool.add_remote(source.clone());
                 return Ok(());
             }
             (SourceAddress::Car(path), _) => {
