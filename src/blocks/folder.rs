@@ -39,7 +39,7 @@ pub use self::check::{Checked, Finding};
 use self::handles::Handles;
 use self::listing::View;
 pub use self::place::Place;
-use super::car::Scan;
+use super::car::{CarReader, Scan};
 use super::{
     Block, BlockError, BlockFile, BlockSource, BlockStore, BlockWriter, Cid, Group, Reuse,
     check_cid, names,
@@ -125,6 +125,20 @@ impl CarFolder {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Where a file lies on this disk, and the root that its header names.
+    pub fn locate(&self, name: &str) -> Result<(PathBuf, Cid), BlockError> {
+        let path = self.path(&self.row(name)?.name);
+        let file = File::open(&path).map_err(io_error(&path))?;
+        let reader = CarReader::new(file).map_err(|error| car_error(&path, &error))?;
+        match reader.roots() {
+            [root] => Ok((path, *root)),
+            roots => Err(BlockError::Corrupt {
+                what: format!("{} roots in the header where one was written", roots.len()),
+                path,
+            }),
+        }
     }
 
     fn writable(&self) -> Result<(), BlockError> {

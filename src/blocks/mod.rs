@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 pub use self::folder::catalogues;
 pub use self::folder::{CarFolder, Checked, Finding, Place};
 pub use self::memory::MemoryStore;
+pub use self::names::group_of;
 
 /// Largest block this program writes: 1 MiB. Every IPFS implementation
 /// transfers blocks of this size; the bitswap specification promises no more

@@ -44,7 +44,7 @@ pub(super) fn candidates(group: Group, root: &Cid) -> impl Iterator<Item = Strin
 }
 
 /// The group that a name tells of; `None` for a name no store of ours gives.
-pub(super) fn group_of(name: &str) -> Option<Group> {
+pub fn group_of(name: &str) -> Option<Group> {
     let (kind, rest) = name.strip_suffix(SUFFIX)?.split_once('/')?;
     let (group, tail) = match kind {
         "days" => {

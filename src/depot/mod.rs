@@ -13,7 +13,17 @@
 //!   It holds the archive's own blocks alone, so that asking it fetches nothing for
 //!   strangers.
 
+pub mod address;
+mod folder;
+mod open;
+#[doc(hidden)]
+pub mod testing;
+
 use std::path::Path;
+
+pub use self::address::{StoreAddress, StoreAddressError};
+pub use self::folder::FolderDepot;
+pub use self::open::{DepotSettings, open};
 
 use crate::archive::head::{Head, Sequence};
 use crate::blocks::{BlockFile, BlockSource, Cid};
@@ -51,6 +61,14 @@ pub trait Depot: BlockSource {
     /// was the newest by all that the caller knows. All files that it reaches are
     /// kept already.
     fn keep_head(&self, head: &Head, before: Option<&Head>) -> Result<(), DepotError>;
+
+    /// Keeps heads before the newest, which is kept already: whoever follows the
+    /// archive walks them. Of what they reach nothing need be there. A depot to which
+    /// a small block costs as much as a file may leave them out.
+    fn keep_lineage(&self, heads: &[Head]) -> Result<(), DepotError> {
+        let _ = heads;
+        Ok(())
+    }
 
     /// The newest head that is kept; `None` where none is.
     fn newest_head(&self) -> Result<Option<Head>, DepotError>;

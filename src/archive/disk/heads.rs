@@ -92,6 +92,23 @@ impl Heads {
         durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))
     }
 
+    /// Stores heads that come before the current one, those that are not there yet.
+    /// None of them becomes the current one.
+    pub fn store_before_current(&self, heads: &[Head]) -> Result<(), DiskError> {
+        let folder = self.dir.join(FOLDER);
+        let names = self.names()?;
+        let current = names.iter().map(|name| name.sequence).max();
+        for head in heads {
+            let sequence = head.body().sequence;
+            let is_there = |name: &HeadName| name.sequence == sequence;
+            if Some(sequence) < current && !names.iter().any(is_there) {
+                let path = folder.join(HeadName::spell(sequence, head.cid()));
+                durable::replace_file(&path, head.block().bytes()).map_err(DiskError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Stores a head in the place of all from its number on. Their files stay,
     /// under names that say so. What a crash cuts off, [`Self::finish_replacing`]
     /// goes on with.
