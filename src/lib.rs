@@ -29,6 +29,7 @@ pub mod import;
 pub mod index;
 pub mod journal;
 pub mod keccak;
+pub mod kubo;
 pub mod limits;
 pub mod mailserver;
 pub mod nat;

@@ -1,5 +1,6 @@
 //! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
-//! library, murmur and web3.js; and the databases of their mailservers.
+//! library, murmur and web3.js; and the databases of their mailservers. The archive
+//! beside IPFS nodes: Kubo.
 //!
 //! Environment variables name what `.ci/run` builds and installs. This suite is
 //! built with the feature `interop` alone, and fails where a peer is absent: it
@@ -9,6 +10,8 @@
 
 mod discovery;
 mod geth;
+mod kubo;
+mod kubo_client;
 mod murmur;
 mod postgres;
 mod running;

@@ -1,0 +1,73 @@
+//! Who the client says it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use reqwest::header::HeaderValue;
+
+/// Credentials for a node's RPC: what its `API.Authorizations` lists, or what a
+/// proxy before it wants. Never shown.
+///
+/// Written `bearer:TOKEN` or `basic:USER:PASSWORD`, as in that list.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Auth(HeaderValue);
+
+/// A text that is no credentials. It is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("credentials are written bearer:TOKEN or basic:USER:PASSWORD")]
+pub struct AuthError;
+
+impl Auth {
+    /// The header `Authorization`.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl FromStr for Auth {
+    type Err = AuthError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let value = match text.split_once(':') {
+            Some(("bearer", token)) if !token.is_empty() => format!("Bearer {token}"),
+            Some(("basic", pair)) if pair.contains(':') => {
+                let coded = multibase::Base::Base64Pad.encode(pair);
+                format!("Basic {coded}")
+            }
+            _ => return Err(AuthError),
+        };
+        let mut value = HeaderValue::from_str(&value).map_err(|_| AuthError)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Auth(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_make_a_header_and_are_never_shown() {
+        let bearer: Auth = "bearer:se:cret".parse().unwrap();
+        assert_eq!(bearer.header(), "Bearer se:cret");
+        let basic: Auth = "basic:ann:se:cret".parse().unwrap();
+        assert_eq!(basic.header(), "Basic YW5uOnNlOmNyZXQ=");
+        assert!(!format!("{basic:?}{bearer:?}{:?}", basic.header()).contains("cret"));
+        for text in [
+            "",
+            "secret",
+            "bearer:",
+            "basic:ann",
+            "bearer:a\nb",
+            "digest:a:b",
+        ] {
+            assert_eq!(text.parse::<Auth>(), Err(AuthError));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Pins: what a node keeps when it collects garbage.
+//!
+//! Kubo keeps one recursive pin for each CID, under one name: a second `pin add`
+//! renames it.
+
+use serde::Deserialize;
+
+use super::{Kubo, KuboError};
+use crate::blocks::Cid;
+
+/// Most pins of one listing that are remembered: 300 bytes each.
+const MOST_PINS: usize = 1 << 20;
+
+/// How much a pin keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// One block.
+    Direct,
+    /// A block, and all that it leads to.
+    Recursive,
+}
+
+impl Depth {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Recursive => "recursive",
+        }
+    }
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// What it is on.
+    pub cid: Cid,
+    /// Its name; `None` where it has none, or the answer names none.
+    pub name: Option<String>,
+}
+
+/// The pins that a node tells of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pins {
+    /// Those whose name begins as asked, and those without.
+    pub pins: Vec<Pin>,
+    /// Whether they are those of a cluster, which tells no names.
+    pub of_cluster: bool,
+}
+
+/// What came of a `pin update`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// The new one is pinned, under the name of the old one, which is not any more.
+    Updated,
+    /// The old one was not pinned: nothing is changed.
+    NoOld,
+    /// The new one was pinned already: nothing is changed.
+    IsPinned,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "Cid", alias = "cid")]
+    cid: String,
+    #[serde(rename = "Name", alias = "name", default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    #[serde(rename = "Pins")]
+    pins: Option<Vec<String>>,
+}
+
+impl Kubo {
+    /// Pins what is there already: nothing is fetched. A pin that is there gets the
+    /// new name. `bytes` is what the node has to look through.
+    pub async fn pin_add(
+        &self,
+        cid: &Cid,
+        depth: Depth,
+        name: &str,
+        bytes: u64,
+    ) -> Result<(), KuboError> {
+        let recursive = depth == Depth::Recursive;
+        let call = self
+            .call("pin/add")
+            .arg(cid)
+            .option("recursive", recursive)
+            .option("type", depth.text())
+            .option("name", name)
+            // It tells how far it is every half second, so that silence means
+            // something.
+            .option("progress", true)
+            .option("offline", true);
+        let patience = self.limits().to_settle(bytes);
+        let pinning = async {
+            let mut pinned = false;
+            call.send()
+                .await?
+                .lines(|line: Added| {
+                    pinned |= line.pins.is_some_and(|pins| !pins.is_empty());
+                    Ok(())
+                })
+                .await?;
+            Ok(pinned)
+        };
+        let pinned = tokio::time::timeout(patience, pinning)
+            .await
+            .map_err(|_| KuboError::Away(format!("did not pin within {} s", patience.as_secs())))?;
+        if !pinned? {
+            return Err(KuboError::NotUnderstood("a pin without its CID".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Lets a pin go; false where there was none.
+    pub async fn pin_rm(&self, cid: &Cid, depth: Depth) -> Result<bool, KuboError> {
+        let call = self
+            .call("pin/rm")
+            .arg(cid)
+            .option("recursive", depth == Depth::Recursive)
+            .option("offline", true);
+        match call.send().await {
+            Ok(mut answer) => {
+                answer.whole(super::answer::LONGEST_LINE as u64).await?;
+                Ok(true)
+            }
+            // Kubo's word, and that of IPFS Cluster.
+            Err(KuboError::Failed(text))
+                if text.contains("not pinned") || text.contains("not found") =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pins `to` in the place of `from`, looking only at what differs.
+    pub async fn pin_update(&self, from: &Cid, to: &Cid, bytes: u64) -> Result<Update, KuboError> {
+        let call = self
+            .call("pin/update")
+            .arg(from)
+            .arg(to)
+            .option("unpin", true)
+            .option("offline", true);
+        let patience = self.limits().to_settle(bytes);
+        let updating = async {
+            let mut answer = call.send_within(patience).await?;
+            answer.whole(super::answer::LONGEST_LINE as u64).await
+        };
+        match updating.await {
+            Ok(_) => Ok(Update::Updated),
+            Err(KuboError::Failed(text)) if text.contains("was not recursively pinned") => {
+                Ok(Update::NoOld)
+            }
+            Err(KuboError::Failed(text)) if text.contains("was already recursively pinned") => {
+                Ok(Update::IsPinned)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The pins whose name begins with `prefix`, and those without a name where the
+    /// answer has such.
+    pub async fn pin_ls(&self, depth: Depth, prefix: &str) -> Result<Pins, KuboError> {
+        let call = self
+            .call("pin/ls")
+            .option("type", depth.text())
+            .option("names", true)
+            .option("name", prefix)
+            .option("stream", true);
+        let mut answer = call.send().await?;
+        let mut pins = Pins {
+            pins: Vec::new(),
+            of_cluster: answer.is_cluster(),
+        };
+        answer
+            .lines(|line: Listed| {
+                let name = Some(line.name).filter(|name| !name.is_empty());
+                if name.as_ref().is_some_and(|name| !name.starts_with(prefix)) {
+                    return Ok(());
+                }
+                // A CID of another version, or with another hash, is none of ours.
+                let Ok(cid) = line.cid.parse::<Cid>() else {
+                    return Ok(());
+                };
+                if pins.pins.len() == MOST_PINS {
+                    return Err(KuboError::NotUnderstood(format!(
+                        "more than {MOST_PINS} pins"
+                    )));
+                }
+                pins.pins.push(Pin { cid, name });
+                Ok(())
+            })
+            .await?;
+        Ok(pins)
+    }
+}
