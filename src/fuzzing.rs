@@ -42,7 +42,7 @@ pub use archive::{
 };
 pub use gateway::{gateway_denylist, gateway_request};
 pub use import::{import_json, import_leveldb, import_stream};
-pub use publish::{announcement, share};
+pub use publish::{announcement, ipns_path, ipns_record, share};
 pub use reconcile::{archive_position, gwa_frame, gwa_message};
 pub use whisper::{
     mail_completion, mail_request, mail_sync, whisper_envelope, whisper_message, whisper_packet,

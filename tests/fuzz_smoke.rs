@@ -84,6 +84,8 @@ const TARGETS: &[Target] = &[
     }),
     ("announcement", fuzzing::announcement, seeds::announcement),
     ("share", fuzzing::share, seeds::share),
+    ("ipns_record", fuzzing::ipns_record, seeds::ipns_record),
+    ("ipns_path", fuzzing::ipns_path, seeds::ipns_path),
 ];
 
 #[test]
@@ -180,11 +182,13 @@ impl Random {
 
 /// Honest inputs: the vectors of the reference nodes, and files of our own.
 mod seeds {
+    use gwa::archive::cbor;
     use gwa::archive::head::Head;
     use gwa::blocks::car::write_car;
     use gwa::blocks::{Block, Codec};
     use gwa::journal::{Found, salvage_bytes};
     use gwa::publish::{Announcement, Hints, Share};
+    use ipld_core::ipld::Ipld;
 
     use super::Value;
 
@@ -434,6 +438,39 @@ mod seeds {
                 share.to_string().into_bytes()
             })
             .collect()
+    }
+
+    /// Records that boxo made, and what is signed in ours.
+    pub fn ipns_record() -> Vec<Vec<u8>> {
+        let mut seeds = all(&fixture("ipns/records.json"), "vectors", &["record"]);
+        let field = |name: &str, value: Ipld| (name.to_owned(), value);
+        let data = heads().take(2).map(|head| {
+            let fields = [
+                field("Value", Ipld::Bytes(format!("/ipfs/{}", head.cid()).into())),
+                field("Validity", Ipld::Bytes(b"2100-01-01T00:00:00Z".to_vec())),
+                field("ValidityType", Ipld::Integer(0)),
+                field("Sequence", Ipld::Integer(7)),
+                field("TTL", Ipld::Integer(300_000_000_000)),
+                field("_gwa_head", Ipld::Bytes(head.block().bytes().to_vec())),
+                field("_gwa_from", Ipld::String("https://archive.example".into())),
+            ];
+            cbor::encode(&Ipld::Map(fields.into())).bytes().to_vec()
+        });
+        seeds.extend(data);
+        seeds
+    }
+
+    /// Paths and names of all forms.
+    pub fn ipns_path() -> Vec<Vec<u8>> {
+        let mut seeds = vec![b"/ipns/archive.example/state/2018/09/15".to_vec()];
+        for vector in list(&fixture("ipns/records.json"), "vectors") {
+            for field in ["value", "name", "legacy"] {
+                let text = vector[field].as_str().expect("a text");
+                seeds.push(text.into());
+                seeds.push(format!("/ipns/{text}").into());
+            }
+        }
+        seeds
     }
 
     fn heads() -> impl Iterator<Item = Head> {

@@ -8,6 +8,7 @@
 
 pub mod announcement;
 pub mod hints;
+pub mod ipns;
 pub mod roll;
 pub mod share;
 
