@@ -7,6 +7,7 @@
 //!   key there is: a misspelt setting never passes for its default.
 
 mod http;
+mod publish;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,12 +21,15 @@ use crate::limits::Limits;
 use crate::nat::NatMethod;
 use crate::node::follow::DEFAULT_EVERY as DEFAULT_FOLLOW_EVERY;
 use crate::publish::Hints;
+use crate::publish::ipns::KeyName;
 use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
 use crate::sources::SourceAddress;
+use crate::sources::names::TakerAddress;
 use crate::whisper::Pow;
 
 pub use http::{HttpAddress, HttpPartial, HttpSettings};
+pub use publish::PublishAs;
 
 /// Name of the configuration file in the data folder.
 pub const FILE: &str = "gwa.toml";
@@ -179,6 +183,10 @@ pub struct Partial {
     pub lazy: Option<bool>,
     /// Whether heads are announced on the network.
     pub announce: Option<bool>,
+    /// As whom heads are told by IPNS.
+    pub publish: Option<PublishAs>,
+    /// Who is handed the records.
+    pub publish_to: Option<Vec<TakerAddress>>,
     /// Where others have the blocks.
     pub public_urls: Option<Hints>,
     /// The HTTP interface.
@@ -224,6 +232,10 @@ pub struct Settings {
     pub lazy: bool,
     /// Whether heads are announced on the network.
     pub announce: bool,
+    /// The key whose name leads to the heads, if any.
+    pub publish: Option<KeyName>,
+    /// Who is handed the records of the name.
+    pub publish_to: Vec<TakerAddress>,
     /// Where others have the blocks: told with the heads.
     pub public_urls: Hints,
     /// The HTTP interface.
@@ -319,6 +331,8 @@ impl Settings {
                 .map_or(DEFAULT_FOLLOW_EVERY, |span| span.0),
             lazy: flags.lazy.or(file.lazy).unwrap_or(false),
             announce: flags.announce.or(file.announce).unwrap_or(false),
+            publish: flags.publish.or(file.publish).and_then(|publish| publish.0),
+            publish_to: flags.publish_to.or(file.publish_to).unwrap_or_default(),
             public_urls: flags.public_urls.or(file.public_urls).unwrap_or_default(),
             http: HttpSettings::resolve(flags.http, file.http),
         }
@@ -326,7 +340,7 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 27] = [
     "listen",
     "password",
     "node-key",
@@ -344,6 +358,8 @@ const KEYS: [&str; 25] = [
     "follow-every",
     "lazy",
     "announce",
+    "publish",
+    "publish-to",
     "public-urls",
     "limits",
     "http",
@@ -400,6 +416,8 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         follow_every: file.text("follow-every")?,
         lazy: file.value("lazy")?,
         announce: file.value("announce")?,
+        publish: file.value("publish")?,
+        publish_to: file.value("publish-to")?,
         public_urls: file.value("public-urls")?,
         limits: file.value("limits")?,
         http: HttpPartial {

@@ -10,6 +10,7 @@
 //! | `/api/v1/peers` | who is connected, who was dropped and why |
 //! | `/rpc` | JSON-RPC over HTTP and WebSocket (`api::rpc`) |
 //! | `/ipfs/..` | blocks and CARs (`api::gateway`) |
+//! | `/ipns/..` | signed records of names (`api::names`) |
 //! | `/head`, `/.well-known/gwa.json` | the current head (`api::head`) |
 //! | `/api/v1/heads` | its lineage |
 //! | `/api/v1/stats`, `/api/v1/segments` | what the archive holds, and where |
@@ -30,6 +31,7 @@ mod guard;
 mod head;
 mod heads;
 mod health;
+mod names;
 mod patience;
 pub mod peers;
 mod public;
@@ -195,6 +197,7 @@ fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
     let of_archive = Router::new()
         .route("/ipfs/{*path}", any(gateway::serve))
         .route("/ipfs/", any(gateway::serve))
+        .route("/ipns/{*path}", get(names::get))
         .route("/head", get(head::get))
         .route("/.well-known/gwa.json", get(head::well_known))
         .route("/api/v1/heads", get(heads::get))

@@ -34,6 +34,7 @@ mod opening;
 mod peers;
 mod post;
 mod prune;
+mod publish;
 mod query;
 mod read;
 mod repair;
@@ -133,6 +134,8 @@ enum Command {
     Mirror(mirror::MirrorArgs),
     /// Print one line for others to mirror, fork and query the archive with.
     Share(share::ShareArgs),
+    /// Lead a name of IPNS to the head, and print the DNS record for a host's name.
+    Publish(publish::PublishArgs),
     /// Print the archives that are announced on the network.
     Discover(discover::DiscoverArgs),
     /// Print who is connected to the running daemon, and who was dropped and why.
@@ -232,6 +235,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Fork(args) => fork::run(args, context),
         Command::Mirror(args) => mirror::run(args, context),
         Command::Share(args) => share::run(args, context),
+        Command::Publish(args) => publish::run(args, context),
         Command::Discover(args) => discover::run(args, context),
         Command::Peers(args) => peers::run(args, context),
         Command::Diff(args) => diff::run(args, context),

@@ -1,7 +1,8 @@
 //! What a user writes to name an archive's head: a REF.
 //!
 //! Nothing (the own head), a bare CID, `ipfs://CID`, `/ipfs/CID` with or without
-//! a path below it, `http(s)://HOST` of another `gwa` or of a public folder, the
+//! a path below it, `ipns://NAME` and `/ipns/NAME` of a key or a host that is looked
+//! up, `http(s)://HOST` of another `gwa` or of a public folder, the
 //! same of a gateway with `/ipfs/CID[/path]` below it, a CAR file, or a folder.
 
 use std::fmt;
@@ -11,12 +12,13 @@ use std::str::FromStr;
 use url::Url;
 
 use crate::blocks::{BlockError, Cid, check_cid};
+use crate::publish::ipns::{ContentPath, NameRef, PathError};
 use crate::publish::{Share, ShareError};
 use crate::sources::{SourceAddressError, base_url};
 
 /// The forms a REF may take, as error messages name them.
-const FORMS: &str = "a CID, gwa://HEAD?.., ipfs://CID, /ipfs/CID[/path], http(s)://HOST[/ipfs/CID[/path]], a CAR \
-                     file, a folder (./NAME), or nothing for the own head";
+const FORMS: &str = "a CID, gwa://HEAD?.., ipfs://CID, /ipfs/CID[/path], ipns://NAME[/path], \
+                     http(s)://HOST[/ipfs/CID[/path]], a CAR file, a folder (./NAME), or nothing for the own head";
 
 /// Longest REF read, in bytes: a path to any block of an archive is far below.
 const MAX_LEN: usize = 4_096;
@@ -32,6 +34,13 @@ pub enum Reference {
         /// Where the path starts.
         cid: Cid,
         /// Names to follow from there; empty for the block itself.
+        path: Vec<String>,
+    },
+    /// What a name stands for, or what a path leads to from it.
+    Name {
+        /// The name: of a key, or of a host.
+        name: NameRef,
+        /// Names to follow from there; empty for what it stands for itself.
         path: Vec<String>,
     },
     /// A CAR file, whose root is meant.
@@ -57,7 +66,7 @@ impl Reference {
     /// Names to follow from the block that is meant.
     pub fn path(&self) -> &[String] {
         match self {
-            Self::Cid { path, .. } | Self::AtGateway { path, .. } => path,
+            Self::Cid { path, .. } | Self::AtGateway { path, .. } | Self::Name { path, .. } => path,
             Self::OwnHead | Self::CarFile(_) | Self::Folder(_) | Self::Url(_) | Self::Shared(_) => {
                 &[]
             }
@@ -74,13 +83,13 @@ pub enum ReferenceError {
         /// What was given.
         text: String,
     },
-    /// A name that would have to be looked up.
-    #[error(
-        "`{text}` is a name, and names are not looked up yet: give the CID or the URL it stands for"
-    )]
+    /// A name that is none.
+    #[error("`{text}`: {reason}")]
     Name {
         /// What was given.
         text: String,
+        /// What is wrong with it.
+        reason: PathError,
     },
     /// A shared line that is none.
     #[error("`{text}`: {reason}")]
@@ -135,10 +144,18 @@ impl FromStr for Reference {
                 }),
             };
         }
-        if text.starts_with("ipns://") || text.starts_with("/ipns/") {
-            return Err(ReferenceError::Name {
-                text: text.to_owned(),
-            });
+        if let Some(rest) = text
+            .strip_prefix("ipns://")
+            .or_else(|| text.strip_prefix("/ipns/"))
+        {
+            return match format!("/ipns/{rest}").parse() {
+                Ok(ContentPath::Name { name, path }) => Ok(Self::Name { name, path }),
+                Ok(ContentPath::Block { .. }) => Err(form()),
+                Err(reason) => Err(ReferenceError::Name {
+                    text: text.to_owned(),
+                    reason,
+                }),
+            };
         }
         if text.contains("://") || text.is_empty() {
             return Err(form());
@@ -200,6 +217,10 @@ impl fmt::Display for Reference {
             Self::OwnHead => f.write_str("the own head"),
             Self::Cid { cid, path } if path.is_empty() => write!(f, "{cid}"),
             Self::Cid { cid, path } => write!(f, "/ipfs/{cid}/{}", path.join("/")),
+            Self::Name { name, path } => {
+                write!(f, "ipns://{name}")?;
+                path.iter().try_for_each(|name| write!(f, "/{name}"))
+            }
             Self::CarFile(path) | Self::Folder(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(url.as_str()),
             Self::AtGateway { base, cid, path } if path.is_empty() => {
@@ -293,13 +314,28 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_to_be_one() {
-        for text in ["ipns://example", "/ipns/example.org/state"] {
+    fn names_of_keys_and_of_hosts_are_read() {
+        const NAME: &str = "k51qzi5uqu5dm0t4vbwri4lkg76q03b4x9tsvekgvbu4zli6454ff7w8wdosa4";
+        const LEGACY: &str = "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7";
+        let name = |text: &str, path: &[&str]| Reference::Name {
+            name: text.parse().unwrap(),
+            path: path.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        for (text, expected) in [
+            (format!("ipns://{NAME}"), name(NAME, &[])),
+            (format!("/ipns/{LEGACY}/"), name(NAME, &[])),
+            (
+                "ipns://Archive.example/state/2019".to_owned(),
+                name("archive.example", &["state", "2019"]),
+            ),
+        ] {
+            let read: Reference = text.parse().unwrap();
+            assert_eq!(read, expected, "{text}");
+            assert_eq!(read.to_string().parse(), Ok(expected));
+        }
+        for text in ["ipns://", "ipns://archive", "/ipns/127.0.0.1", "/ipns//x"] {
             let error = text.parse::<Reference>().unwrap_err();
-            assert!(
-                error.to_string().contains("give the CID or the URL"),
-                "{error}"
-            );
+            assert!(matches!(error, ReferenceError::Name { .. }), "{text}");
         }
         assert!(matches!(
             "http://u:p@example.org".parse::<Reference>(),

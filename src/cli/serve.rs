@@ -15,12 +15,16 @@ use crate::api::ApiError;
 use crate::archive::disk::{Archive, DiskError};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
-use crate::config::{self, ConfigError, MinPow, Partial, Password, Settings, Span};
+use crate::cli::publish::takers;
+use crate::config::{self, ConfigError, MinPow, Partial, Password, PublishAs, Settings, Span};
 use crate::nat::NatMethod;
 use crate::node::follow::Following;
+use crate::node::publish::Publishing;
 use crate::node::{Daemon, DaemonError, key_file};
 use crate::publish::Hints;
+use crate::publish::ipns::NameFolder;
 use crate::rlpx::Enode;
+use crate::sources::names::TakerAddress;
 use crate::time::SystemClock;
 
 /// Arguments of `gwa serve`. Each may stand in `gwa.toml` in the data folder too.
@@ -93,6 +97,18 @@ pub struct ServeArgs {
     /// Announce heads on the network, for `gwa discover` to find.
     #[arg(long, env = "GWA_ANNOUNCE", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     announce: Option<bool>,
+    /// Lead a name of IPNS to each new head: that of the key in DIR/ipns [default: archive].
+    #[arg(long, env = "GWA_PUBLISH", num_args = 0..=1, default_missing_value = "true", value_name = "KEY")]
+    publish: Option<PublishAs>,
+    /// A node of IPFS that is handed the records: kubo:URL of its RPC; may be given more
+    /// than once.
+    #[arg(
+        long = "publish-to",
+        env = "GWA_PUBLISH_TO",
+        value_name = "NODE",
+        value_delimiter = ','
+    )]
+    publish_to: Vec<TakerAddress>,
     /// An address where others have the blocks, told with the heads; up to four.
     #[arg(
         long = "public-url",
@@ -126,7 +142,26 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
     let following = follow::following(&settings, &archive, context)?;
-    runtime.block_on(serve(Arc::new(archive), key, &settings, following, context))
+    let publishing = publishing(&settings, &archive)?;
+    let beside = (following, publishing);
+    runtime.block_on(serve(Arc::new(archive), key, &settings, beside, context))
+}
+
+/// As whom, and to whom, heads are told by IPNS. The key is made here, so that a
+/// daemon that cannot have one does not start.
+fn publishing(settings: &Settings, archive: &Archive) -> Result<Option<Publishing>, CliError> {
+    let Some(key) = settings.publish.clone() else {
+        return Ok(None);
+    };
+    let folder = NameFolder::new(archive.dir());
+    folder.key_or_new(&key).map_err(|error| {
+        CliError::new(Kind::WrongKey, "there is no key to publish as").because(&error)
+    })?;
+    Ok(Some(Publishing {
+        key,
+        hints: settings.public_urls.clone(),
+        to: takers(&settings.publish_to)?,
+    }))
 }
 
 /// A first run needs no other command before it.
@@ -175,6 +210,8 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         follow_every: args.follow.follow_every,
         lazy: args.follow.lazy,
         announce: args.announce,
+        publish: args.publish.clone(),
+        publish_to: (!args.publish_to.is_empty()).then(|| args.publish_to.clone()),
         public_urls,
         limits: None,
         http: args.http.partial(),
@@ -186,7 +223,7 @@ async fn serve(
     archive: Arc<Archive>,
     key: crate::rlpx::NodeKey,
     settings: &Settings,
-    following: Following,
+    (following, publishing): (Following, Option<Publishing>),
     context: &mut Context,
 ) -> Result<(), CliError> {
     let failed =
@@ -213,6 +250,9 @@ async fn serve(
         })?;
 
     daemon.set_following(following);
+    if let Some(publishing) = publishing {
+        daemon.set_publishing(publishing);
+    }
     let enode = daemon.enode();
     let http = daemon.http_url();
     let line = format!(

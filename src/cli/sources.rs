@@ -4,7 +4,9 @@
 //! all of them. Commands without a range of time take `--from SOURCE` as well.
 
 mod lead;
+mod names;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -18,12 +20,14 @@ use crate::cli::context::{Opened, archive_failed, newest_head, own_archive, read
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::config;
-use crate::publish::Share;
+use crate::publish::Hints;
+use crate::sources::names::Dns;
 use crate::sources::net::{Net, NetLimits, guard};
 use crate::sources::seen::{Judgement, SeenError, SeenHeads};
 use crate::sources::{BlockCache, HttpSource, NoHead, Pool, SourceAddress, base_url, open_folder};
 
 pub use self::lead::Lead;
+use self::names::place_of;
 
 /// Folder of blocks fetched before, below the data folder.
 const CACHE: &str = "cache";
@@ -45,6 +49,10 @@ pub struct SourceArgs {
     /// number.
     #[arg(long, global = true)]
     pub accept_rewrite: bool,
+    /// The DNS server that is asked for names of hosts, as in ipns://archive.example
+    /// [default: the system's].
+    #[arg(long, global = true, env = "GWA_DNS", value_name = "ADDR")]
+    pub dns: Option<SocketAddr>,
 }
 
 /// `--from SOURCE`, for commands where it can mean nothing else.
@@ -61,6 +69,7 @@ pub struct Sources {
     named: Vec<SourceAddress>,
     accept_rewrite: bool,
     net: OnceLock<Arc<Net>>,
+    dns: Arc<Dns>,
 }
 
 impl Sources {
@@ -68,6 +77,7 @@ impl Sources {
     pub fn add(&mut self, args: &SourceArgs) {
         self.named.extend(args.sources.iter().cloned());
         self.accept_rewrite |= args.accept_rewrite;
+        self.dns = Arc::new(Dns::new(args.dns));
     }
 
     /// Adds what `--from` names.
@@ -106,10 +116,14 @@ impl Sources {
             Reference::Url(base) | Reference::AtGateway { base, .. } => {
                 vec![SourceAddress::Http(base.clone())]
             }
-            Reference::Shared(share) => self.hints(share, data)?,
+            Reference::Shared(share) => self.hints(&share.hints, data)?,
+            Reference::Name { name, .. } => self.hints_seen(name, data)?,
             Reference::OwnHead | Reference::Cid { .. } => Vec::new(),
         };
         let mut places: Vec<String> = Vec::new();
+        if let Reference::Name { name, .. } = reference {
+            places.push(place_of(name));
+        }
         for address in of_reference.iter().chain(&self.named) {
             let place = match address {
                 SourceAddress::Folder(path) | SourceAddress::Car(path) => {
@@ -125,10 +139,10 @@ impl Sources {
         Ok(places)
     }
 
-    /// The addresses of a shared line, as far as they can be asked: at public
-    /// addresses alone, unless the user named the very host himself, now or when the
-    /// archive began.
-    fn hints(&self, share: &Share, data: &Path) -> Result<Vec<SourceAddress>, CliError> {
+    /// The addresses of a shared line or a record, as far as they can be asked: at
+    /// public addresses alone, unless the user named the very host himself, now or
+    /// when the archive began.
+    fn hints(&self, hints: &Hints, data: &Path) -> Result<Vec<SourceAddress>, CliError> {
         let known = [origin_places(data)?, standing(data)?].concat();
         let at = |url: &Url| {
             (
@@ -140,7 +154,7 @@ impl Sources {
             let mut all = self.named.iter().chain(&known);
             all.any(|source| matches!(source, SourceAddress::Http(url) if at(url) == at(hint)))
         };
-        let hints = share.hints.http().iter();
+        let hints = hints.http().iter();
         let hints = hints.filter_map(|text| base_url(text).ok()).map(|hint| {
             if is_named(&hint) {
                 return SourceAddress::Http(hint);
@@ -148,7 +162,7 @@ impl Sources {
             if !guard::may_be_asked(&hint) {
                 let hint = hint.as_str().trim_end_matches('/');
                 tracing::warn!(
-                    "a shared line names {hint}, which is no public address: not asked \
+                    "{hint} is told as a source, and is no public address: not asked \
                      unless you name it too, with `--source {hint}`"
                 );
             }
@@ -232,10 +246,16 @@ impl Sources {
             }
             Reference::Shared(share) => {
                 self.add_own(&mut pool, data)?;
-                for hint in self.hints(share, data)? {
+                for hint in self.hints(&share.hints, data)? {
                     self.add_to(&mut pool, &hint)?;
                 }
                 share.head
+            }
+            Reference::Name { .. } => {
+                let mut lead = self.lead(reference, data)?;
+                let (mut pool, root) = lead.newest_and_pool()?;
+                self.add_own(&mut pool, data)?;
+                return Ok((pool, root));
             }
             Reference::Url(base) => {
                 self.add_own(&mut pool, data)?;
@@ -397,6 +417,13 @@ fn rewritten(source: &str, error: &SeenError) -> CliError {
             (
                 "shows a history that was rewritten, or is behind",
                 format!("both heads are kept in {folder}; "),
+            )
+        }
+        SeenError::Name(told) => {
+            let folder = told.proof.parent().unwrap_or(&told.proof).display();
+            (
+                "was taken back, or whoever gave its record is behind",
+                format!("both records are kept in {folder}; "),
             )
         }
         SeenError::Io { .. } => ("cannot be judged", String::new()),

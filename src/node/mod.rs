@@ -9,6 +9,7 @@
 mod announce;
 pub mod follow;
 pub mod key_file;
+pub mod publish;
 pub mod reach;
 pub mod run_file;
 mod times;
@@ -26,6 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::announce::Announcer;
 use self::follow::{Follower, Following};
+use self::publish::{Publisher, Publishing};
 use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
 use self::times::TimesMaker;
@@ -91,6 +93,7 @@ pub struct Daemon {
     retention: Option<Duration>,
     following: Following,
     announced: Option<Hints>,
+    publishing: Option<Publishing>,
 }
 
 impl Daemon {
@@ -190,12 +193,18 @@ impl Daemon {
             retention: settings.retention,
             following: Following::default(),
             announced: settings.announce.then(|| settings.public_urls.clone()),
+            publishing: None,
         })
     }
 
     /// Follows heads of others while it runs.
     pub fn set_following(&mut self, following: Following) {
         self.following = following;
+    }
+
+    /// Leads a name to its heads while it runs.
+    pub fn set_publishing(&mut self, publishing: Publishing) {
+        self.publishing = Some(publishing);
     }
 
     /// Where peers reach it.
@@ -242,6 +251,11 @@ impl Daemon {
             self.node.control(),
             self.announced.take(),
         );
+        let publisher = Publisher::start(
+            Arc::clone(&self.archive),
+            self.publishing.take(),
+            Arc::clone(&self.clock),
+        );
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -267,6 +281,7 @@ impl Daemon {
             }
         }
         announcer.end().await;
+        publisher.end().await;
         follower.end().await;
         if let Some(api) = self.api {
             api.shutdown().await;

@@ -16,6 +16,7 @@ mod gateway;
 mod head;
 mod http;
 mod local;
+pub mod names;
 pub mod net;
 mod pool;
 mod remote;

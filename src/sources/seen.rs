@@ -8,9 +8,13 @@
 //! - A place keeps the key that it showed first, unless its user says so.
 //! - Processes that remember at the same time take turns.
 //!
+//! The same of names, whose records are remembered: [`names`](self::names).
+//!
 //! Files: `seen/<key>.head`, the newest head's block;
 //! `seen/<key>.<number>.<cid>.proof`, heads that contradict each other;
 //! `seen/<hash>.place`, where a place is and the key it showed.
+
+mod names;
 
 use std::fs::{self, File};
 use std::io;
@@ -22,6 +26,8 @@ use crate::archive::head::{Head, Sequence};
 use crate::blocks::{Block, Cid, Codec};
 use crate::durable;
 use crate::keccak::keccak256;
+
+pub use self::names::NameContradiction;
 
 /// Folder of what was seen.
 const FOLDER: &str = "seen";
@@ -91,6 +97,9 @@ pub enum SeenError {
         /// Where that is written.
         file: PathBuf,
     },
+    /// The record of a name contradicts the newest one seen.
+    #[error("{0}")]
+    Name(Box<NameContradiction>),
     /// The disk refused.
     #[error("{path}: {source}")]
     Io {
@@ -165,25 +174,69 @@ impl SeenHeads {
         accept_rewrite: bool,
     ) -> Result<Judgement, SeenError> {
         let _turn = self.turn()?;
+        let before = self.check_place(place, head, accept_rewrite)?;
+        let judgement = self.judge(head, accept_rewrite)?;
+        self.keep_place(place, head, before)?;
+        Ok(judgement)
+    }
+
+    /// As [`Self::remember_of`], of the key alone: of a place that may well be behind,
+    /// as the record of a name is.
+    pub fn remember_key_of(
+        &self,
+        place: &str,
+        head: &Head,
+        accept_rewrite: bool,
+    ) -> Result<(), SeenError> {
+        let _turn = self.turn()?;
+        let before = self.check_place(place, head, accept_rewrite)?;
+        self.keep_place(place, head, before)
+    }
+
+    /// The key that a place showed first.
+    pub fn key_of_place(&self, place: &str) -> Result<Option<PublicKey>, SeenError> {
+        let file = self.place_file(place);
+        match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => Ok(key_in(&other.map_err(io_error(&file))?)),
+        }
+    }
+
+    fn place_file(&self, place: &str) -> PathBuf {
         let name = hex::encode(keccak256(place));
-        let file = self.dir.join(format!("{name}.place"));
-        let before = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => key_in(&other.map_err(io_error(&file))?),
-        };
-        if let Some(before) = before.filter(|before| before != head.key() && !accept_rewrite) {
-            return Err(SeenError::AnotherKey {
+        self.dir.join(format!("{name}.place"))
+    }
+
+    /// Refuses a head of another key than the one a place showed first; gives that.
+    fn check_place(
+        &self,
+        place: &str,
+        head: &Head,
+        accept_rewrite: bool,
+    ) -> Result<Option<PublicKey>, SeenError> {
+        let before = self.key_of_place(place)?;
+        match before.filter(|before| before != head.key() && !accept_rewrite) {
+            None => Ok(before),
+            Some(before) => Err(SeenError::AnotherKey {
                 key: Box::new(*head.key()),
                 before: Box::new(before),
-                file,
-            });
+                file: self.place_file(place),
+            }),
         }
-        let judgement = self.judge(head, accept_rewrite)?;
-        if before != Some(*head.key()) {
-            let text = format!("{} {place}\n", head.key());
-            durable::replace_file(&file, text.as_bytes()).map_err(io_error(&file))?;
+    }
+
+    fn keep_place(
+        &self,
+        place: &str,
+        head: &Head,
+        before: Option<PublicKey>,
+    ) -> Result<(), SeenError> {
+        if before == Some(*head.key()) {
+            return Ok(());
         }
-        Ok(judgement)
+        let file = self.place_file(place);
+        let text = format!("{} {place}\n", head.key());
+        durable::replace_file(&file, text.as_bytes()).map_err(io_error(&file))
     }
 
     /// Waits until no other process remembers.

@@ -7,6 +7,7 @@ mod follow;
 mod gaps;
 mod heads;
 mod house;
+mod names;
 mod post;
 mod proxy;
 mod request;

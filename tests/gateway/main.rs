@@ -10,5 +10,6 @@ mod head;
 mod house;
 mod lazy;
 mod many;
+mod names;
 mod raw;
 mod shares;

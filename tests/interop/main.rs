@@ -12,6 +12,7 @@ mod discovery;
 mod geth;
 mod kubo;
 mod kubo_client;
+mod kubo_names;
 mod murmur;
 mod postgres;
 mod running;

@@ -5,7 +5,8 @@
 //!   origin of the archive names, and of a bare URL the one that it showed first.
 //! - Of several places the newest head counts; one that is behind, away, or shows
 //!   another key is passed over. Two heads of one number and key are refused.
-//! - A shared line names the least: no older head than its own is taken.
+//! - A shared line names the least: no older head than its own is taken. So does a
+//!   name, which is looked up each time.
 //! - The archive in the data folder is not opened for it: whoever follows has it
 //!   open. Blocks come from the same sources as long as the head stays the same,
 //!   and what each of them did is remembered for good.
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use secp256k1::PublicKey;
 use url::Url;
 
+use super::names::{name_in, place_of};
 use super::{
     Sources, is_archive, memory_folder, no_head_at, open_car, origin_places, remembered, standing,
     unopened,
@@ -24,10 +26,12 @@ use super::{
 use crate::archive::disk::{Heads, Origin};
 use crate::archive::head::Head;
 use crate::blocks::car::CarFile;
-use crate::blocks::{BlockSource, Cid};
+use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::cli::context::{newest_head, read_head};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::publish::ipns::NameRef;
+use crate::sources::names::Resolved;
 use crate::sources::seen::{Judgement, SeenError, SeenHeads};
 use crate::sources::{HttpSource, NoHead, Pool, SourceAddress, open_folder};
 
@@ -39,8 +43,17 @@ pub struct Lead {
     /// The key that signs the heads, where it is known beforehand.
     key: Option<PublicKey>,
     line: Option<Line>,
+    named: Option<Named>,
+    /// The block of the head that the name's record carried the last time.
+    head_of_name: Option<Block>,
     /// Sources as of the head that was the newest the last time.
     kept: Option<(Cid, Arc<Pool>)>,
+}
+
+/// A name that is looked up each time.
+struct Named {
+    name: NameRef,
+    sources: Sources,
 }
 
 /// A source of blocks.
@@ -72,6 +85,14 @@ impl Sources {
     /// Who tells the newest head that `reference` names; nobody is asked yet.
     pub fn lead(&self, reference: &Reference, data: &Path) -> Result<Lead, CliError> {
         let (told_by, key, line) = match reference {
+            Reference::Name { name, .. } => {
+                let mut told_by = self.named.clone();
+                told_by.extend(self.hints_seen(name, data)?);
+                let also = [origin_places(data)?, standing(data)?].concat();
+                let mut lead = self.lead_of(data, told_by, also, None, None)?;
+                lead.named = Some(self.named(name.clone())?);
+                return Ok(lead);
+            }
             Reference::Folder(path) => (vec![SourceAddress::Folder(path.clone())], None, None),
             Reference::CarFile(path) => (vec![SourceAddress::Car(path.clone())], None, None),
             Reference::Url(base) => (vec![SourceAddress::Http(base.clone())], None, None),
@@ -90,7 +111,7 @@ impl Sources {
                     and_later: true,
                     head: None,
                 };
-                (self.hints(share, data)?, share.key, Some(line))
+                (self.hints(&share.hints, data)?, share.key, Some(line))
             }
         };
         let mut also = Vec::new();
@@ -112,7 +133,19 @@ impl Sources {
         let told_by = origin.sources.iter();
         let told_by = told_by.filter_map(|place| place.parse().ok()).collect();
         let also = [&self.named[..], &standing(data)?].concat();
-        self.lead_of(data, told_by, also, Some(origin.key), None)
+        let mut lead = self.lead_of(data, told_by, also, Some(origin.key), None)?;
+        let name = origin.sources.iter().find_map(|place| name_in(place));
+        lead.named = name.map(|name| self.named(name)).transpose()?;
+        Ok(lead)
+    }
+
+    fn named(&self, name: NameRef) -> Result<Named, CliError> {
+        // Closing these closes those of the name too.
+        self.net()?;
+        Ok(Named {
+            name,
+            sources: self.clone(),
+        })
     }
 
     /// Who has the history that a fork rests on, whose newest head is `own`.
@@ -153,6 +186,8 @@ impl Sources {
             places,
             key,
             line,
+            named: None,
+            head_of_name: None,
             kept: None,
         })
     }
@@ -177,18 +212,89 @@ impl Lead {
         Ok((head, pool))
     }
 
+    /// The newest head's CID, and every source of blocks as its own.
+    pub fn newest_and_pool(&mut self) -> Result<(Pool, Cid), CliError> {
+        let head = self.newest()?;
+        Ok((self.pool()?, *head.cid()))
+    }
+
     fn newest(&mut self) -> Result<Head, CliError> {
+        if let Some(named) = self.named.take() {
+            let (named, head) = self.of_name(named);
+            self.named = Some(named);
+            return head;
+        }
         match self.line()? {
             Some((head, false)) => Ok(head),
-            Some((head, true)) => self.choose(Some(head)),
-            None => self.choose(None),
+            Some((head, true)) => self.choose(Some(head), None),
+            None => self.choose(None, None),
         }
     }
 
-    /// The newest of what is told; `line` is the head that a shared line names.
-    fn choose(&self, line: Option<Head>) -> Result<Head, CliError> {
-        let shared = line.is_some();
-        let key = self.key.or_else(|| line.as_ref().map(|line| *line.key()));
+    /// The newest head of what a name stands for. Where it leads nowhere, what was
+    /// seen of it says whose heads are meant.
+    fn of_name(&mut self, named: Named) -> (Named, Result<Head, CliError>) {
+        let resolved = named.sources.resolve(&named.name, &self.data);
+        let head = match resolved {
+            Ok(resolved) => self.of_resolved(&named, resolved),
+            Err(error) if error.kind() == Kind::Verification => Err(error),
+            Err(error) => {
+                let seen = SeenHeads::new(&memory_folder(&self.data));
+                let seen = seen.key_of_place(&place_of(&named.name)).ok().flatten();
+                match self.key.or(seen) {
+                    None => Err(error),
+                    key => {
+                        let brief = error.brief();
+                        tracing::warn!("{brief}: heads are asked for as far as they are told");
+                        self.choose(None, key).map_err(|_| error)
+                    }
+                }
+            }
+        };
+        (named, head)
+    }
+
+    fn of_resolved(&mut self, named: &Named, resolved: Resolved) -> Result<Head, CliError> {
+        let place = place_of(&named.name);
+        if !resolved.path.is_empty() {
+            let (cid, path) = (resolved.cid, resolved.path.join("/"));
+            return Err(CliError::new(
+                Kind::Error,
+                format!("{place} stands for /ipfs/{cid}/{path}, where a head was expected"),
+            ));
+        }
+        for address in named.sources.hints(&resolved.hints, &self.data)? {
+            if !self.places.iter().any(|place| place.address == address) {
+                let far = named.sources.far(&address)?;
+                let tells = true;
+                self.places.push(Place {
+                    address,
+                    tells,
+                    far,
+                });
+            }
+        }
+        let head = match resolved.head {
+            Some(head) => *head,
+            None => self.fetched(&resolved.cid)?,
+        };
+        // A mirror follows one key, whatever the name shows.
+        if self.key.is_some_and(|key| key != *head.key()) {
+            return Err(another_key(&place));
+        }
+        let seen = SeenHeads::new(&memory_folder(&self.data));
+        let judged = seen.remember_key_of(&place, &head, self.accept_rewrite);
+        remembered(&place, judged.map(|()| Judgement::Same))?;
+        self.head_of_name = Some(head.block().clone());
+        self.choose(Some(head), None)
+    }
+
+    /// The newest of what is told; `line` is the head that a shared line or a name
+    /// names, `seen` the key that a name showed.
+    fn choose(&self, line: Option<Head>, seen: Option<PublicKey>) -> Result<Head, CliError> {
+        let shared = line.is_some() || seen.is_some();
+        let known = self.key.or(seen);
+        let key = known.or_else(|| line.as_ref().map(|line| *line.key()));
         let (mut told, away) = self.ask(key.as_ref(), shared);
         // Whoever accepts that history is taken back takes what is told.
         let overruled = self.accept_rewrite && !told.is_empty();
@@ -224,7 +330,7 @@ impl Lead {
                     told.push(Told { head, at });
                     continue;
                 }
-                Ok(_) => another_key(&place.address),
+                Ok(_) => another_key(&place.address.to_string()),
                 // A gateway has blocks, and knows nothing of heads.
                 Err(Untold::Silent(error)) => {
                     untold = Some(error);
@@ -278,14 +384,7 @@ impl Lead {
         if let Some(head) = &line.head {
             return Ok(Some((head.clone(), and_later)));
         }
-        let mut pool = self.pool()?;
-        if is_archive(&self.data) {
-            pool.add_local("this archive", Box::new(Heads::new(&self.data)));
-        }
-        if pool.is_empty() {
-            return Err(nobody());
-        }
-        let head = read_head(&pool, &cid)?;
+        let head = self.fetched(&cid)?;
         if let Some(key) = &self.key {
             check_key(key, &head)?;
         }
@@ -297,10 +396,26 @@ impl Lead {
         Ok(Some((head, and_later)))
     }
 
+    /// The head `cid`, from whoever has it.
+    fn fetched(&self, cid: &Cid) -> Result<Head, CliError> {
+        let mut pool = self.pool()?;
+        if is_archive(&self.data) {
+            pool.add_local("this archive", Box::new(Heads::new(&self.data)));
+        }
+        if pool.is_empty() {
+            return Err(nobody());
+        }
+        read_head(&pool, cid)
+    }
+
     /// Every source of blocks; one on this machine that cannot be opened is left
     /// out where it only helps.
     fn pool(&self) -> Result<Pool, CliError> {
         let mut pool = Pool::default();
+        if let Some(block) = &self.head_of_name {
+            let record = OneBlock(block.clone());
+            pool.add_local("the record of the name", Box::new(record));
+        }
         for place in &self.places {
             match place.add_to(&mut pool) {
                 Err(error) if place.tells && self.places.len() == 1 => return Err(error),
@@ -353,6 +468,22 @@ impl Place {
     }
 }
 
+/// A block that came by itself.
+struct OneBlock(Block);
+
+impl BlockSource for OneBlock {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        match self.has(cid)? {
+            true => Ok(self.0.clone()),
+            false => Err(BlockError::Missing { cid: *cid }),
+        }
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        Ok(self.0.cid() == cid)
+    }
+}
+
 /// Why a place tells no head.
 enum Untold {
     /// It knows none.
@@ -377,7 +508,7 @@ pub(super) fn check_key(key: &PublicKey, head: &Head) -> Result<(), CliError> {
     .hint("the line was tampered with: ask whoever shares the archive for another"))
 }
 
-fn another_key(place: &SourceAddress) -> CliError {
+fn another_key(place: &str) -> CliError {
     CliError::new(
         Kind::Verification,
         format!("{place} shows the archive of another key"),

@@ -1,0 +1,311 @@
+//! `gwa publish`: a name of IPNS that leads to the head.
+
+mod keys;
+
+use std::fmt;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::reference::Reference;
+use crate::config::{self, Span};
+use crate::kubo::Auth;
+use crate::publish::Hints;
+use crate::publish::ipns::{
+    ContentPath, IpnsKey, KeyName, NameFolder, NameFolderError, NameRef, Record, Wish,
+};
+use crate::sources::names::{RecordTaker, TakerAddress};
+use crate::time::{Clock, SystemClock};
+
+const EXAMPLES: &str = "\
+Examples:
+  gwa publish
+      make a name for the archive, and a record that leads from it to the head; a running
+      daemon serves it at /ipns/NAME
+  gwa publish --to kubo:http://127.0.0.1:5001
+      the same, and hand the record to a node of IPFS
+  gwa publish --host archive.example
+      the same, and print the DNS record by which ipns://archive.example leads there
+  gwa publish keys
+      the keys in DIR/ipns
+  gwa publish --key old --hand-over new
+      the last record of the key `old`: it leads to the name of the key `new`
+
+`gwa serve --publish` does so at each new head. Numbers of records only rise: a record
+is durable in DIR/ipns before it leaves.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 made, and not taken everywhere, 10 no archive,
+12 the key cannot be read.";
+
+/// Arguments of `gwa publish`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct PublishArgs {
+    #[command(subcommand)]
+    command: Option<PublishCommand>,
+    /// The key whose name it is, made where there is none [default: archive].
+    #[arg(long, value_name = "KEY")]
+    key: Option<KeyName>,
+    /// A node that is handed the record: kubo:URL of its RPC; may be given more than once.
+    #[arg(
+        long,
+        env = "GWA_PUBLISH_TO",
+        value_name = "NODE",
+        value_delimiter = ','
+    )]
+    to: Vec<TakerAddress>,
+    /// How long the record counts [default: 48h, 10 years of one that hands over].
+    #[arg(long, value_name = "SPAN")]
+    validity: Option<Span>,
+    /// For how long readers may keep it before they ask again [default: 5m].
+    #[arg(long, value_name = "SPAN")]
+    ttl: Option<Span>,
+    /// An address where others have the blocks, told in the record; up to four
+    /// [default: public-urls of gwa.toml].
+    #[arg(
+        long = "public-url",
+        env = "GWA_PUBLIC_URLS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    public_urls: Vec<String>,
+    /// A host whose DNS is to lead to the name: its TXT record is printed.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Hand the name over to another one, for good: a key in DIR/ipns, or the name of one
+    /// elsewhere.
+    #[arg(long, value_name = "KEY|NAME")]
+    hand_over: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum PublishCommand {
+    /// Print the keys there are, and their names.
+    Keys,
+    /// Take a key in, in the form that `ipfs key export` writes.
+    Import(keys::ImportArgs),
+    /// Write a key out, in the form that `ipfs key import` takes.
+    Export(keys::ExportArgs),
+}
+
+#[derive(Serialize)]
+struct Published {
+    /// The name.
+    name: String,
+    /// What the user calls its key.
+    key: String,
+    /// What it leads to.
+    value: String,
+    /// The head it leads to; null where it was handed over.
+    head: Option<String>,
+    sequence: u64,
+    /// Up to when the record counts, RFC 3339.
+    until: String,
+    /// Seconds.
+    ttl: u64,
+    /// The record, hex with `0x`.
+    record: String,
+    to: Vec<Handed>,
+    /// Name and text of the TXT record.
+    dnslink: [String; 2],
+}
+
+#[derive(Serialize)]
+struct Handed {
+    to: String,
+    /// Null where it was taken.
+    error: Option<String>,
+}
+
+/// Makes the record, and hands it to whoever is named.
+pub fn run(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
+    match &args.command {
+        None => publish(args, context),
+        Some(PublishCommand::Keys) => keys::list(context),
+        Some(PublishCommand::Import(args)) => keys::import(args, context),
+        Some(PublishCommand::Export(args)) => keys::export(args, context),
+    }
+}
+
+fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
+    let folder = NameFolder::new(&context.data);
+    // Whoever has no archive wants no key of it either.
+    let head = match &args.hand_over {
+        None => Some(context.head(&Reference::OwnHead)?.head),
+        Some(_) => None,
+    };
+    let mut wish = match (&head, &args.hand_over) {
+        (Some(head), _) => Wish::of_head(head, &hints(args, context)?),
+        (None, to) => Wish::of_hand_over(successor(to.as_deref().unwrap_or_default(), &folder)?),
+    };
+    if let Some(Span(validity)) = args.validity {
+        wish.validity = validity;
+    }
+    if let Some(Span(ttl)) = args.ttl {
+        wish.ttl = ttl;
+    }
+    let takers = takers(&args.to)?;
+    let key_name = args.key.clone().unwrap_or_default();
+    let key = match &args.hand_over {
+        None => folder.key_or_new(&key_name).map_err(|e| failed(&e))?,
+        Some(_) => existing(&folder, &key_name)?,
+    };
+    let handle = context.sources.net()?.handle().clone();
+    let now = SystemClock.now();
+    // A number that only others know of, as after a backup was put back.
+    let name = NameRef::Key(key.name());
+    let mut names = context.sources.names(&name, &context.data)?;
+    let asked = takers.iter().map(|taker| Arc::clone(taker) as _);
+    names.givers.extend(asked);
+    let known = handle.block_on(names.highest(&key.name()));
+    let record = folder
+        .say(&key, &wish, known, now)
+        .map_err(|e| failed(&e))?;
+    let to = handle.block_on(hand_in(&takers, &record));
+    let published = Published {
+        name: record.name().to_string(),
+        key: key_name.to_string(),
+        value: String::from_utf8_lossy(record.value()).into_owned(),
+        head: head.map(|head| head.cid().to_string()),
+        sequence: record.sequence(),
+        until: record.until().to_string(),
+        ttl: record.ttl().as_secs(),
+        record: format!("0x{}", hex::encode(record.bytes())),
+        to,
+        dnslink: dnslink(args.host.as_deref(), &key)?,
+    };
+    context.output.result(&published, &published)?;
+    let failures: Vec<_> = published
+        .to
+        .iter()
+        .filter_map(|handed| Some(format!("{}: {}", handed.to, handed.error.as_ref()?)))
+        .collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Kind::Partial,
+        format!(
+            "the record is made, and was not taken by {}",
+            failures.join("; ")
+        ),
+    )
+    .hint("run it again: the same record is handed in"))
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "name     ipns://{}", self.name)?;
+        writeln!(f, "leads to {}", self.value)?;
+        writeln!(f, "number   {}, counts until {}", self.sequence, self.until)?;
+        for handed in &self.to {
+            let error = handed.error.as_deref().unwrap_or("taken");
+            writeln!(f, "to       {}: {error}", handed.to)?;
+        }
+        let [host, text] = &self.dnslink;
+        write!(f, "dnslink  {host} TXT \"{text}\"")
+    }
+}
+
+/// Hands the record to each, one after another.
+async fn hand_in(takers: &[Arc<dyn RecordTaker>], record: &Record) -> Vec<Handed> {
+    let mut handed = Vec::new();
+    for taker in takers {
+        handed.push(Handed {
+            to: taker.name().to_owned(),
+            error: taker.put(record).await.err(),
+        });
+    }
+    handed
+}
+
+/// Whoever is handed records; credentials come from the environment.
+pub fn takers(addresses: &[TakerAddress]) -> Result<Vec<Arc<dyn RecordTaker>>, CliError> {
+    let wrong = |error: &dyn std::error::Error| {
+        CliError::new(Kind::Usage, "cannot hand records in").because(error)
+    };
+    let auth = match std::env::var("GWA_KUBO_AUTH") {
+        Ok(text) if !text.is_empty() => Some(text.parse::<Auth>().map_err(|error| wrong(&error))?),
+        _ => None,
+    };
+    let open = |address: &TakerAddress| address.open(auth.clone());
+    let opened = addresses.iter().map(open).collect::<Result<_, _>>();
+    opened.map_err(|error| wrong(&error))
+}
+
+/// Where the archive is said to be had.
+fn hints(args: &PublishArgs, context: &Context) -> Result<Hints, CliError> {
+    if !args.public_urls.is_empty() {
+        return Hints::new(args.public_urls.clone(), None).map_err(|error| {
+            CliError::new(Kind::Usage, "the public URLs are wrong").because(&error)
+        });
+    }
+    let file = config::read(&context.data).map_err(|error| {
+        CliError::new(Kind::Usage, "the configuration is not usable").because(&error)
+    })?;
+    Ok(file.public_urls.unwrap_or_default())
+}
+
+/// What a name is handed over to.
+fn successor(text: &str, folder: &NameFolder) -> Result<NameRef, CliError> {
+    if let Ok(name) = text.parse::<KeyName>()
+        && let Some(key) = folder.key(&name).map_err(|error| failed(&error))?
+    {
+        return Ok(NameRef::Key(key.name()));
+    }
+    let path = text.strip_prefix("ipns://").unwrap_or(text);
+    path.parse().map_err(|_| {
+        CliError::new(
+            Kind::Usage,
+            format!("`{text}` is neither a key in DIR/ipns nor the name of one"),
+        )
+        .hint("`gwa publish --key NAME` makes a key, `gwa publish keys` prints those there are")
+    })
+}
+
+fn existing(folder: &NameFolder, name: &KeyName) -> Result<IpnsKey, CliError> {
+    let key = folder.key(name).map_err(|error| failed(&error))?;
+    key.ok_or_else(|| {
+        CliError::new(Kind::Usage, format!("there is no key `{name}`"))
+            .hint("`gwa publish keys` prints those there are")
+    })
+}
+
+/// Name and text of the TXT record that leads to the name of `key`.
+fn dnslink(host: Option<&str>, key: &IpnsKey) -> Result<[String; 2], CliError> {
+    let host = match host.map(str::parse) {
+        None => "HOST".to_owned(),
+        Some(Ok(NameRef::Host(host))) => host,
+        Some(_) => {
+            return Err(CliError::new(Kind::Usage, "`--host` names no host in DNS"));
+        }
+    };
+    let path = ContentPath::Name {
+        name: NameRef::Key(key.name()),
+        path: Vec::new(),
+    };
+    Ok([format!("_dnslink.{host}"), format!("dnslink={path}")])
+}
+
+fn failed(error: &NameFolderError) -> CliError {
+    let kind = match error {
+        NameFolderError::Key { .. } => Kind::WrongKey,
+        NameFolderError::Record { .. } => Kind::Verification,
+        NameFolderError::Exists { .. } | NameFolderError::HandedOver { .. } => Kind::Usage,
+        _ => Kind::Error,
+    };
+    let told = CliError::new(kind, "cannot use the name").because(error);
+    match error {
+        NameFolderError::Record { .. } => told.hint(
+            "move the file away: the number to go on from is then asked of `--to` and `--source`",
+        ),
+        NameFolderError::HandedOver { .. } => {
+            told.hint("`--key` names another key; a name that was handed over stays so")
+        }
+        NameFolderError::Exists { .. } => told.hint("give it another name"),
+        _ => told,
+    }
+}

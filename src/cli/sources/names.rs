@@ -1,0 +1,107 @@
+//! Names: who is asked for them, and how it reads where they lead nowhere.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{SourceAddress, Sources, memory_folder, origin_places, rewritten, standing};
+use crate::cli::error::{CliError, Kind};
+use crate::publish::ipns::{NameFolder, NameRef, Record, Told};
+use crate::sources::names::{Names, RecordGiver, ResolveError, Resolved};
+use crate::sources::seen::SeenHeads;
+use crate::time::{Clock, SystemClock};
+
+/// What stands before a name that is written as a place.
+const SCHEME: &str = "ipns://";
+
+/// A name as a place: what its first key and where it came from are remembered by.
+pub fn place_of(name: &NameRef) -> String {
+    format!("{SCHEME}{name}")
+}
+
+/// The name in what [`place_of`] wrote.
+pub fn name_in(place: &str) -> Option<NameRef> {
+    place.strip_prefix(SCHEME)?.parse().ok()
+}
+
+impl Sources {
+    /// Looks up what a name stands for.
+    pub fn resolve(&self, name: &NameRef, data: &Path) -> Result<Resolved, CliError> {
+        let names = self.names(name, data)?;
+        let now = SystemClock.now();
+        let handle = self.net()?.handle().clone();
+        let resolved = handle.block_on(names.resolve(name, now));
+        resolved.map_err(|error| unresolved(name, &error))
+    }
+
+    /// Who is asked for names: every source on the network that is known, and those
+    /// that the record of `name` named the last time.
+    pub fn names(&self, name: &NameRef, data: &Path) -> Result<Names, CliError> {
+        let seen = SeenHeads::new(&memory_folder(data));
+        let mut addresses = self.named.clone();
+        addresses.extend(self.hints_seen(name, data)?);
+        addresses.extend(origin_places(data)?);
+        addresses.extend(standing(data)?);
+        let mut givers: Vec<Arc<dyn RecordGiver>> = Vec::new();
+        let mut asked = Vec::new();
+        for address in addresses {
+            if asked.contains(&address) {
+                continue;
+            }
+            if let Some(far) = self.far(&address)? {
+                givers.push(far);
+            }
+            asked.push(address);
+        }
+        Ok(Names {
+            givers,
+            last: Vec::new(),
+            here: own_records(data),
+            dns: Arc::clone(&self.dns),
+            seen,
+            accept_rewrite: self.accept_rewrite,
+        })
+    }
+
+    /// Where the archive of `name` was to be had, as its record said the last time.
+    pub fn hints_seen(&self, name: &NameRef, data: &Path) -> Result<Vec<SourceAddress>, CliError> {
+        let NameRef::Key(name) = name else {
+            return Ok(Vec::new());
+        };
+        let seen = SeenHeads::new(&memory_folder(data)).newest_record(name);
+        match seen.ok().flatten().as_ref().map(Told::of) {
+            Some(Ok(Told::Head { hints, .. })) => self.hints(&hints, data),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The records of the data folder's own names. What helps to find others must not
+/// fail for itself.
+fn own_records(data: &Path) -> Vec<Record> {
+    let records = NameFolder::new(data).records();
+    records.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the records of the own names are left out");
+        Vec::new()
+    })
+}
+
+fn unresolved(name: &NameRef, error: &ResolveError) -> CliError {
+    let what = format!("cannot look up {}", place_of(name));
+    if let ResolveError::Seen(seen) = error {
+        return rewritten(&place_of(name), seen);
+    }
+    let kind = if error.is_lie() {
+        Kind::Verification
+    } else {
+        Kind::Error
+    };
+    let told = CliError::new(kind, what).because(error);
+    match error {
+        ResolveError::NoRecord { .. } => told.hint(
+            "name who may have its record with `--source`: a gwa of its owner, or any gateway \
+             that knows IPNS",
+        ),
+        ResolveError::Dns(_) => told.hint("`--dns ADDR` asks another DNS server"),
+        _ => told,
+    }
+}

@@ -1,0 +1,116 @@
+//! Who takes records of names and passes them on: nodes of IPFS.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::giver::{Giving, RecordGiver};
+use crate::kubo::{self, Auth, Kubo, KuboError, KuboLimits};
+use crate::publish::ipns::{Name, Record};
+use crate::sources::{SourceAddressError, base_url};
+
+/// What came of passing a record on.
+pub type Taking<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+/// Somebody who has records of names, and takes newer ones.
+pub trait RecordTaker: RecordGiver {
+    /// Hands it a record. It bounds by itself how long it waits.
+    fn put<'a>(&'a self, record: &'a Record) -> Taking<'a>;
+}
+
+/// Where records are handed in, as users write it: `kubo:http://127.0.0.1:5001`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakerAddress(Url);
+
+impl FromStr for TakerAddress {
+    type Err = SourceAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(kubo::SCHEME) {
+            Some(url) => base_url(url).map(Self),
+            None => Err(SourceAddressError::Url {
+                text: text.to_owned(),
+                what: "records of names handed in at `kubo:URL` alone",
+            }),
+        }
+    }
+}
+
+impl fmt::Display for TakerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.0.as_str().trim_end_matches('/');
+        write!(f, "{}{url}", kubo::SCHEME)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TakerAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl TakerAddress {
+    /// Whoever is there; nobody is asked yet.
+    pub fn open(&self, auth: Option<Auth>) -> Result<Arc<dyn RecordTaker>, KuboError> {
+        let kubo = Kubo::new(self.0.clone(), auth, KuboLimits::default())?;
+        Ok(Arc::new(KuboNames::new(kubo)))
+    }
+}
+
+/// A node of Kubo, and the routers that it knows: its peers, the DHT.
+pub struct KuboNames {
+    kubo: Kubo,
+    name: String,
+}
+
+impl KuboNames {
+    /// The node at this RPC.
+    pub fn new(kubo: Kubo) -> Self {
+        let name = kubo.name();
+        Self { kubo, name }
+    }
+}
+
+impl RecordGiver for KuboNames {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn record<'a>(&'a self, name: &'a Name) -> Giving<'a> {
+        Box::pin(async move {
+            match self.kubo.routing_get(&format!("/ipns/{name}")).await {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(KuboError::Missing(_)) => Ok(None),
+                Err(KuboError::Failed(text)) if text.contains("not found") => Ok(None),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+}
+
+impl RecordTaker for KuboNames {
+    fn put<'a>(&'a self, record: &'a Record) -> Taking<'a> {
+        Box::pin(async move {
+            let key = format!("/ipns/{}", record.name());
+            let put = self.kubo.routing_put(&key, record.bytes().clone()).await;
+            put.map_err(|error| error.to_string())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_handed_in_at_nodes_alone() {
+        let taker: TakerAddress = "kubo:http://127.0.0.1:5001".parse().unwrap();
+        assert_eq!(taker.to_string(), "kubo:http://127.0.0.1:5001");
+        for text in ["", "http://127.0.0.1:5001", "kubo:", "kubo:http://u:p@h"] {
+            assert!(text.parse::<TakerAddress>().is_err(), "{text}");
+        }
+    }
+}
