@@ -7,6 +7,7 @@
 //!   key there is: a misspelt setting never passes for its default.
 
 mod http;
+mod p2p;
 mod publish;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use crate::sources::names::TakerAddress;
 use crate::whisper::Pow;
 
 pub use http::{HttpAddress, HttpPartial, HttpSettings};
+pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
 
 /// Name of the configuration file in the data folder.
@@ -191,6 +193,8 @@ pub struct Partial {
     pub public_urls: Option<Hints>,
     /// The HTTP interface.
     pub http: HttpPartial,
+    /// The libp2p peer.
+    pub p2p: P2pPartial,
 }
 
 /// Settings of the daemon.
@@ -240,6 +244,8 @@ pub struct Settings {
     pub public_urls: Hints,
     /// The HTTP interface.
     pub http: HttpSettings,
+    /// The libp2p peer.
+    pub p2p: P2pSettings,
 }
 
 /// Why the settings are not usable.
@@ -335,12 +341,13 @@ impl Settings {
             publish_to: flags.publish_to.or(file.publish_to).unwrap_or_default(),
             public_urls: flags.public_urls.or(file.public_urls).unwrap_or_default(),
             http: HttpSettings::resolve(flags.http, file.http),
+            p2p: P2pSettings::resolve(flags.p2p, file.p2p),
         }
     }
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 30] = [
     "listen",
     "password",
     "node-key",
@@ -368,6 +375,9 @@ const KEYS: [&str; 27] = [
     "http-public",
     "denylists",
     "rpc-open",
+    "p2p",
+    "p2p-bootstrap",
+    "p2p-dht",
 ];
 
 /// Reads `gwa.toml` in the data folder; where there is none, it says nothing.
@@ -430,6 +440,11 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
                 let folder = path.parent().unwrap_or(Path::new(""));
                 paths.into_iter().map(|list| folder.join(list)).collect()
             }),
+        },
+        p2p: P2pPartial {
+            listen: file.text("p2p")?,
+            bootstrap: file.value("p2p-bootstrap")?,
+            dht: file.value("p2p-dht")?,
         },
     })
 }

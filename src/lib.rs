@@ -34,6 +34,7 @@ pub mod limits;
 pub mod mailserver;
 pub mod nat;
 pub mod node;
+pub mod p2p;
 pub mod progress;
 pub mod publish;
 pub mod reconcile;

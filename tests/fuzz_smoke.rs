@@ -86,6 +86,7 @@ const TARGETS: &[Target] = &[
     ("share", fuzzing::share, seeds::share),
     ("ipns_record", fuzzing::ipns_record, seeds::ipns_record),
     ("ipns_path", fuzzing::ipns_path, seeds::ipns_path),
+    ("bitswap_message", fuzzing::bitswap_message, seeds::bitswap),
 ];
 
 #[test]
@@ -425,6 +426,31 @@ mod seeds {
     }
 
     /// The heads among the vectors, shared.
+    pub fn bitswap() -> Vec<Vec<u8>> {
+        use gwa::blocks::{Block, Codec};
+        use gwa::p2p::bitswap::Dialect;
+        use gwa::p2p::bitswap::message::{Kind, Message, Payload, Presence, Want};
+        let blocks = [1u8, 2].map(|n| Block::new(Codec::Raw, vec![n; 40]));
+        let want = |block: &Block, cancel| Want {
+            cid: *block.cid(),
+            priority: 7,
+            kind: Kind::Have,
+            cancel,
+            send_dont_have: true,
+        };
+        let message = Message {
+            wants: vec![want(&blocks[0], false), want(&blocks[1], true)],
+            full: true,
+            blocks: blocks.iter().map(Payload::from).collect(),
+            presences: vec![Presence {
+                cid: *blocks[0].cid(),
+                held: false,
+            }],
+            pending: 5,
+        };
+        Dialect::ALL.map(|dialect| message.encode(dialect)).to_vec()
+    }
+
     pub fn share() -> Vec<Vec<u8>> {
         heads()
             .map(|head| {

@@ -78,6 +78,7 @@ struct Api {
     rpc: Rpc,
     gateway: Gateway,
     access: Access,
+    p2p: Option<crate::p2p::Node>,
     since: UnixSeconds,
 }
 
@@ -97,6 +98,7 @@ impl ApiServer {
         limits: &Limits,
         node: NodeControl,
         archive: Arc<Archive>,
+        p2p: Option<crate::p2p::Node>,
     ) -> Result<Self, ApiError> {
         if settings.open && !listen.ip().is_loopback() {
             return Err(ApiError::OpenToOthers { address: listen });
@@ -119,6 +121,7 @@ impl ApiServer {
             gateway: Gateway::new(disk, denylist, limits),
             node,
             archive,
+            p2p,
             access: Access::new(
                 token,
                 settings.open,

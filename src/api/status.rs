@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
 use crate::api::Api;
+use crate::p2p::{Counters, Node};
 use crate::rlpx::Enode;
 use crate::whisper::node::CounterValues;
 
@@ -33,6 +35,49 @@ pub(super) struct Status {
     pool: Pool,
     envelopes: Envelopes,
     requests: Requests,
+    /// The libp2p peer; absent where it is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p2p: Option<P2p>,
+}
+
+/// The libp2p peer, since the start.
+#[derive(Debug, Serialize)]
+struct P2p {
+    /// By what IPFS nodes reach it.
+    addresses: Vec<String>,
+    /// Peers connected.
+    peers: usize,
+    /// Wants that came, cancellations included.
+    wants: u64,
+    /// Blocks sent, and their bytes.
+    blocks: u64,
+    bytes: u64,
+    /// Peers dropped for what they sent.
+    dropped: u64,
+    /// Blocks that the DHT was told of.
+    announced: u64,
+}
+
+impl P2p {
+    fn of(node: &Node) -> Self {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters {
+            wants,
+            blocks,
+            bytes,
+            dropped,
+            announced,
+        } = node.counters();
+        Self {
+            addresses: node.addresses(),
+            peers: node.peers(),
+            wants: read(wants),
+            blocks: read(blocks),
+            bytes: read(bytes),
+            dropped: read(dropped),
+            announced: read(announced),
+        }
+    }
 }
 
 /// What is published.
@@ -114,5 +159,6 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
             refused: requests_refused,
             delivered,
         },
+        p2p: api.p2p.as_ref().map(P2p::of),
     })
 }

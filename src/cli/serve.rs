@@ -2,6 +2,7 @@
 
 mod follow;
 mod http;
+mod p2p;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::cli::publish::takers;
 use crate::config::{self, ConfigError, MinPow, Partial, Password, PublishAs, Settings, Span};
 use crate::nat::NatMethod;
 use crate::node::follow::Following;
+use crate::node::p2p::P2pError;
 use crate::node::publish::Publishing;
 use crate::node::{Daemon, DaemonError, key_file};
 use crate::publish::Hints;
@@ -121,6 +123,8 @@ pub struct ServeArgs {
     follow: follow::FollowArgs,
     #[command(flatten)]
     http: http::HttpArgs,
+    #[command(flatten)]
+    p2p: p2p::P2pArgs,
 }
 
 /// What is told of a daemon that has started.
@@ -129,6 +133,8 @@ struct Started {
     enode: String,
     listen: SocketAddr,
     http: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    p2p: Vec<String>,
     archive: PathBuf,
     head: Option<String>,
 }
@@ -215,6 +221,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         public_urls,
         limits: None,
         http: args.http.partial(),
+        p2p: args.p2p.partial(),
     };
     Ok(Settings::resolve(&context.data, flags, file))
 }
@@ -246,7 +253,14 @@ async fn serve(
             DaemonError::Http(ApiError::Denylist(_)) => {
                 failed(&error).hint("mend the file, or leave out `--denylist`")
             }
-            DaemonError::Http(ApiError::Token(_)) | DaemonError::RunFile { .. } => failed(&error),
+            DaemonError::P2p(P2pError::Node(_)) => failed(&error)
+                .hint("`--p2p /ip4/127.0.0.1/tcp/0` takes any free port, `--p2p off` none"),
+            DaemonError::P2p(P2pError::Denylist(_)) => {
+                failed(&error).hint("mend the file, or leave out `--denylist`")
+            }
+            DaemonError::P2p(P2pError::Identity(_))
+            | DaemonError::Http(ApiError::Token(_))
+            | DaemonError::RunFile { .. } => failed(&error),
         })?;
 
     daemon.set_following(following);
@@ -255,9 +269,13 @@ async fn serve(
     }
     let enode = daemon.enode();
     let http = daemon.http_url();
+    let p2p = daemon.p2p_addresses();
     let line = format!(
-        "enode   {enode}\nhttp    {}\narchive {}\nhead    {}",
+        "enode   {enode}\nhttp    {}\n{}archive {}\nhead    {}",
         http.as_deref().unwrap_or("off"),
+        p2p.iter()
+            .map(|at| format!("p2p     {at}\n"))
+            .collect::<String>(),
         dir.display(),
         head.as_deref().unwrap_or("none yet")
     );
@@ -265,6 +283,7 @@ async fn serve(
         enode: enode.to_string(),
         listen: daemon.listen(),
         http,
+        p2p,
         archive: dir,
         head,
     };

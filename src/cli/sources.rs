@@ -20,11 +20,14 @@ use crate::cli::context::{Opened, archive_failed, newest_head, own_archive, read
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::config;
+use crate::p2p::{Client, DhtSource, P2pSource};
 use crate::publish::Hints;
 use crate::sources::names::Dns;
 use crate::sources::net::{Net, NetLimits, guard};
 use crate::sources::seen::{Judgement, SeenError, SeenHeads};
-use crate::sources::{BlockCache, HttpSource, NoHead, Pool, SourceAddress, base_url, open_folder};
+use crate::sources::{
+    BlockCache, HttpSource, NoHead, Pool, Remote, SourceAddress, base_url, open_folder,
+};
 
 pub use self::lead::Lead;
 use self::names::place_of;
@@ -42,7 +45,7 @@ const CACHE_OF_NOBODY: &str = "blocks";
 #[derive(Clone, Debug, Default, Args)]
 pub struct SourceArgs {
     /// Where else to look for blocks: a folder, a CAR file, http(s)://HOST of a gwa, a
-    /// gateway or a web server; none is trusted, more than one may be named.
+    /// gateway or a web server, p2p:ADDR of an IPFS node; none is trusted, more than one may be named.
     #[arg(long = "source", global = true, value_name = "SOURCE")]
     pub sources: Vec<SourceAddress>,
     /// Go on where a source shows an older head than before, or another one with the same
@@ -70,6 +73,8 @@ pub struct Sources {
     accept_rewrite: bool,
     net: OnceLock<Arc<Net>>,
     dns: Arc<Dns>,
+    /// What IPFS nodes are asked by.
+    peers: Arc<Client>,
 }
 
 impl Sources {
@@ -96,6 +101,7 @@ impl Sources {
     pub fn apart(&self) -> Self {
         Self {
             net: OnceLock::new(),
+            peers: Arc::default(),
             ..self.clone()
         }
     }
@@ -130,7 +136,10 @@ impl Sources {
                     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                     path.display().to_string()
                 }
-                SourceAddress::Http(_) | SourceAddress::Public(_) => address.to_string(),
+                SourceAddress::Http(_)
+                | SourceAddress::Public(_)
+                | SourceAddress::P2p(_)
+                | SourceAddress::Dht(_) => address.to_string(),
             };
             if !places.contains(&place) {
                 places.push(place);
@@ -334,6 +343,11 @@ impl Sources {
                     .into_iter()
                     .for_each(|far| pool.add_remote(far));
             }
+            SourceAddress::P2p(_) | SourceAddress::Dht(_) => {
+                self.mute(source)?
+                    .into_iter()
+                    .for_each(|peer| pool.add_remote(peer));
+            }
         }
         Ok(())
     }
@@ -354,11 +368,29 @@ impl Sources {
     /// The source at an address on the network.
     fn far(&self, source: &SourceAddress) -> Result<Option<Arc<HttpSource>>, CliError> {
         let (net, base) = match source {
-            SourceAddress::Folder(_) | SourceAddress::Car(_) => return Ok(None),
+            SourceAddress::Folder(_)
+            | SourceAddress::Car(_)
+            | SourceAddress::P2p(_)
+            | SourceAddress::Dht(_) => return Ok(None),
             SourceAddress::Http(base) => (Arc::clone(self.net()?), base),
             SourceAddress::Public(base) => (self.net()?.public_only(), base),
         };
         Ok(Some(Arc::new(HttpSource::new(net, base.clone()))))
+    }
+
+    /// The source at an address on the network that tells of no head.
+    fn mute(&self, source: &SourceAddress) -> Result<Option<Arc<dyn Remote>>, CliError> {
+        Ok(match source {
+            SourceAddress::P2p(peer) => {
+                let (net, client) = (Arc::clone(self.net()?), Arc::clone(&self.peers));
+                Some(Arc::new(P2pSource::new(net, client, peer.clone())))
+            }
+            SourceAddress::Dht(peer) => {
+                let net = Arc::clone(self.net()?);
+                Some(Arc::new(DhtSource::new(net, peer.clone())))
+            }
+            _ => None,
+        })
     }
 
     fn http(&self, base: &Url) -> Result<Arc<HttpSource>, CliError> {

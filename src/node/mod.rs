@@ -9,6 +9,7 @@
 mod announce;
 pub mod follow;
 pub mod key_file;
+pub mod p2p;
 pub mod publish;
 pub mod reach;
 pub mod run_file;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::announce::Announcer;
 use self::follow::{Follower, Following};
+use self::p2p::P2pError;
 use self::publish::{Publisher, Publishing};
 use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
@@ -69,6 +71,9 @@ pub enum DaemonError {
     /// The HTTP interface could not start.
     #[error(transparent)]
     Http(#[from] ApiError),
+    /// The libp2p peer could not start.
+    #[error(transparent)]
+    P2p(#[from] P2pError),
     /// `run.json` could not be written.
     #[error("{path}: {source}")]
     RunFile {
@@ -83,6 +88,7 @@ pub enum DaemonError {
 pub struct Daemon {
     node: NodeHandle,
     api: Option<ApiServer>,
+    p2p: Option<crate::p2p::Node>,
     archive: Arc<Archive>,
     listen: SocketAddr,
     enode: Enode,
@@ -156,6 +162,7 @@ impl Daemon {
             enode.ip = ip;
             node.set_external_ip(ip);
         }
+        let p2p = p2p::start(&archive, settings).await?;
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
@@ -165,6 +172,7 @@ impl Daemon {
                     &settings.limits,
                     node.control(),
                     Arc::clone(&archive),
+                    p2p.clone(),
                 )
                 .await?,
             ),
@@ -173,6 +181,10 @@ impl Daemon {
             pid: std::process::id(),
             enode,
             http: api.as_ref().map(ApiServer::url),
+            p2p: p2p
+                .as_ref()
+                .map(crate::p2p::Node::addresses)
+                .unwrap_or_default(),
             head: archive.head_cid().map(|cid| cid.to_string()),
         };
         let run_file =
@@ -183,6 +195,7 @@ impl Daemon {
         Ok(Self {
             node,
             api,
+            p2p,
             archive,
             listen,
             enode,
@@ -222,6 +235,12 @@ impl Daemon {
         self.api.as_ref().map(ApiServer::url)
     }
 
+    /// Where IPFS nodes reach its libp2p peer; nowhere where it is off.
+    pub fn p2p_addresses(&self) -> Vec<String> {
+        let addresses = self.p2p.as_ref().map(crate::p2p::Node::addresses);
+        addresses.unwrap_or_default()
+    }
+
     /// Its node.
     pub fn node(&self) -> &NodeHandle {
         &self.node
@@ -236,6 +255,7 @@ impl Daemon {
         let mut times = TimesMaker::new(Arc::clone(&self.archive));
         times.start();
         let mut swept = Instant::now();
+        self.announce().await;
         let moved = Arc::new(Notify::new());
         let follower = Follower::start(
             Arc::clone(&self.archive),
@@ -263,6 +283,7 @@ impl Daemon {
                 ip = self.reach.changed() => self.is_reached_at(ip),
                 () = moved.notified() => {
                     self.tell_head();
+                    self.announce().await;
                     times.start();
                 }
                 _ = watch.tick() => {}
@@ -272,6 +293,7 @@ impl Daemon {
             }
             if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now()) {
                 self.seal().await;
+                self.announce().await;
                 times.start();
                 sealed = Instant::now();
             }
@@ -285,6 +307,9 @@ impl Daemon {
         follower.end().await;
         if let Some(api) = self.api {
             api.shutdown().await;
+        }
+        if let Some(p2p) = &self.p2p {
+            p2p.stop();
         }
         self.node.shutdown().await;
         self.reach.end().await;
@@ -330,6 +355,24 @@ impl Daemon {
         };
         if let Err(error) = self.run_file.set_head(head.to_string()) {
             tracing::warn!(%error, "run.json does not tell of the new head");
+        }
+    }
+
+    /// Tells the DHT of the head, where the peer takes part in one.
+    async fn announce(&self) {
+        let (Some(p2p), Some(head)) = (&self.p2p, self.archive.head()) else {
+            return;
+        };
+        if !p2p.is_in_dht() {
+            return;
+        }
+        let archive = Arc::clone(&self.archive);
+        let told =
+            tokio::task::spawn_blocking(move || p2p::told_of(&archive.blocks().held(), &head));
+        match told.await {
+            Ok(Ok(cids)) => p2p.announce(cids).await,
+            Ok(Err(error)) => tracing::warn!(%error, "the DHT is not told of the head"),
+            Err(error) => tracing::error!(%error, "BUG: listing buckets panicked"),
         }
     }
 

@@ -24,6 +24,9 @@ pub struct RunInfo {
     pub enode: Enode,
     /// Where its HTTP interface is, if it is on.
     pub http: Option<String>,
+    /// Where IPFS nodes reach its libp2p peer; none where it is off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub p2p: Vec<String>,
     /// The head CID when this was written; none before the first seal.
     pub head: Option<String>,
 }

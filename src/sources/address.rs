@@ -6,11 +6,19 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::p2p::{PeerAddress, PeerAddressError};
+
 /// The forms a source may take, as error messages name them.
-const FORMS: &str = "a folder, a CAR file, http://HOST or https://HOST";
+const FORMS: &str = "a folder, a CAR file, http://HOST, https://HOST or p2p:/ip4/../tcp/../p2p/..";
 
 /// Stands before the URL of a host that is asked at public addresses alone.
 const PUBLIC: &str = "public:";
+
+/// Stands before the address of a peer.
+const P2P: &str = "p2p:";
+
+/// Stands before the address of a peer of a DHT.
+const DHT: &str = "dht:";
 
 /// A source of blocks, as its user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +32,10 @@ pub enum SourceAddress {
     /// The same, as a stranger named it: asked only where it leads to public
     /// addresses. Written with `public:` before the URL.
     Public(Url),
+    /// A peer of IPFS, asked by bitswap.
+    P2p(PeerAddress),
+    /// Whoever the DHT that this peer takes part in says has a block.
+    Dht(PeerAddress),
 }
 
 /// A text that names no source.
@@ -35,6 +47,9 @@ pub enum SourceAddressError {
         /// What was given.
         text: String,
     },
+    /// An address of no peer.
+    #[error(transparent)]
+    Peer(#[from] PeerAddressError),
     /// A URL that is more than the place of a source.
     #[error("`{text}` is no source: a source has {what}")]
     Url {
@@ -55,8 +70,14 @@ impl FromStr for SourceAddress {
         if let Some(url) = text.strip_prefix(PUBLIC) {
             return base_url(url).map(Self::Public);
         }
+        if let Some(peer) = text.strip_prefix(P2P) {
+            return Ok(Self::P2p(peer.parse()?));
+        }
+        if let Some(peer) = text.strip_prefix(DHT) {
+            return Ok(Self::Dht(peer.parse()?));
+        }
         let is_of_another_kind = text.contains("://")
-            || ["kubo:", "p2p:", "ipfs:", "ipns:"]
+            || ["kubo:", "ipfs:", "ipns:"]
                 .iter()
                 .any(|scheme| text.starts_with(scheme));
         if text.is_empty() || is_of_another_kind {
@@ -109,6 +130,8 @@ impl fmt::Display for SourceAddress {
             Self::Folder(path) | Self::Car(path) => path.display().fmt(f),
             Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
             Self::Public(url) => write!(f, "{PUBLIC}{}", url.as_str().trim_end_matches('/')),
+            Self::P2p(peer) => write!(f, "{P2P}{peer}"),
+            Self::Dht(peer) => write!(f, "{DHT}{peer}"),
         }
     }
 }
@@ -143,6 +166,12 @@ mod tests {
             let address = parse(text);
             assert!(matches!(&address, SourceAddress::Http(url) if url.path().ends_with('/')));
             assert_eq!(address.to_string(), shown);
+        }
+        for scheme in ["p2p", "dht"] {
+            let at = "/ip4/127.0.0.1/tcp/4001";
+            let text =
+                format!("{scheme}:{at}/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA");
+            assert_eq!(parse(&text).to_string(), text);
         }
         let told = parse("public:http://localhost:8547");
         assert!(matches!(&told, SourceAddress::Public(url) if url.port() == Some(8547)));

@@ -70,7 +70,10 @@ impl House {
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
         let out = String::from_utf8(output.stdout).unwrap();
-        let first = out.lines().next().map(|line| serde_json::from_str(line).unwrap());
+        let first = out
+            .lines()
+            .next()
+            .map(|line| serde_json::from_str(line).unwrap());
         (first.unwrap_or_default(), err)
     }
 
@@ -120,7 +123,13 @@ fn a_name_that_is_published_through_one_node_is_resolved_by_another() {
     // Kubo checks the record, and shows the fields of ours.
     let file = house.path(&format!("a/ipns/{}.record", text(&published, "name")));
     let verify = format!("--verify={}", text(&published, "name"));
-    let inspect = ["name", "inspect", &verify, "--enc=json", file.to_str().unwrap()];
+    let inspect = [
+        "name",
+        "inspect",
+        &verify,
+        "--enc=json",
+        file.to_str().unwrap(),
+    ];
     let inspected: Value = serde_json::from_str(&a.ipfs(&inspect)).unwrap();
     assert_eq!(inspected["Validation"]["Valid"], true, "{inspected}");
     assert_eq!(inspected["Entry"]["Value"], format!("/ipfs/{head}"));
@@ -129,9 +138,14 @@ fn a_name_that_is_published_through_one_node_is_resolved_by_another() {
     // By the second node's gateway, and by our own HTTP, where no node is asked.
     let (_served, url) = house.serve("a", &[]);
     let reference = format!("ipns://{}", text(&published, "name"));
-    for (reader, sources) in [("r1", vec![b.gateway(), url.clone()]), ("r2", vec![url.clone()])] {
+    for (reader, sources) in [
+        ("r1", vec![b.gateway(), url.clone()]),
+        ("r2", vec![url.clone()]),
+    ] {
         let mut args = vec!["log", &reference];
-        sources.iter().for_each(|source| args.extend(["--source", source]));
+        sources
+            .iter()
+            .for_each(|source| args.extend(["--source", source]));
         let (told, _) = house.run(reader, &args, 0);
         assert_eq!(text(&told, "head"), head);
     }
@@ -148,7 +162,13 @@ fn a_name_that_is_published_through_one_node_is_resolved_by_another() {
     let behind = Kubo::start();
     let stale = house.path("stale");
     std::fs::write(&stale, old).unwrap();
-    behind.ipfs(&["routing", "put", "--allow-offline", &path, stale.to_str().unwrap()]);
+    behind.ipfs(&[
+        "routing",
+        "put",
+        "--allow-offline",
+        &path,
+        stale.to_str().unwrap(),
+    ]);
     let gateway = behind.gateway();
     let (_, told) = house.run("r1", &["log", &reference, "--source", &gateway], 20);
     assert!(told.contains("was seen before"), "{told}");
@@ -160,7 +180,13 @@ fn a_record_that_kubo_makes_leads_to_our_head() {
     let head = house.seal("a");
     let node = Kubo::start();
     let name = node.ipfs(&["key", "gen", "--ipns-base=base36", "theirs"]);
-    let publish = ["name", "publish", "--allow-offline", "--key=theirs", "--resolve=false"];
+    let publish = [
+        "name",
+        "publish",
+        "--allow-offline",
+        "--key=theirs",
+        "--resolve=false",
+    ];
     let path = format!("/ipfs/{head}");
     node.ipfs(&[&publish[..], &[&path]].concat());
     // Their gateway has the record; the blocks are with us.
@@ -198,7 +224,13 @@ fn keys_are_carried_to_kubo_and_back() {
     let list = node.ipfs(&["key", "list", "-l", "--ipns-base=base36"]);
     assert!(list.contains(&text(&taken, "name")), "{list}");
     // With their key, above the number that their node has of it.
-    let publish = ["name", "publish", "--allow-offline", "--key=theirs", "--resolve=false"];
+    let publish = [
+        "name",
+        "publish",
+        "--allow-offline",
+        "--key=theirs",
+        "--resolve=false",
+    ];
     let path = format!("/ipfs/{head}");
     node.ipfs(&[&publish[..], &["--sequence=7", &path]].concat());
     let to = format!("kubo:{}", node.api());
@@ -248,7 +280,9 @@ fn a_daemon_hands_its_records_to_a_node_that_comes_late() {
     node.restart();
     let path = format!("/ipns/{}", text(&keys(), "name"));
     let resolve = ["name", "resolve", "--nocache", &path];
-    until("the node has it", || node.try_ipfs(&resolve).status.success());
+    until("the node has it", || {
+        node.try_ipfs(&resolve).status.success()
+    });
     assert_eq!(node.ipfs(&resolve), format!("/ipfs/{head}"));
     assert!(url.starts_with("http://"));
 }

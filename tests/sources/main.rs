@@ -6,6 +6,7 @@ mod house;
 mod lies;
 mod pace;
 mod partial;
+mod peers;
 mod pools;
 mod queries;
 mod redirects;

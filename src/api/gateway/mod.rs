@@ -101,7 +101,7 @@ impl Gateway {
 
     /// Whether a denylist names the block `cid`.
     pub(super) fn denies(&self, cid: &Cid) -> bool {
-        self.denylist.rules().check(cid).is_err()
+        self.denylist.denies(cid)
     }
 
     async fn answer(&self, asked: Asked) -> Result<Response, Refusal> {

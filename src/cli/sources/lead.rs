@@ -33,7 +33,7 @@ use crate::cli::reference::Reference;
 use crate::publish::ipns::NameRef;
 use crate::sources::names::Resolved;
 use crate::sources::seen::{Judgement, SeenError, SeenHeads};
-use crate::sources::{HttpSource, NoHead, Pool, SourceAddress, open_folder};
+use crate::sources::{HttpSource, NoHead, Pool, Remote, SourceAddress, open_folder};
 
 /// Whoever is followed.
 pub struct Lead {
@@ -61,8 +61,10 @@ struct Place {
     address: SourceAddress,
     /// Whether its newest head is asked for.
     tells: bool,
-    /// The same, where it is on the network.
+    /// The same, where it is on the network and may tell of a head.
     far: Option<Arc<HttpSource>>,
+    /// The same, where it is on the network and gives blocks alone.
+    mute: Option<Arc<dyn Remote>>,
 }
 
 /// A head that was named.
@@ -174,10 +176,12 @@ impl Sources {
                 continue;
             }
             let far = self.far(&address)?;
+            let mute = self.mute(&address)?;
             places.push(Place {
                 address,
                 tells,
                 far,
+                mute,
             });
         }
         Ok(Lead {
@@ -266,11 +270,13 @@ impl Lead {
         for address in named.sources.hints(&resolved.hints, &self.data)? {
             if !self.places.iter().any(|place| place.address == address) {
                 let far = named.sources.far(&address)?;
+                let mute = named.sources.mute(&address)?;
                 let tells = true;
                 self.places.push(Place {
                     address,
                     tells,
                     far,
+                    mute,
                 });
             }
         }
@@ -444,6 +450,9 @@ impl Place {
                 let heads = Heads::new(path);
                 newest_head(&heads).and_then(|cid| read_head(&heads, &cid))
             }
+            (SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
+                return Err(Untold::Silent(nobody()));
+            }
             (SourceAddress::Http(_) | SourceAddress::Public(_), None) => Err(nobody()),
         };
         head.map_err(Untold::Failed)
@@ -460,6 +469,12 @@ impl Place {
             }
             (SourceAddress::Folder(path), _) => {
                 open_folder(path).map_err(|error| unopened(path, &error))?
+            }
+            (SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
+                if let Some(source) = &self.mute {
+                    pool.add_remote(Arc::clone(source));
+                }
+                return Ok(());
             }
             (SourceAddress::Http(_) | SourceAddress::Public(_), None) => return Ok(()),
         };

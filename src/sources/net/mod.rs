@@ -129,6 +129,11 @@ impl Net {
         self.closed.cancel();
     }
 
+    /// Ends when this way is closed.
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
     /// Its limits.
     pub fn limits(&self) -> &NetLimits {
         &self.limits

@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocks::Cid;
+
 pub(super) use rules::Rules;
 pub use rules::RulesError;
 
@@ -75,6 +77,11 @@ impl Denylist {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the block `cid` is not to be given.
+    pub(crate) fn denies(&self, cid: &Cid) -> bool {
+        self.rules().check(cid).is_err()
+    }
+
     /// Reads the files again where one has changed since they were read last.
     pub fn refresh(&self) -> Result<(), DenylistError> {
         // Taken before: what changes while they are read is read again.
@@ -93,7 +100,7 @@ impl Denylist {
     }
 
     /// Follows the files until `stopping`.
-    pub(in crate::api) fn follow(self: &Arc<Self>, stopping: CancellationToken) {
+    pub(crate) fn follow(self: &Arc<Self>, stopping: CancellationToken) {
         if self.files.is_empty() {
             return;
         }

@@ -1,0 +1,191 @@
+//! A DHT as a source: whoever it says has a block is asked for that block, and for
+//! what is wanted after it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libp2p::PeerId;
+use libp2p::identity::Keypair;
+use tokio::sync::{OnceCell, mpsc, oneshot};
+
+use super::address::PeerAddress;
+use super::dht::{DhtConfig, DhtMode};
+use super::node::{Node, NodeConfig};
+use super::session::{Request, Session};
+use crate::blocks::{Block, Cid, Fault};
+use crate::limits::Limits;
+use crate::sources::net::Net;
+use crate::sources::{Account, Fetching, Remote};
+
+/// Walks through the DHT, at most. Whoever has a head has what is below it, so one
+/// is enough where all goes well.
+const MAX_WALKS: u32 = 32;
+
+/// Peers that are asked for the same block, at most.
+const MAX_PROVIDERS: usize = 8;
+
+/// Peers that a DHT knows to have blocks.
+pub struct DhtSource {
+    net: Arc<Net>,
+    bootstrap: PeerAddress,
+    account: Account,
+    node: OnceCell<Node>,
+    providers: Mutex<Vec<Provider>>,
+    /// Walks made; held while one is under way.
+    walks: tokio::sync::Mutex<u32>,
+}
+
+#[derive(Clone)]
+struct Provider {
+    peer: PeerId,
+    session: mpsc::Sender<Request>,
+}
+
+impl DhtSource {
+    /// The DHT that the node at `bootstrap` takes part in; nobody is asked yet.
+    pub fn new(net: Arc<Net>, bootstrap: PeerAddress) -> Self {
+        Self {
+            net,
+            account: Account::new(format!("dht:{bootstrap}")),
+            bootstrap,
+            node: OnceCell::new(),
+            providers: Mutex::default(),
+            walks: tokio::sync::Mutex::default(),
+        }
+    }
+
+    async fn node(&self) -> Result<&Node, Fault> {
+        let started = self.node.get_or_try_init(|| {
+            Node::start(NodeConfig {
+                key: Keypair::generate_ed25519(),
+                listen: None,
+                limits: Limits::default(),
+                given: None,
+                dht: Some(DhtConfig {
+                    bootstrap: vec![self.bootstrap.clone()],
+                    mode: DhtMode::Client,
+                }),
+            })
+        });
+        started
+            .await
+            .map_err(|error| Fault::Failed(error.to_string()))
+    }
+
+    fn providers(&self) -> Vec<Provider> {
+        let providers = self.providers.lock();
+        let providers = providers.unwrap_or_else(PoisonError::into_inner);
+        providers.clone()
+    }
+
+    fn keep(&self, provider: Provider) {
+        let providers = self.providers.lock();
+        let mut providers = providers.unwrap_or_else(PoisonError::into_inner);
+        if providers.len() >= MAX_PROVIDERS {
+            providers.pop();
+        }
+        providers.insert(0, provider);
+    }
+
+    /// Asks one of those that are known; who fails or lies is known no more.
+    async fn ask(&self, provider: &Provider, cid: &Cid) -> Result<Block, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let ended = || Fault::Failed("was hung up on".to_owned());
+        let request = Request { cid: *cid, answer };
+        self.account.request();
+        let got = match provider.session.send(request).await {
+            Ok(()) => answered.await.unwrap_or_else(|_| Err(ended())),
+            Err(_) => Err(ended()),
+        };
+        if let Err(fault @ (Fault::Lied(_) | Fault::Failed(_))) = &got {
+            let peer = provider.peer;
+            tracing::warn!(%peer, "whom the DHT named {fault}");
+            let providers = self.providers.lock();
+            let mut providers = providers.unwrap_or_else(PoisonError::into_inner);
+            providers.retain(|known| known.peer != peer);
+        }
+        got
+    }
+
+    async fn ask_known(&self, cid: &Cid, asked: &mut Vec<PeerId>) -> Option<Block> {
+        for provider in self.providers() {
+            if !asked.contains(&provider.peer) {
+                asked.push(provider.peer);
+                if let Ok(block) = self.ask(&provider, cid).await {
+                    return Some(block);
+                }
+            }
+        }
+        None
+    }
+
+    async fn find(&self, cid: &Cid) -> Result<Block, Fault> {
+        let mut asked = Vec::new();
+        if let Some(block) = self.ask_known(cid, &mut asked).await {
+            return Ok(block);
+        }
+        let mut walks = self.walks.lock().await;
+        // Somebody else's walk may have found whom to ask.
+        if let Some(block) = self.ask_known(cid, &mut asked).await {
+            return Ok(block);
+        }
+        if *walks >= MAX_WALKS {
+            return Err(Fault::Absent);
+        }
+        *walks += 1;
+        let node = self.node().await?;
+        let mut found = node.find(*cid).await;
+        let mut fault = Fault::Absent;
+        while let Some(peer) = found.recv().await {
+            if asked.contains(&peer) || asked.len() >= 2 * MAX_PROVIDERS {
+                continue;
+            }
+            asked.push(peer);
+            let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
+            let session = Session::start(node.clone(), peer, Vec::new(), limits, closed);
+            let provider = Provider { peer, session };
+            match self.ask(&provider, cid).await {
+                Ok(block) => {
+                    self.keep(provider);
+                    return Ok(block);
+                }
+                // One of many that errs says nothing of the others.
+                Err(Fault::Lied(what)) => fault = Fault::Failed(what),
+                Err(other) => fault = other,
+            }
+        }
+        Err(fault)
+    }
+}
+
+impl Remote for DhtSource {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    fn fetch<'a>(&'a self, cid: &'a Cid) -> Fetching<'a> {
+        Box::pin(async move {
+            if let Some(out) = self.account.is_out() {
+                return Err(out);
+            }
+            let closed = self.net.closed().clone();
+            let found = closed.run_until_cancelled(self.find(cid)).await;
+            let found = found.unwrap_or_else(|| Err(Fault::Failed("closed".to_owned())));
+            match &found {
+                Ok(block) => {
+                    let len = block.bytes().len() as u64;
+                    self.account.received(len);
+                    self.account.gave(len);
+                }
+                Err(fault) => {
+                    let rest = self.net.limits().rest;
+                    self.account.gave_none(cid, fault, rest);
+                }
+            }
+            found
+        })
+    }
+}

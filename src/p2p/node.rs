@@ -1,0 +1,617 @@
+//! A swarm that runs: connections, the peers behind them, and what it is told to do.
+//!
+//! Always true:
+//! - A peer is known from its first connection to the end of its last one.
+//! - It ends when every [`Node`] that names it is dropped, or when it is told to.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use libp2p::core::{ConnectedPoint, Multiaddr};
+use libp2p::identity::Keypair;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{DialError, NetworkBehaviour, SwarmEvent};
+use libp2p::{
+    PeerId, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, tcp, yamux,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::bitswap::behaviour::{self as bitswap, Opened, Spoken};
+use super::bitswap::message::Message;
+use super::budget::Budget;
+use super::dht::{Dht, DhtConfig};
+use super::doors::{Doors, address_of};
+use super::peer::Peer;
+use crate::blocks::{BlockSource, Cid};
+use crate::limits::Limits;
+
+/// Connections that others may open: some dozens of peers fetch at a time, and each
+/// costs up to 8 MiB of what it sends and nobody has read yet.
+const MAX_INCOMING: u32 = 64;
+
+/// Handshakes under way that others began.
+const MAX_PENDING_INCOMING: u32 = 16;
+
+/// Connections to one peer: both sides may dial at once, and a new one may come
+/// before the old one is known to be gone.
+const MAX_OF_PEER: u32 = 4;
+
+/// Connections that this node opens: a walk through a DHT has some twenty at a time.
+const MAX_OUTGOING: u32 = 64;
+
+/// Streams of one connection, where others may dial: each may fill a window of
+/// 256 KiB before anybody reads it. Kubo opens seven or so.
+const STREAMS_OF_STRANGER: usize = 32;
+
+/// Streams of one connection of a node that only dials. It is the number with which
+/// no window grows beyond 256 KiB, because all of them together could take up what a
+/// connection may: some programs fill a window with one frame, and one of more than
+/// 1 MiB would end the connection.
+const STREAMS_OF_CHOSEN: usize = 4_096;
+
+/// How long a connection is kept on which nothing is done.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Reads of the disk under way: more at once read no faster, and threads are left
+/// for sealing and for mail.
+const MAX_READS: usize = 4;
+
+/// Commands that wait for the swarm.
+const COMMANDS: usize = 64;
+
+/// Messages that wait for whoever asked for what is in them.
+const INBOX: usize = 2;
+
+/// What others are told this program is.
+const AGENT: &str = concat!("gwa/", env!("CARGO_PKG_VERSION"));
+
+/// The protocol family that `identify` tells.
+const FAMILY: &str = "ipfs/0.1.0";
+
+/// What a node is to be.
+pub struct NodeConfig {
+    /// Its identity.
+    pub key: Keypair,
+    /// Where others may dial it, if anywhere.
+    pub listen: Option<Multiaddr>,
+    /// What peers and addresses may take.
+    pub limits: Limits,
+    /// What is given to whoever wants it; it fetches nothing.
+    pub given: Option<Arc<dyn BlockSource>>,
+    /// The DHT that it takes part in, if any.
+    pub dht: Option<DhtConfig>,
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The address is not one to listen at.
+    #[error("cannot listen at {address}: {what}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What happened.
+        what: String,
+    },
+    /// The network cannot be set up.
+    #[error("no network: {0}")]
+    Network(String),
+}
+
+/// What a node did so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Wants and cancellations that came.
+    pub wants: AtomicU64,
+    /// Blocks sent.
+    pub blocks: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Peers dropped for what they sent.
+    pub dropped: AtomicU64,
+    /// Blocks announced to the DHT that somebody there took note of.
+    pub announced: AtomicU64,
+}
+
+/// A running node.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+    /// Dropped with the last one.
+    _running: Arc<DropGuard>,
+}
+
+struct Inner {
+    id: PeerId,
+    is_in_dht: bool,
+    addresses: RwLock<Vec<Multiaddr>>,
+    commands: mpsc::Sender<Command>,
+    peers: Mutex<HashMap<PeerId, Known>>,
+    inboxes: Mutex<HashMap<PeerId, mpsc::Sender<Message>>>,
+    given: Option<Arc<dyn BlockSource>>,
+    reads: Arc<Semaphore>,
+    budget: Budget,
+    counters: Counters,
+    stopping: CancellationToken,
+}
+
+struct Known {
+    peer: Arc<Peer>,
+    _connected: DropGuard,
+}
+
+enum Command {
+    Connect {
+        peer: PeerId,
+        at: Vec<Multiaddr>,
+        done: Done,
+    },
+    Open {
+        peer: PeerId,
+        opened: Opened,
+    },
+    Disconnect {
+        peer: PeerId,
+    },
+    Announce {
+        cids: Vec<Cid>,
+    },
+    Find {
+        cid: Cid,
+        found: mpsc::Sender<PeerId>,
+    },
+}
+
+type Done = oneshot::Sender<Result<(), String>>;
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    doors: Doors,
+    limits: connection_limits::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    bitswap: bitswap::Behaviour,
+    kad: Toggle<kad::Behaviour<kad::store::MemoryStore>>,
+}
+
+impl Node {
+    /// Starts a node on the current tokio runtime; it listens when this returns.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let id = config.key.public().to_peer_id();
+        let mut swarm = swarm(&config)?;
+        if let Some(address) = &config.listen {
+            listen(&mut swarm, address).await?;
+        }
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let stopping = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            id,
+            is_in_dht: config.dht.is_some(),
+            addresses: RwLock::new(swarm.listeners().cloned().collect()),
+            commands,
+            peers: Mutex::default(),
+            inboxes: Mutex::default(),
+            given: config.given,
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            budget: Budget::new(&config.limits),
+            counters: Counters::default(),
+            stopping: stopping.clone(),
+        });
+        let work = Work {
+            swarm,
+            inner: Arc::clone(&inner),
+            dialling: HashMap::new(),
+            dht: config.dht.map(Dht::new),
+        };
+        tokio::spawn(work.run(receiver));
+        Ok(Self {
+            inner,
+            _running: Arc::new(stopping.drop_guard()),
+        })
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> PeerId {
+        self.inner.id
+    }
+
+    /// Where others reach it, its identity included.
+    pub fn addresses(&self) -> Vec<String> {
+        let addresses = self.inner.addresses.read();
+        let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
+        let told = addresses.iter().map(|at| format!("{at}/p2p/{}", self.id()));
+        told.collect()
+    }
+
+    /// How many peers are connected.
+    pub fn peers(&self) -> usize {
+        self.inner.peers().len()
+    }
+
+    /// Whether it takes part in a DHT.
+    pub fn is_in_dht(&self) -> bool {
+        self.inner.is_in_dht
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        self.inner.stopping.cancel();
+    }
+
+    /// Ends when it does.
+    pub fn stopped(&self) -> CancellationToken {
+        self.inner.stopping.clone()
+    }
+
+    /// Tells the DHT that these blocks are to be had here, now and again and again,
+    /// instead of those that it was told of before.
+    pub async fn announce(&self, cids: Vec<Cid>) {
+        let _ = self.inner.commands.send(Command::Announce { cids }).await;
+    }
+
+    /// Who has a block, as the DHT says; none where there is no DHT.
+    pub(super) async fn find(&self, cid: Cid) -> mpsc::Receiver<PeerId> {
+        let (found, finding) = mpsc::channel(INBOX);
+        let _ = self.inner.commands.send(Command::Find { cid, found }).await;
+        finding
+    }
+
+    /// A connection to a peer, the one there is or a new one; the error is told in
+    /// words.
+    pub(super) async fn connect(
+        &self,
+        peer: PeerId,
+        at: Vec<Multiaddr>,
+    ) -> Result<Arc<Peer>, String> {
+        let (done, connected) = oneshot::channel();
+        let command = Command::Connect { peer, at, done };
+        let _ = self.inner.commands.send(command).await;
+        connected.await.map_err(|_| "ended".to_owned())??;
+        let peers = self.inner.peers();
+        let known = peers.get(&peer).map(|known| Arc::clone(&known.peer));
+        known.ok_or_else(|| "hung up".to_owned())
+    }
+
+    /// Opens a stream to a connected peer; the error is told in words.
+    pub(super) async fn open(&self, peer: PeerId) -> Result<Spoken, String> {
+        let (opened, stream) = oneshot::channel();
+        let _ = self
+            .inner
+            .commands
+            .send(Command::Open { peer, opened })
+            .await;
+        stream
+            .await
+            .unwrap_or_else(|_| Err("is not connected".to_owned()))
+    }
+
+    /// Ends all connections to a peer.
+    pub(super) async fn disconnect(&self, peer: PeerId) {
+        let _ = self.inner.commands.send(Command::Disconnect { peer }).await;
+    }
+
+    /// From now on blocks of a peer are given to whoever holds the other end.
+    pub(super) fn listen_to(&self, peer: PeerId) -> mpsc::Receiver<Message> {
+        let (inbox, messages) = mpsc::channel(INBOX);
+        self.inner.inboxes().insert(peer, inbox);
+        messages
+    }
+
+    /// Whether anybody wants blocks of a peer.
+    pub(super) fn listens_to(&self, peer: &PeerId) -> bool {
+        self.inner.inboxes().contains_key(peer)
+    }
+
+    /// Gives blocks, and word of them, to whoever wants those of this peer. What
+    /// nobody asked for is dropped.
+    pub(super) async fn hand_over(&self, peer: &PeerId, message: Message) {
+        let inbox = self.inner.inboxes().get(peer).cloned();
+        let Some(inbox) = inbox else {
+            return;
+        };
+        if inbox.send(message).await.is_err() {
+            let mut inboxes = self.inner.inboxes();
+            if inboxes.get(peer).is_some_and(mpsc::Sender::is_closed) {
+                inboxes.remove(peer);
+            }
+        }
+    }
+
+    pub(super) fn given(&self) -> Option<Arc<dyn BlockSource>> {
+        self.inner.given.clone()
+    }
+
+    pub(super) fn reads(&self) -> &Arc<Semaphore> {
+        &self.inner.reads
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    pub(super) fn count(&self, which: impl Fn(&Counters) -> &AtomicU64, many: u64) {
+        which(&self.inner.counters).fetch_add(many, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Known>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inboxes(&self) -> MutexGuard<'_, HashMap<PeerId, mpsc::Sender<Message>>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What runs the swarm.
+struct Work {
+    swarm: Swarm<Behaviour>,
+    inner: Arc<Inner>,
+    dialling: HashMap<PeerId, Vec<Done>>,
+    dht: Option<Dht>,
+}
+
+impl Work {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let stopping = self.inner.stopping.clone();
+        if let (Some(dht), Some(kad)) = (&self.dht, self.swarm.behaviour_mut().kad.as_mut()) {
+            dht.begin(kad);
+        }
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                event = self.swarm.select_next_some() => self.on_event(event),
+                Some(command) = commands.recv() => self.on_command(command),
+            }
+        }
+        self.inner.peers().clear();
+        self.inner.inboxes().clear();
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect { peer, at, done } => self.connect(peer, at, Some(done)),
+            Command::Open { peer, opened } => {
+                self.swarm.behaviour_mut().bitswap.open(peer, opened);
+            }
+            Command::Disconnect { peer } => {
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            Command::Announce { cids } => {
+                if let (Some(dht), Some(kad)) =
+                    (&mut self.dht, self.swarm.behaviour_mut().kad.as_mut())
+                {
+                    dht.announce(kad, &cids);
+                }
+            }
+            Command::Find { cid, found } => {
+                if let (Some(dht), Some(kad)) =
+                    (&mut self.dht, self.swarm.behaviour_mut().kad.as_mut())
+                {
+                    dht.find(kad, &cid, found);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, peer: PeerId, at: Vec<Multiaddr>, done: Option<Done>) {
+        if self.swarm.is_connected(&peer) {
+            if let Some(done) = done {
+                let _ = done.send(Ok(()));
+            }
+            return;
+        }
+        let options = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+        let options = if at.is_empty() {
+            options.build()
+        } else {
+            options.addresses(at).build()
+        };
+        match self.swarm.dial(options) {
+            // It is dialled already, by whoever was first.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {
+                self.dialling.entry(peer).or_default().extend(done);
+            }
+            Err(error) => {
+                if let Some(done) = done {
+                    let _ = done.send(Err(told(&error)));
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                endpoint,
+                num_established,
+                ..
+            } => {
+                if num_established.get() == 1 {
+                    self.met(peer_id, &endpoint);
+                }
+                for done in self.dialling.remove(&peer_id).unwrap_or_default() {
+                    let _ = done.send(Ok(()));
+                }
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                ..
+            } => {
+                self.inner.peers().remove(&peer_id);
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                error,
+                ..
+            } if !self.swarm.is_connected(&peer) => {
+                for done in self.dialling.remove(&peer).unwrap_or_default() {
+                    let _ = done.send(Err(told(&error)));
+                }
+            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                let addresses = self.swarm.listeners().cloned().collect();
+                let mut kept = self.inner.addresses.write();
+                *kept.as_deref_mut().unwrap_or_else(|poisoned| {
+                    // Nothing that panics runs under it.
+                    poisoned.get_mut()
+                }) = addresses;
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::debug!(%error, "a connection was not accepted");
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Bitswap(incoming)) => {
+                let peers = self.inner.peers();
+                let known = peers
+                    .get(&incoming.peer)
+                    .map(|known| Arc::clone(&known.peer));
+                drop(peers);
+                if let Some(peer) = known {
+                    peer.read(&self.handle(), incoming.stream);
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.on_dht(event),
+            _ => {}
+        }
+    }
+
+    fn on_dht(&mut self, event: kad::Event) {
+        let (Some(dht), Some(kad)) = (&mut self.dht, self.swarm.behaviour_mut().kad.as_mut())
+        else {
+            return;
+        };
+        let announced = &self.inner.counters.announced;
+        let providers = dht.on_event(kad, event, announced);
+        // Their addresses are known as long as the query lives.
+        for peer in providers {
+            self.connect(peer, Vec::new(), None);
+        }
+    }
+
+    /// A peer is connected that was not.
+    fn met(&self, id: PeerId, endpoint: &ConnectedPoint) {
+        let gone = self.inner.stopping.child_token();
+        let address = address_of(endpoint.get_remote_address());
+        let peer = Arc::new(Peer::new(id, address, gone.clone()));
+        let known = Known {
+            peer: Arc::clone(&peer),
+            _connected: gone.drop_guard(),
+        };
+        self.inner.peers().insert(id, known);
+        tokio::spawn(peer.answer(self.handle()));
+    }
+
+    /// A handle that keeps nothing running: what holds it ends with its peer.
+    fn handle(&self) -> Node {
+        Node {
+            inner: Arc::clone(&self.inner),
+            _running: Arc::new(CancellationToken::new().drop_guard()),
+        }
+    }
+}
+
+/// An error of dialling, in a line.
+fn told(error: &DialError) -> String {
+    match error {
+        DialError::Transport(all) => {
+            let each = all.iter().map(|(at, error)| {
+                let mut cause: &dyn std::error::Error = error;
+                while let Some(source) = cause.source() {
+                    cause = source;
+                }
+                format!("{at}: {cause}")
+            });
+            each.collect::<Vec<_>>().join("; ")
+        }
+        DialError::WrongPeerId { obtained, .. } => format!("another peer answers: {obtained}"),
+        other => other.to_string(),
+    }
+}
+
+fn swarm(config: &NodeConfig) -> Result<Swarm<Behaviour>, NodeError> {
+    let failed = |what: String| NodeError::Network(what);
+    let streams = match config.listen {
+        Some(_) => STREAMS_OF_STRANGER,
+        None => STREAMS_OF_CHOSEN,
+    };
+    let muxer = move || {
+        let mut muxer = yamux::Config::default();
+        muxer.set_max_num_streams(streams);
+        muxer
+    };
+    let caps = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
+        .with_max_established_incoming(Some(MAX_INCOMING))
+        .with_max_established_outgoing(Some(MAX_OUTGOING))
+        .with_max_established_per_peer(Some(MAX_OF_PEER));
+    let id = config.key.public().to_peer_id();
+    let kad = config.dht.as_ref().map(|dht| dht.behaviour(id));
+    let doors = Doors::new(&config.limits);
+    let swarm = SwarmBuilder::with_existing_identity(config.key.clone())
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            noise::Config::new,
+            muxer,
+        )
+        .map_err(|error| failed(error.to_string()))?
+        .with_dns()
+        .map_err(|error| failed(error.to_string()))?
+        .with_behaviour(|key| Behaviour {
+            doors,
+            limits: connection_limits::Behaviour::new(caps),
+            identify: identify::Behaviour::new(
+                identify::Config::new(FAMILY.to_owned(), key.public())
+                    .with_agent_version(AGENT.to_owned()),
+            ),
+            ping: ping::Behaviour::default(),
+            bitswap: bitswap::Behaviour::default(),
+            kad: kad.into(),
+        })
+        .map_err(|error| failed(error.to_string()))?
+        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
+        .build();
+    Ok(swarm)
+}
+
+/// Listens, and waits until it does.
+async fn listen(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<(), NodeError> {
+    let failed = |what: String| NodeError::Listen {
+        address: address.clone(),
+        what,
+    };
+    let listener = swarm
+        .listen_on(address.clone())
+        .map_err(|error| failed(error.to_string()))?;
+    loop {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { .. } => break,
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason: Err(error),
+                ..
+            } if listener_id == listener => return Err(failed(error.to_string())),
+            _ => {}
+        }
+    }
+    // One address may stand for several, which are told one after another.
+    while swarm.select_next_some().now_or_never().is_some() {}
+    let all: Vec<Multiaddr> = swarm.listeners().cloned().collect();
+    for address in all {
+        swarm.add_external_address(address);
+    }
+    Ok(())
+}

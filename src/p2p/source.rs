@@ -1,0 +1,122 @@
+//! Another peer as a source of blocks.
+
+use std::sync::Arc;
+
+use libp2p::identity::Keypair;
+use tokio::sync::{OnceCell, mpsc, oneshot};
+
+use super::address::PeerAddress;
+use super::node::{Node, NodeConfig};
+use super::session::{Request, Session};
+use crate::blocks::{Block, Cid, Fault};
+use crate::limits::Limits;
+use crate::sources::net::Net;
+use crate::sources::{Account, Fetching, Remote};
+
+/// A node that only asks: one for all sources of a program, made when the first one
+/// is asked. Nobody dials it, and it gives nothing.
+#[derive(Default)]
+pub struct Client {
+    node: OnceCell<Node>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = self.node.get().map(Node::id);
+        f.debug_tuple("Client").field(&id).finish()
+    }
+}
+
+impl Client {
+    /// The node; its identity lasts as long as it does.
+    async fn node(&self) -> Result<&Node, Fault> {
+        let started = self.node.get_or_try_init(|| {
+            Node::start(NodeConfig {
+                key: Keypair::generate_ed25519(),
+                listen: None,
+                limits: Limits::default(),
+                given: None,
+                dht: None,
+            })
+        });
+        started
+            .await
+            .map_err(|error| Fault::Failed(error.to_string()))
+    }
+}
+
+/// A peer that is asked for blocks.
+pub struct P2pSource {
+    net: Arc<Net>,
+    client: Arc<Client>,
+    address: PeerAddress,
+    account: Account,
+    session: OnceCell<mpsc::Sender<Request>>,
+}
+
+impl P2pSource {
+    /// The peer at `address`; nothing is asked yet.
+    pub fn new(net: Arc<Net>, client: Arc<Client>, address: PeerAddress) -> Self {
+        Self {
+            net,
+            client,
+            account: Account::new(format!("p2p:{address}")),
+            address,
+            session: OnceCell::new(),
+        }
+    }
+
+    async fn session(&self) -> Result<&mpsc::Sender<Request>, Fault> {
+        let start = || async {
+            let node = self.client.node().await?;
+            let PeerAddress { peer, at } = &self.address;
+            let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
+            let at = vec![at.clone()];
+            Ok(Session::start(node.clone(), *peer, at, limits, closed))
+        };
+        self.session.get_or_try_init(start).await
+    }
+
+    async fn ask(&self, cid: &Cid) -> Result<Block, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request { cid: *cid, answer };
+        self.account.request();
+        let ended = || Fault::Failed("was hung up on".to_owned());
+        let session = self.session().await?;
+        session.send(request).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+impl Remote for P2pSource {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    fn fetch<'a>(&'a self, cid: &'a Cid) -> Fetching<'a> {
+        Box::pin(async move {
+            if let Some(out) = self.account.is_out() {
+                return Err(out);
+            }
+            let fetched = self.ask(cid).await;
+            match &fetched {
+                Ok(block) => {
+                    let len = block.bytes().len() as u64;
+                    self.account.received(len);
+                    self.account.gave(len);
+                }
+                // All that waited hear of one lie: it is told once.
+                Err(Fault::Lied(_)) if matches!(self.account.is_out(), Some(Fault::Lied(_))) => {}
+                Err(fault) => {
+                    let rest = self.net.limits().rest;
+                    self.account.gave_none(cid, fault, rest);
+                }
+            }
+            fetched
+        })
+    }
+}
