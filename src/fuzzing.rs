@@ -14,6 +14,7 @@ mod import;
 mod p2p;
 mod publish;
 mod reconcile;
+mod swarm;
 mod whisper;
 
 use std::fmt::Debug;
@@ -46,6 +47,7 @@ pub use import::{import_json, import_leveldb, import_stream};
 pub use p2p::bitswap_message;
 pub use publish::{announcement, ipns_path, ipns_record, share};
 pub use reconcile::{archive_position, gwa_frame, gwa_message};
+pub use swarm::{swarm_folder, swarm_index};
 pub use whisper::{
     mail_completion, mail_request, mail_sync, whisper_envelope, whisper_message, whisper_packet,
     whisper_status,

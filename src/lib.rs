@@ -40,6 +40,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod rlpx;
 pub mod sources;
+pub mod swarm;
 pub mod time;
 pub mod tls;
 pub mod whisper;

@@ -87,6 +87,8 @@ const TARGETS: &[Target] = &[
     ("ipns_record", fuzzing::ipns_record, seeds::ipns_record),
     ("ipns_path", fuzzing::ipns_path, seeds::ipns_path),
     ("bitswap_message", fuzzing::bitswap_message, seeds::bitswap),
+    ("swarm_index", fuzzing::swarm_index, seeds::swarm_index),
+    ("swarm_folder", fuzzing::swarm_folder, seeds::swarm_folder),
 ];
 
 #[test]
@@ -189,6 +191,7 @@ mod seeds {
     use gwa::blocks::{Block, Codec};
     use gwa::journal::{Found, salvage_bytes};
     use gwa::publish::{Announcement, Hints, Share};
+    use gwa::swarm::{FileAt, Folder, FolderAt, Folders, Index, Reference, encode_list};
     use ipld_core::ipld::Ipld;
 
     use super::Value;
@@ -580,6 +583,49 @@ mod seeds {
             files: files.into_iter().collect(),
         };
         vec![catalogue.encode(), b"gwa catalogue 1\n".to_vec()]
+    }
+
+    fn folders_on_swarm() -> Vec<FolderAt> {
+        let folder = |path: &str| FolderAt {
+            path: path.to_owned(),
+            reference: Reference([7; 32]),
+            bytes: 900,
+        };
+        vec![folder("calendar"), folder("days/2018"), folder("hours")]
+    }
+
+    pub fn swarm_index() -> Vec<Vec<u8>> {
+        let elsewhere = Folders::Elsewhere {
+            reference: Reference([7; 32]),
+            bytes: 900,
+        };
+        let indexes = heads().take(2).flat_map(|head| {
+            let here = Folders::Here(folders_on_swarm());
+            let index = |folders| Index {
+                head: head.clone(),
+                folders,
+            };
+            [index(here), index(elsewhere.clone())]
+        });
+        indexes.filter_map(|index| index.encode()).collect()
+    }
+
+    pub fn swarm_folder() -> Vec<Vec<u8>> {
+        let file = |n: u8| FileAt {
+            reference: Reference([n; 32]),
+            root: *Block::new(Codec::Raw, vec![n]).cid(),
+            blocks: vec![gwa::blocks::catalogue::Listed {
+                fragment: [n, 2, 3],
+                len: 32_000,
+            }],
+        };
+        let mut folder = Folder::empty("days/2018");
+        for n in 0..3 {
+            let name = format!("2018-09-1{n}.ei66wof36n5e.car");
+            folder.files.insert(name, file(n));
+        }
+        let list = encode_list(&folders_on_swarm());
+        vec![folder.encode().expect("a folder"), list]
     }
 
     pub fn car() -> Vec<Vec<u8>> {

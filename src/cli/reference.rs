@@ -15,10 +15,12 @@ use crate::blocks::{BlockError, Cid, check_cid};
 use crate::publish::ipns::{ContentPath, NameRef, PathError};
 use crate::publish::{Share, ShareError};
 use crate::sources::{SourceAddressError, base_url};
+use crate::swarm::{SwarmAddress, SwarmAddressError};
 
 /// The forms a REF may take, as error messages name them.
 const FORMS: &str = "a CID, gwa://HEAD?.., ipfs://CID, /ipfs/CID[/path], ipns://NAME[/path], \
-                     http(s)://HOST[/ipfs/CID[/path]], a CAR file, a folder (./NAME), or nothing for the own head";
+                     http(s)://HOST[/ipfs/CID[/path]], swarm:http(s)://HOST#OWNER, a CAR file, \
+                     a folder (./NAME), or nothing for the own head";
 
 /// Longest REF read, in bytes: a path to any block of an archive is far below.
 const MAX_LEN: usize = 4_096;
@@ -49,6 +51,8 @@ pub enum Reference {
     Folder(PathBuf),
     /// What stands behind a URL: its current head.
     Url(Url),
+    /// An archive on Swarm: the head that its feed or its index shows.
+    Swarm(SwarmAddress),
     /// A head, and where its archive is to be had, as `gwa share` prints it.
     Shared(Box<Share>),
     /// A block, or what a path leads to, as a gateway's URL names it.
@@ -67,9 +71,12 @@ impl Reference {
     pub fn path(&self) -> &[String] {
         match self {
             Self::Cid { path, .. } | Self::AtGateway { path, .. } | Self::Name { path, .. } => path,
-            Self::OwnHead | Self::CarFile(_) | Self::Folder(_) | Self::Url(_) | Self::Shared(_) => {
-                &[]
-            }
+            Self::OwnHead
+            | Self::CarFile(_)
+            | Self::Folder(_)
+            | Self::Url(_)
+            | Self::Swarm(_)
+            | Self::Shared(_) => &[],
         }
     }
 }
@@ -102,6 +109,9 @@ pub enum ReferenceError {
     /// A URL that is no REF.
     #[error(transparent)]
     Url(#[from] SourceAddressError),
+    /// No archive on Swarm.
+    #[error(transparent)]
+    Swarm(#[from] SwarmAddressError),
     /// A CID that no archive uses.
     #[error("{reason}")]
     ForeignCid {
@@ -131,6 +141,9 @@ impl FromStr for Reference {
             .or_else(|| text.strip_prefix("/ipfs/"))
         {
             return cid_and_path(rest)?.ok_or_else(form);
+        }
+        if SwarmAddress::is_meant(text) {
+            return Ok(Self::Swarm(text.parse()?));
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             return at_url(text);
@@ -223,6 +236,7 @@ impl fmt::Display for Reference {
             }
             Self::CarFile(path) | Self::Folder(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(url.as_str()),
+            Self::Swarm(address) => address.fmt(f),
             Self::AtGateway { base, cid, path } if path.is_empty() => {
                 write!(f, "{base}ipfs/{cid}")
             }

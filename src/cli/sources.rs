@@ -122,6 +122,7 @@ impl Sources {
             Reference::Url(base) | Reference::AtGateway { base, .. } => {
                 vec![SourceAddress::Http(base.clone())]
             }
+            Reference::Swarm(address) => vec![SourceAddress::Swarm(address.clone())],
             Reference::Shared(share) => self.hints(&share.hints, data)?,
             Reference::Name { name, .. } => self.hints_seen(name, data)?,
             Reference::OwnHead | Reference::Cid { .. } => Vec::new(),
@@ -138,6 +139,7 @@ impl Sources {
                 }
                 SourceAddress::Http(_)
                 | SourceAddress::Public(_)
+                | SourceAddress::Swarm(_)
                 | SourceAddress::P2p(_)
                 | SourceAddress::Dht(_) => address.to_string(),
             };
@@ -268,13 +270,12 @@ impl Sources {
             }
             Reference::Url(base) => {
                 self.add_own(&mut pool, data)?;
-                let source = self.http(base)?;
-                let head = source.current_head().map_err(|error| no_head_at(&error))?;
-                let seen = SeenHeads::new(&memory_folder(data));
-                let judged = seen.remember_of(base.as_str(), &head, self.accept_rewrite);
-                remembered(base.as_str(), judged)?;
-                pool.add_remote(source);
-                *head.cid()
+                self.add_current(&mut pool, self.http(base)?, data)?
+            }
+            Reference::Swarm(address) => {
+                self.add_own(&mut pool, data)?;
+                let source = HttpSource::on_swarm(Arc::clone(self.net()?), address);
+                self.add_current(&mut pool, Arc::new(source), data)?
             }
         };
         for source in &self.named {
@@ -338,7 +339,7 @@ impl Sources {
                 let car = CarFile::open(path).map_err(|error| unopened(path, &error))?;
                 pool.add_local(path.display().to_string(), Box::new(car));
             }
-            SourceAddress::Http(_) | SourceAddress::Public(_) => {
+            SourceAddress::Http(_) | SourceAddress::Public(_) | SourceAddress::Swarm(_) => {
                 self.far(source)?
                     .into_iter()
                     .for_each(|far| pool.add_remote(far));
@@ -359,6 +360,22 @@ impl Sources {
         Ok(())
     }
 
+    /// Adds a source whose newest head is meant; gives that, once it is remembered.
+    fn add_current(
+        &self,
+        pool: &mut Pool,
+        source: Arc<HttpSource>,
+        data: &Path,
+    ) -> Result<Cid, CliError> {
+        let base = source.base().clone();
+        let head = source.current_head().map_err(|error| no_head_at(&error))?;
+        let seen = SeenHeads::new(&memory_folder(data));
+        let judged = seen.remember_of(base.as_str(), &head, self.accept_rewrite);
+        remembered(base.as_str(), judged)?;
+        pool.add_remote(source);
+        Ok(*head.cid())
+    }
+
     fn add_folder(&self, pool: &mut Pool, path: &Path) -> Result<(), CliError> {
         let folder = open_folder(path).map_err(|error| unopened(path, &error))?;
         pool.add_local(path.display().to_string(), folder);
@@ -374,6 +391,10 @@ impl Sources {
             | SourceAddress::Dht(_) => return Ok(None),
             SourceAddress::Http(base) => (Arc::clone(self.net()?), base),
             SourceAddress::Public(base) => (self.net()?.public_only(), base),
+            SourceAddress::Swarm(address) => {
+                let net = Arc::clone(self.net()?);
+                return Ok(Some(Arc::new(HttpSource::on_swarm(net, address))));
+            }
         };
         Ok(Some(Arc::new(HttpSource::new(net, base.clone()))))
     }

@@ -78,10 +78,8 @@ impl FromStr for StoreAddress {
 fn place(text: &str, url: &str) -> Result<Url, StoreAddressError> {
     let text = text.to_owned();
     base_url(url).map_err(|error| match error {
-        SourceAddressError::Form { .. } | SourceAddressError::Peer(_) => {
-            StoreAddressError::Form { text }
-        }
         SourceAddressError::Url { what, .. } => StoreAddressError::Url { text, what },
+        _ => StoreAddressError::Form { text },
     })
 }
 

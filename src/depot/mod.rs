@@ -16,6 +16,7 @@
 pub mod address;
 mod folder;
 mod open;
+mod swarm;
 #[doc(hidden)]
 pub mod testing;
 
@@ -24,6 +25,7 @@ use std::path::Path;
 pub use self::address::{StoreAddress, StoreAddressError};
 pub use self::folder::FolderDepot;
 pub use self::open::{DepotSettings, open};
+pub use self::swarm::SwarmDepot;
 
 use crate::archive::head::{Head, Sequence};
 use crate::blocks::{BlockFile, BlockSource, Cid};

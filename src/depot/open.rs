@@ -7,6 +7,7 @@ use secp256k1::PublicKey;
 
 use super::address::StoreAddress;
 use super::folder::FolderDepot;
+use super::swarm::SwarmDepot;
 use super::{Depot, DepotError};
 use crate::archive::disk::ArchiveTag;
 use crate::config::Password;
@@ -56,7 +57,7 @@ pub fn open(
         StoreAddress::Folder(dir) => Arc::new(FolderDepot::new(dir)),
         StoreAddress::Kubo(_) => return Err(not_yet("at a Kubo node")),
         StoreAddress::S3(_) => return Err(not_yet("in buckets of objects")),
-        StoreAddress::Swarm(_) => return Err(not_yet("on Swarm")),
+        StoreAddress::Swarm(url) => Arc::new(SwarmDepot::new(url, settings)?),
     };
     Ok(Some(depot))
 }

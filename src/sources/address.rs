@@ -7,9 +7,11 @@ use std::str::FromStr;
 use url::Url;
 
 use crate::p2p::{PeerAddress, PeerAddressError};
+use crate::swarm::{SwarmAddress, SwarmAddressError};
 
 /// The forms a source may take, as error messages name them.
-const FORMS: &str = "a folder, a CAR file, http://HOST, https://HOST or p2p:/ip4/../tcp/../p2p/..";
+const FORMS: &str = "a folder, a CAR file, http://HOST, https://HOST, \
+                     p2p:/ip4/../tcp/../p2p/.. or swarm:http(s)://HOST#OWNER";
 
 /// Stands before the URL of a host that is asked at public addresses alone.
 const PUBLIC: &str = "public:";
@@ -36,6 +38,8 @@ pub enum SourceAddress {
     P2p(PeerAddress),
     /// Whoever the DHT that this peer takes part in says has a block.
     Dht(PeerAddress),
+    /// An archive on Swarm, and the node or gateway that is asked for it.
+    Swarm(SwarmAddress),
 }
 
 /// A text that names no source.
@@ -58,6 +62,9 @@ pub enum SourceAddressError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// No archive on Swarm.
+    #[error(transparent)]
+    Swarm(#[from] SwarmAddressError),
 }
 
 impl FromStr for SourceAddress {
@@ -69,6 +76,9 @@ impl FromStr for SourceAddress {
         }
         if let Some(url) = text.strip_prefix(PUBLIC) {
             return base_url(url).map(Self::Public);
+        }
+        if SwarmAddress::is_meant(text) {
+            return Ok(Self::Swarm(text.parse()?));
         }
         if let Some(peer) = text.strip_prefix(P2P) {
             return Ok(Self::P2p(peer.parse()?));
@@ -129,6 +139,7 @@ impl fmt::Display for SourceAddress {
         match self {
             Self::Folder(path) | Self::Car(path) => path.display().fmt(f),
             Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Swarm(address) => address.fmt(f),
             Self::Public(url) => write!(f, "{PUBLIC}{}", url.as_str().trim_end_matches('/')),
             Self::P2p(peer) => write!(f, "{P2P}{peer}"),
             Self::Dht(peer) => write!(f, "{DHT}{peer}"),
@@ -176,6 +187,9 @@ mod tests {
         let told = parse("public:http://localhost:8547");
         assert!(matches!(&told, SourceAddress::Public(url) if url.port() == Some(8547)));
         assert_eq!(parse(&told.to_string()), told);
+        let on_swarm = "swarm:http://localhost:1633#8d3766440f0d7b949a5e32995d09619a7f86e632";
+        assert!(matches!(parse(on_swarm), SourceAddress::Swarm(_)));
+        assert_eq!(parse(on_swarm).to_string(), on_swarm);
     }
 
     #[test]
@@ -187,6 +201,7 @@ mod tests {
             "p2p:/ip4/1.1.1.1",
             "public:./folder",
             "ipfs://x",
+            "swarm:http://localhost:1633",
             "http://",
             "http://u:p@example.org",
             "http://u@example.org",

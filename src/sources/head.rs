@@ -1,7 +1,7 @@
 //! The current head of an archive behind a URL.
 //!
 //! A `gwa` tells it at `/head` and `/.well-known/gwa.json`, a public folder in its
-//! file `HEAD`. What is told is only a CID; the head is the block it names, whose
+//! file `HEAD`, an archive on Swarm in the update of a feed. What is told is only a CID; the head is the block it names, whose
 //! signature is checked.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -67,6 +67,14 @@ impl HttpSource {
             source_name: self.account().name().to_owned(),
             fault,
         };
+        if let Some(place) = self.swarm() {
+            let shown = site::shown_on_swarm(self.server(), place).await;
+            let head = shown.map_err(failed)?.ok_or_else(|| NoHead::Untold {
+                source_name: self.account().name().to_owned(),
+            })?;
+            self.account().gave(head.block().bytes().len() as u64);
+            return Ok(head);
+        }
         for place in PLACES {
             match self.told_at(place).await {
                 Ok(Some(cid)) => return self.head(&cid).await.map_err(failed),

@@ -15,6 +15,7 @@ use super::net::{Net, NetError};
 use super::remote::{Fetching, Remote, Stopped, Streamed, Wanted};
 use super::site::{Server, Site};
 use crate::blocks::{Block, Cid, Fault};
+use crate::swarm::{SwarmAddress, SwarmPlace};
 
 /// A source behind a URL.
 #[derive(Debug)]
@@ -26,23 +27,42 @@ pub struct HttpSource {
     permits: Semaphore,
     /// The folder of files that was found there; `None` where there is none.
     site: OnceCell<Option<Site>>,
+    /// Where on Swarm the archive is, where this is a node or gateway of it. The
+    /// base has it behind a `#`.
+    swarm: Option<SwarmPlace>,
 }
 
 impl HttpSource {
     /// The source at `base`, which ends with a slash; nothing is asked yet.
     pub fn new(net: Arc<Net>, base: Url) -> Self {
         let name = base.as_str().trim_end_matches('/').to_owned();
-        Self::with_account(net, base, Arc::new(Account::new(name)))
+        Self::with_account(net, base, None, Arc::new(Account::new(name)))
+    }
+
+    /// An archive on Swarm; nothing is asked yet.
+    pub fn on_swarm(net: Arc<Net>, address: &SwarmAddress) -> Self {
+        let account = Arc::new(Account::new(address.to_string()));
+        Self::with_account(net, address.url(), Some(address.place), account)
     }
 
     /// The same source, with the same account, that looks anew for what is there:
     /// a folder that was brought up to date has other files.
     pub fn anew(&self) -> Self {
         let account = Arc::clone(&self.account);
-        Self::with_account(Arc::clone(&self.net), self.base.clone(), account)
+        Self::with_account(
+            Arc::clone(&self.net),
+            self.base.clone(),
+            self.swarm,
+            account,
+        )
     }
 
-    fn with_account(net: Arc<Net>, base: Url, account: Arc<Account>) -> Self {
+    fn with_account(
+        net: Arc<Net>,
+        base: Url,
+        swarm: Option<SwarmPlace>,
+        account: Arc<Account>,
+    ) -> Self {
         let permits = Semaphore::new(net.limits().in_flight);
         Self {
             net,
@@ -50,6 +70,7 @@ impl HttpSource {
             account,
             permits,
             site: OnceCell::new(),
+            swarm,
         }
     }
 
@@ -73,7 +94,13 @@ impl HttpSource {
             net: &self.net,
             base: &self.base,
             account: &self.account,
+            swarm: self.swarm.as_ref(),
         }
+    }
+
+    /// Where on Swarm it is, where it is there.
+    pub(super) fn swarm(&self) -> Option<&SwarmPlace> {
+        self.swarm.as_ref()
     }
 
     /// Fetches one block, and notes what came of it.
@@ -98,6 +125,10 @@ impl HttpSource {
         if let Some(Some(site)) = self.site.get() {
             return site.block(self.server(), cid).await;
         }
+        if self.swarm.is_some() {
+            let site = self.find_site().await?.ok_or(Fault::Absent)?;
+            return site.block(self.server(), cid).await;
+        }
         let asked = gateway::block(&self.net, &self.base, &self.account, cid).await;
         let error = match asked {
             Ok(bytes) => return Block::verify(cid, bytes).map_err(|e| fault_of_bytes(&e)),
@@ -117,8 +148,7 @@ impl HttpSource {
         let found = self
             .site
             .get_or_try_init(|| Site::find(self.server()))
-            .await
-            .map_err(|error| fault_of(&error))?;
+            .await?;
         Ok(found.as_ref())
     }
 }
@@ -137,7 +167,7 @@ impl Remote for HttpSource {
     }
 
     fn may_stream(&self, root: &Cid) -> bool {
-        let is_a_folder = matches!(self.site.get(), Some(Some(_)));
+        let is_a_folder = self.swarm.is_some() || matches!(self.site.get(), Some(Some(_)));
         !is_a_folder && self.account.may_stream(root) && self.account.is_out().is_none()
     }
 

@@ -1,6 +1,6 @@
 //! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
 //! library, murmur and web3.js; and the databases of their mailservers. The archive
-//! beside IPFS nodes: Kubo.
+//! beside IPFS nodes, Kubo; and beside Bee, the node of Swarm.
 //!
 //! Environment variables name what `.ci/run` builds and installs. This suite is
 //! built with the feature `interop` alone, and fails where a peer is absent: it
@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not work fails the test")]
 
+mod bee;
 mod discovery;
 mod geth;
 mod kubo;
@@ -18,6 +19,7 @@ mod postgres;
 mod running;
 mod scene;
 mod status;
+mod swarm;
 mod web3;
 
 /// The time.

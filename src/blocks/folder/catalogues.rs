@@ -73,7 +73,7 @@ fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), BlockError> {
 
 /// The blocks of a file, up to the first place where it is not as we write it:
 /// behind that no offset could be told.
-fn blocks_of(path: &Path) -> Result<Vec<Listed>, BlockError> {
+pub fn blocks_of(path: &Path) -> Result<Vec<Listed>, BlockError> {
     let file = match File::open(path) {
         // Removed since the folder was read.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -98,6 +98,7 @@ impl Sources {
             Reference::Folder(path) => (vec![SourceAddress::Folder(path.clone())], None, None),
             Reference::CarFile(path) => (vec![SourceAddress::Car(path.clone())], None, None),
             Reference::Url(base) => (vec![SourceAddress::Http(base.clone())], None, None),
+            Reference::Swarm(address) => (vec![SourceAddress::Swarm(address.clone())], None, None),
             Reference::OwnHead => (vec![SourceAddress::Folder(data.to_owned())], None, None),
             Reference::Cid { cid, .. } | Reference::AtGateway { cid, .. } => {
                 let line = Line {
@@ -453,7 +454,7 @@ impl Place {
             (SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
                 return Err(Untold::Silent(nobody()));
             }
-            (SourceAddress::Http(_) | SourceAddress::Public(_), None) => Err(nobody()),
+            (_, None) => Err(nobody()),
         };
         head.map_err(Untold::Failed)
     }
@@ -476,7 +477,7 @@ impl Place {
                 }
                 return Ok(());
             }
-            (SourceAddress::Http(_) | SourceAddress::Public(_), None) => return Ok(()),
+            (_, None) => return Ok(()),
         };
         pool.add_local(self.address.to_string(), opened);
         Ok(())

@@ -126,7 +126,9 @@ impl Files {
 /// Asks for a part; takes the whole file where it may and the server gives
 /// nothing else.
 async fn ask(server: Server<'_>, candidate: &Candidate, whole: bool) -> Result<Came, NetError> {
-    let Server { net, base, account } = server;
+    let Server {
+        net, base, account, ..
+    } = server;
     let url = below(base, &candidate.path)?;
     let (from, len) = (candidate.offset, u64::from(candidate.len));
     if len == 0 {

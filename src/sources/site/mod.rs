@@ -10,6 +10,7 @@
 
 mod files;
 mod spool;
+mod swarm;
 mod view;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use super::gateway::{below, fault_of, fault_of_bytes};
 use super::net::{Net, NetError};
 use crate::archive::head::{Head, Sequence};
 use crate::blocks::{Block, Cid, Codec, Fault, MAX_BLOCK_READ};
+use crate::swarm::SwarmPlace;
 
 /// Longest text of `HEAD`, bytes.
 const MAX_POINTER: u64 = 256;
@@ -52,11 +54,13 @@ pub struct Server<'a> {
     pub base: &'a Url,
     /// What the server gave so far.
     pub account: &'a Account,
+    /// Where on Swarm the folder is, where the server is a node of it.
+    pub swarm: Option<&'a SwarmPlace>,
 }
 
 impl Site {
     /// Looks for the list of folders; `None` where there is none.
-    pub async fn find(server: Server<'_>) -> Result<Option<Self>, NetError> {
+    pub async fn find(server: Server<'_>) -> Result<Option<Self>, Fault> {
         let Some(view) = View::find(server).await? else {
             return Ok(None);
         };
@@ -66,7 +70,9 @@ impl Site {
             heads: Mutex::default(),
         };
         // The current head is in no catalogue.
-        if let Ok((sequence, cid)) = pointer(server).await {
+        if server.swarm.is_none()
+            && let Ok((sequence, cid)) = pointer(server).await
+        {
             site.remember(cid, sequence);
         }
         Ok(Some(site))
@@ -75,8 +81,8 @@ impl Site {
     /// The block `cid` names, from whichever file has it.
     pub async fn block(&self, server: Server<'_>, cid: &Cid) -> Result<Block, Fault> {
         let block = match self.number_of(cid) {
-            Some(sequence) => head_file(server, sequence, cid).await?,
-            None => self.listed(server, cid).await?,
+            Some(sequence) if server.swarm.is_none() => head_file(server, sequence, cid).await?,
+            _ => self.listed(server, cid).await?,
         };
         self.learn(&block);
         Ok(block)
@@ -108,8 +114,7 @@ impl Site {
         if old.since.elapsed() < server.net.limits().renew_after {
             return Ok(None);
         }
-        let found = View::find(server).await.map_err(|error| fault_of(&error))?;
-        let newer = found.map(Arc::new);
+        let newer = View::find(server).await?.map(Arc::new);
         if let Some(newer) = &newer {
             *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(newer);
         }
@@ -153,6 +158,12 @@ impl Site {
     }
 }
 
+/// The head that an index on Swarm shows; `None` where nothing was ever shown.
+pub async fn shown_on_swarm(server: Server<'_>, place: &SwarmPlace) -> Result<Option<Head>, Fault> {
+    let index = swarm::index(server, place).await?;
+    Ok(index.map(|index| index.head))
+}
+
 /// Number and CID of the current head, as the pointer file says.
 pub async fn pointer(server: Server<'_>) -> Result<(Sequence, Cid), NetError> {
     let bytes = server.small("HEAD", MAX_POINTER).await?;
@@ -188,7 +199,9 @@ impl Server<'_> {
     }
 
     async fn small_once(self, url: &Url, most: u64) -> Result<bytes::Bytes, NetError> {
-        let Self { net, base, account } = self;
+        let Self {
+            net, base, account, ..
+        } = self;
         let answer = net.get(base, url, &HeaderMap::new(), account, most).await?;
         answer.body.whole().await
     }

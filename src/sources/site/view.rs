@@ -11,14 +11,15 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, OnceCell};
 
-use super::Server;
 use super::files::{Candidate, Files};
+use super::{Server, swarm};
 use crate::blocks::catalogue::{
     Catalogue, FILE, Fragment, Listed, MAX_CATALOGUE, file_len, fragment_of, offsets,
 };
 use crate::blocks::{Block, BlockError, Cid, Fault, catalogues};
 use crate::sources::gateway::{fault_of, fault_of_bytes};
 use crate::sources::net::NetError;
+use crate::swarm::FolderAt;
 
 /// Longest list of folders, bytes: a folder for each year, and a few more.
 const MAX_LIST: u64 = 16 << 10;
@@ -48,12 +49,16 @@ pub(super) struct View {
     files: Files,
     /// Memory that is left for what folders list.
     room: Mutex<usize>,
+    /// The head that was shown with it, where one is.
+    head: Option<Block>,
     pub(super) since: Instant,
 }
 
 #[derive(Debug)]
 struct Folder {
     path: String,
+    /// Where it is described on Swarm.
+    at: Option<FolderAt>,
     /// Where its blocks lie; fetched when a block was in no folder before it.
     index: OnceCell<Index>,
 }
@@ -78,29 +83,41 @@ impl From<NetError> for NotFound {
 
 impl View {
     /// Looks for the list of folders; `None` where there is none.
-    pub(super) async fn find(server: Server<'_>) -> Result<Option<Self>, NetError> {
+    pub(super) async fn find(server: Server<'_>) -> Result<Option<Self>, Fault> {
+        if let Some(place) = server.swarm {
+            let Some(index) = swarm::index(server, place).await? else {
+                return Ok(None);
+            };
+            let folders = swarm::folders(server, &index).await?;
+            let head = Some(index.head.block().clone());
+            return Ok(Some(Self::new(described(folders), head)));
+        }
         let path = format!("blocks/{FILE}");
         let text = match server.small(&path, MAX_LIST).await {
             // It may be there, and was not told.
-            Err(error @ NetError::Slow { .. }) => return Err(error),
-            Err(error) if error.is_transient() => return Err(error),
+            Err(error @ NetError::Slow { .. }) => return Err(fault_of(&error)),
+            Err(error) if error.is_transient() => return Err(fault_of(&error)),
             Err(_) => return Ok(None),
             Ok(text) => text,
         };
-        Ok(read_folders(&text).map(Self::new))
+        Ok(read_folders(&text).map(|folders| Self::new(folders, None)))
     }
 
-    fn new(folders: Vec<Folder>) -> Self {
+    fn new(folders: Vec<Folder>, head: Option<Block>) -> Self {
         Self {
             folders,
             files: Files::default(),
             room: Mutex::new(MAX_LISTED),
+            head,
             since: Instant::now(),
         }
     }
 
     /// The block `cid` names, from whichever file has it.
     pub(super) async fn block(&self, server: Server<'_>, cid: &Cid) -> Result<Block, NotFound> {
+        if let Some(head) = self.head.as_ref().filter(|head| head.cid() == cid) {
+            return Ok(head.clone());
+        }
         let Some(fragment) = fragment_of(cid) else {
             return Err(NotFound::Absent);
         };
@@ -108,7 +125,7 @@ impl View {
         for folder in &self.folders {
             let index = folder
                 .index
-                .get_or_try_init(|| self.fetch(server, &folder.path))
+                .get_or_try_init(|| self.fetch(server, folder))
                 .await?;
             for candidate in index.candidates(fragment) {
                 if looked_at == MAX_NAMESAKES {
@@ -137,8 +154,11 @@ impl View {
     }
 
     /// Fetches what one folder lists, while there is room for it.
-    async fn fetch(&self, server: Server<'_>, folder: &str) -> Result<Index, NetError> {
-        let path = format!("blocks/{folder}/{FILE}");
+    async fn fetch(&self, server: Server<'_>, folder: &Folder) -> Result<Index, NetError> {
+        let path = match &folder.at {
+            Some(at) => swarm::path_of(&at.reference),
+            None => format!("blocks/{}/{FILE}", folder.path),
+        };
         let too_much = || {
             let most = MAX_LISTED >> 20;
             NetError::Unexpected(format!("{path}: more than {most} MiB of lists with it"))
@@ -147,23 +167,27 @@ impl View {
         if *room == 0 {
             return Err(too_much());
         }
-        let bytes = match server.small(&path, MAX_CATALOGUE as u64).await {
-            // A folder that has gone holds nothing.
-            Err(error) if error.is_absent() => return Ok(Index::default()),
-            other => other?,
+        let decoded = match &folder.at {
+            Some(at) => listed_on_swarm(server, at).await,
+            None => listed(server, &folder.path, &path).await,
         };
-        // Nonsense uses up the room too, so that it is not fetched for ever.
-        let decoded = Catalogue::decode(&bytes);
-        let memory = decoded.as_ref().map_or(bytes.len(), memory_of);
-        let fits = *room >= memory;
-        *room = room.saturating_sub(memory);
-        let catalogue =
-            decoded.map_err(|error| NetError::Unexpected(format!("{path}: {error}")))?;
-        if !fits {
+        let files = match decoded {
+            // A folder that has gone holds nothing.
+            Err((error, _)) if error.is_absent() => return Ok(Index::default()),
+            // Nonsense uses up the room too, so that it is not fetched for ever.
+            Err((error, bytes)) => {
+                *room = room.saturating_sub(bytes);
+                return Err(error);
+            }
+            Ok(files) => files,
+        };
+        let memory = memory_of(&files);
+        if *room < memory {
             *room = 0;
             return Err(too_much());
         }
-        Ok(Index::new(folder, catalogue))
+        *room -= memory;
+        Ok(Index::new(files))
     }
 }
 
@@ -174,26 +198,55 @@ fn missed(outdated: bool, otherwise: impl FnOnce() -> NotFound) -> NotFound {
     }
 }
 
-fn memory_of(catalogue: &Catalogue) -> usize {
-    let blocks: usize = catalogue.files.values().map(Vec::len).sum();
-    blocks * BLOCK_MEMORY + catalogue.files.len() * FILE_MEMORY
+/// The files of a folder, by their path below the base.
+type ListedFiles = Vec<(Arc<str>, Vec<Listed>)>;
+
+/// The files that a folder's catalogue lists, or why not, and how many bytes came.
+async fn listed(
+    server: Server<'_>,
+    folder: &str,
+    path: &str,
+) -> Result<ListedFiles, (NetError, usize)> {
+    let bytes = server.small(path, MAX_CATALOGUE as u64).await;
+    let bytes = bytes.map_err(|error| (error, 0))?;
+    let catalogue = Catalogue::decode(&bytes).map_err(|error| {
+        let error = NetError::Unexpected(format!("{path}: {error}"));
+        (error, bytes.len())
+    })?;
+    let files = catalogue.files.into_iter();
+    let files = files.map(|(name, blocks)| (format!("blocks/{folder}/{name}").into(), blocks));
+    Ok(files.collect())
+}
+
+/// The same of a folder on Swarm.
+async fn listed_on_swarm(
+    server: Server<'_>,
+    at: &FolderAt,
+) -> Result<ListedFiles, (NetError, usize)> {
+    let bytes = usize::try_from(at.bytes).unwrap_or(usize::MAX);
+    let folder = swarm::folder(server, at).await;
+    let folder = folder.map_err(|error| (error, bytes))?;
+    let files = folder.files.into_values();
+    let files = files.map(|file| (swarm::path_of(&file.reference).into(), file.blocks));
+    Ok(files.collect())
+}
+
+fn memory_of(files: &ListedFiles) -> usize {
+    let blocks: usize = files.iter().map(|(_, blocks)| blocks.len()).sum();
+    blocks * BLOCK_MEMORY + files.len() * FILE_MEMORY
 }
 
 /// The blocks of one folder.
 #[derive(Debug, Default)]
 struct Index {
     /// The files, by their path below the base.
-    files: Vec<(Arc<str>, Vec<Listed>)>,
+    files: ListedFiles,
     /// File and place in it of every block, in order of their fragments.
     order: Vec<(u32, u32)>,
 }
 
 impl Index {
-    fn new(folder: &str, catalogue: Catalogue) -> Self {
-        let files = catalogue.files.into_iter();
-        let files: Vec<(Arc<str>, _)> = files
-            .map(|(name, blocks)| (format!("blocks/{folder}/{name}").into(), blocks))
-            .collect();
+    fn new(files: ListedFiles) -> Self {
         let mut order = Vec::with_capacity(files.iter().map(|(_, blocks)| blocks.len()).sum());
         for (file, (_, blocks)) in (0..).zip(&files) {
             order.extend((0..).zip(blocks).map(|(at, _)| (file, at)));
@@ -252,15 +305,33 @@ fn read_folders(text: &[u8]) -> Option<Vec<Folder>> {
     let mut paths: Vec<&str> = lines
         .filter(|path| path.split('/').count() <= 2 && path.split('/').all(is_name))
         .collect();
-    paths.sort_by_key(|path| (path.contains('/'), std::cmp::Reverse(*path)));
+    paths.sort_by_cached_key(|path| by_use(path));
     paths.dedup();
-    paths.sort_by_key(|path| *path != "calendar");
     paths.truncate(MAX_FOLDERS);
     let folder = |path: &str| Folder {
         path: path.to_owned(),
+        at: None,
         index: OnceCell::new(),
     };
     Some(paths.into_iter().map(folder).collect())
+}
+
+/// What folders are ordered by.
+fn by_use(path: &str) -> (bool, bool, std::cmp::Reverse<String>) {
+    let path_is_of_days = path.contains('/');
+    let last_first = std::cmp::Reverse(path.to_owned());
+    (path != "calendar", path_is_of_days, last_first)
+}
+
+/// The folders of an index on Swarm, in the same order.
+fn described(mut folders: Vec<FolderAt>) -> Vec<Folder> {
+    folders.sort_by_cached_key(|folder| by_use(&folder.path));
+    let folder = |at: FolderAt| Folder {
+        path: at.path.clone(),
+        at: Some(at),
+        index: OnceCell::new(),
+    };
+    folders.into_iter().map(folder).collect()
 }
 
 #[cfg(test)]
@@ -307,11 +378,12 @@ mod tests {
             ("c.car", vec![listed([2; 3], 5), listed([1; 3], 6)]),
         ];
         let files = files.map(|(name, blocks)| (name.to_owned(), blocks));
-        let catalogue = Catalogue {
-            files: files.clone().into(),
+        let below = |(name, blocks): (String, Vec<Listed>)| {
+            (format!("blocks/calendar/{name}").into(), blocks)
         };
-        assert_eq!(memory_of(&catalogue), 4 * 16 + 3 * FILE_MEMORY);
-        let index = Index::new("calendar", catalogue);
+        let listed: ListedFiles = files.clone().map(below).into();
+        assert_eq!(memory_of(&listed), 4 * 16 + 3 * FILE_MEMORY);
+        let index = Index::new(listed);
         let found: Vec<_> = index.candidates([2; 3]).collect();
         let expected = [(0, 1), (2, 0)].map(|(file, at): (usize, usize)| {
             let (name, blocks) = &files[file];

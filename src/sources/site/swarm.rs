@@ -1,0 +1,123 @@
+//! An archive on Swarm as a public folder: documents name its folders and files by
+//! references instead of paths, and a node gives parts of them.
+//!
+//! Always true: an index is what its reference names, or signed by the owner of the
+//! feed that shows it; a document is what its reference names.
+
+use bytes::Bytes;
+use hyper::header::{HeaderMap, HeaderName};
+
+use super::{Server, below, fault_of};
+use crate::blocks::Fault;
+use crate::sources::net::{Answer, NetError};
+use crate::swarm::{
+    CHUNK, Folder, FolderAt, Folders, Index, Reference, SwarmPlace, Update, decode_list, topic,
+};
+
+/// Header of the number of an update, 16 hex digits.
+const INDEX: HeaderName = HeaderName::from_static("swarm-feed-index");
+
+/// Header of the signature of an update, 130 hex digits.
+const SIGNATURE: HeaderName = HeaderName::from_static("swarm-soc-signature");
+
+/// Where the bytes of a reference are, below a node.
+pub(super) fn path_of(reference: &Reference) -> String {
+    format!("bytes/{reference}")
+}
+
+/// The index at a place; `None` where nothing was ever shown there.
+pub(super) async fn index(server: Server<'_>, place: &SwarmPlace) -> Result<Option<Index>, Fault> {
+    let found = match place {
+        SwarmPlace::Index(reference) => named(server, reference, CHUNK as u64).await,
+        SwarmPlace::Feed(_) => newest(server, place).await,
+    };
+    match found {
+        Ok(bytes) => {
+            let index = Index::decode(&bytes).map_err(|error| Fault::Lied(error.to_string()))?;
+            Ok(Some(index))
+        }
+        Err(Fault::Absent) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The folders that an index names.
+pub(super) async fn folders(server: Server<'_>, index: &Index) -> Result<Vec<FolderAt>, Fault> {
+    match &index.folders {
+        Folders::Here(folders) => Ok(folders.clone()),
+        Folders::Elsewhere { reference, bytes } => {
+            let list = named(server, reference, *bytes).await?;
+            decode_list(&list).map_err(|error| Fault::Lied(error.to_string()))
+        }
+    }
+}
+
+/// The folder that is described there.
+pub(super) async fn folder(server: Server<'_>, at: &FolderAt) -> Result<Folder, NetError> {
+    let bytes = server.small(&path_of(&at.reference), at.bytes).await?;
+    let checked = at.reference.check(&bytes);
+    let folder = checked.and_then(|()| Folder::decode(&bytes));
+    folder.map_err(|error| NetError::Unexpected(error.to_string()))
+}
+
+/// The bytes of a reference, `most` at most.
+async fn named(server: Server<'_>, reference: &Reference, most: u64) -> Result<Bytes, Fault> {
+    let bytes = server.small(&path_of(reference), most).await;
+    let bytes = bytes.map_err(|error| fault_of(&error))?;
+    match reference.check(&bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(Fault::Lied(error.to_string())),
+    }
+}
+
+/// The payload of the newest update of a feed, its signature checked.
+async fn newest(server: Server<'_>, place: &SwarmPlace) -> Result<Bytes, Fault> {
+    let SwarmPlace::Feed(owner) = place else {
+        return Err(Fault::Absent);
+    };
+    let path = format!("feeds/{owner}/{}", hex::encode(topic()));
+    let url = below(server.base, &path).map_err(|error| fault_of(&error))?;
+    let mut tried = 0;
+    let (number, signature, payload) = loop {
+        let Server {
+            net, base, account, ..
+        } = server;
+        let asked = async {
+            let answer = net
+                .get(base, &url, &HeaderMap::new(), account, CHUNK as u64)
+                .await?;
+            let number = digits::<8>(&answer, &INDEX)?;
+            let signature = digits::<65>(&answer, &SIGNATURE)?;
+            Ok((number, signature, answer.body.whole().await?))
+        };
+        match asked.await {
+            Ok(update) => break update,
+            Err(error) if net.again(account, &mut tried, &error).await => {}
+            Err(error) => return Err(fault_of(&error)),
+        }
+    };
+    let update = Update::verify(
+        owner,
+        u64::from_be_bytes(number),
+        payload.to_vec(),
+        signature,
+    );
+    match update {
+        Ok(_) => Ok(payload),
+        Err(error) => Err(Fault::Lied(error.to_string())),
+    }
+}
+
+/// The bytes whose hex digits are in a header.
+fn digits<const N: usize>(answer: &Answer<'_>, name: &HeaderName) -> Result<[u8; N], NetError> {
+    let value = answer.headers.get(name);
+    let value = value.and_then(|value| value.to_str().ok());
+    let mut bytes = [0; N];
+    let read = value.is_some_and(|value| hex::decode_to_slice(value, &mut bytes).is_ok());
+    match read {
+        true => Ok(bytes),
+        false => Err(NetError::Unexpected(format!(
+            "answered without {name}: it shows no feeds of Swarm"
+        ))),
+    }
+}
