@@ -194,6 +194,15 @@ impl Head {
         &self.body
     }
 
+    /// What it says of heads before it: their CIDs and numbers.
+    pub fn earlier(&self) -> impl Iterator<Item = (Cid, Sequence)> {
+        let number = self.body.sequence.0;
+        let back = 1u64 << number.trailing_zeros().min(63);
+        [(self.body.prev, 1), (self.body.skip, back)]
+            .into_iter()
+            .filter_map(move |(cid, steps)| Some((cid?, Sequence(number.checked_sub(steps)?))))
+    }
+
     /// Who signed it.
     pub fn key(&self) -> &PublicKey {
         &self.key

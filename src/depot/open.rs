@@ -7,6 +7,7 @@ use secp256k1::PublicKey;
 
 use super::address::StoreAddress;
 use super::folder::FolderDepot;
+use super::objects::ObjectsDepot;
 use super::swarm::SwarmDepot;
 use super::{Depot, DepotError};
 use crate::archive::disk::ArchiveTag;
@@ -56,7 +57,10 @@ pub fn open(
         StoreAddress::Embedded => return Ok(None),
         StoreAddress::Folder(dir) => Arc::new(FolderDepot::new(dir)),
         StoreAddress::Kubo(_) => return Err(not_yet("at a Kubo node")),
-        StoreAddress::S3(_) => return Err(not_yet("in buckets of objects")),
+        StoreAddress::S3(url) => {
+            let environment = |name: &str| std::env::var(name).ok();
+            Arc::new(ObjectsDepot::open(url, &environment)?)
+        }
         StoreAddress::Swarm(url) => Arc::new(SwarmDepot::new(url, settings)?),
     };
     Ok(Some(depot))

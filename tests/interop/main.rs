@@ -1,6 +1,7 @@
 //! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
 //! library, murmur and web3.js; and the databases of their mailservers. The archive
-//! beside IPFS nodes, Kubo; and beside Bee, the node of Swarm.
+//! beside IPFS nodes, Kubo; beside Bee, the node of Swarm; and in a bucket that
+//! versitygw keeps.
 //!
 //! Environment variables name what `.ci/run` builds and installs. This suite is
 //! built with the feature `interop` alone, and fails where a peer is absent: it
@@ -15,11 +16,13 @@ mod kubo;
 mod kubo_client;
 mod kubo_names;
 mod murmur;
+mod objects;
 mod postgres;
 mod running;
 mod scene;
 mod status;
 mod swarm;
+mod versitygw;
 mod web3;
 
 /// The time.

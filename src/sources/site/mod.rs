@@ -134,13 +134,8 @@ impl Site {
         let Ok(head) = Head::decode(block.clone()) else {
             return;
         };
-        let body = head.body();
-        let number = body.sequence.0;
-        let back = 1u64 << number.trailing_zeros().min(63);
-        for (earlier, steps) in [(body.prev, 1), (body.skip, back)] {
-            if let (Some(cid), Some(number)) = (earlier, number.checked_sub(steps)) {
-                self.remember(cid, Sequence(number));
-            }
+        for (cid, sequence) in head.earlier() {
+            self.remember(cid, sequence);
         }
     }
 
