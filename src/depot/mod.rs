@@ -14,11 +14,16 @@
 //!   strangers.
 
 pub mod address;
+pub mod claims;
 mod folder;
+pub mod lease;
+pub mod objects;
 mod open;
+pub mod registry;
 mod swarm;
 #[doc(hidden)]
 pub mod testing;
+pub mod writer;
 
 use std::path::Path;
 
@@ -74,6 +79,12 @@ pub trait Depot: BlockSource {
 
     /// The newest head that is kept; `None` where none is.
     fn newest_head(&self) -> Result<Option<Head>, DepotError>;
+
+    /// Its entries that are written on a condition; `None` where the place knows no
+    /// such writing.
+    fn registry(&self) -> Option<&dyn registry::Registry> {
+        None
+    }
 }
 
 /// Why a depot did not do what it was asked for.

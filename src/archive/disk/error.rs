@@ -86,6 +86,9 @@ pub enum DiskError {
     /// A head could not be signed or read.
     #[error("head: {0}")]
     Head(#[from] HeadError),
+    /// Heads are not signed here now.
+    #[error("no head is signed now: {0}")]
+    Gate(#[from] super::gate::GateError),
     /// Nobody waits for the result any more.
     #[error("stopped")]
     Stopped,

@@ -151,6 +151,7 @@ impl Archive {
             merged: Vec::new(),
         };
         let head = Head::sign(body, &self.key)?;
+        self.claimed(&head)?;
         self.late().append(&head, Vec::new());
         self.blocks.heads.store(&head)?;
         self.blocks.list();

@@ -149,6 +149,18 @@ impl Archive {
         if origin.key != *offered.key() {
             return Err(FollowError::AnotherKey);
         }
+        self.go_to(offered, source, overrule, now, progress)
+    }
+
+    /// Goes over to a later head of the key whose heads these are. `sealing` is held.
+    pub(super) fn go_to(
+        &self,
+        offered: &Head,
+        source: &dyn BlockSource,
+        overrule: bool,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<Followed, FollowError> {
         acceptable(offered, now)?;
         if self.head_cid() != Some(*offered.cid()) {
             self.finish_pointing()?;

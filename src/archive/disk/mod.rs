@@ -14,6 +14,7 @@
 mod complete;
 mod error;
 mod fork;
+mod gate;
 mod heads;
 mod key;
 mod lock;
@@ -35,12 +36,13 @@ mod waiting;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use secp256k1::SecretKey;
 
 pub use error::DiskError;
+pub use gate::{Gate, GateError};
 pub use heads::Heads;
 pub use merging::{MergeError, Merged};
 pub use meta::Meta;
@@ -126,6 +128,8 @@ pub struct Archive {
     origin: RwLock<Option<Origin>>,
     blocks: Blocks,
     journal: Journal,
+    /// Asked before a head is signed.
+    gatekeeper: RwLock<Option<Arc<dyn Gate>>>,
     /// Held by one seal at a time.
     sealing: Mutex<()>,
     /// Shared by appends while an envelope is in the journal and not in
@@ -275,6 +279,7 @@ impl Archive {
             origin: RwLock::new(Origin::read(dir)?),
             blocks,
             journal,
+            gatekeeper: RwLock::default(),
             sealing: Mutex::new(()),
             gate: RwLock::new(()),
             state: RwLock::new(state),

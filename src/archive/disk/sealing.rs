@@ -1,7 +1,7 @@
 //! The steps of a seal on disk, in the order that makes them durable.
 //!
-//! Always true: a head is stored after its blocks and after the list of what came
-//! late in it; the pointer and the journal follow, and may fail.
+//! Always true: a head is stored after its blocks, after its number was claimed where
+//! there is a gate, and after the list of what came late in it; the pointer and the journal follow, and may fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -54,6 +54,7 @@ impl Archive {
     /// What is sealed, and what waits and is due: where a seal starts from. Called
     /// while `sealing` is held.
     pub(super) fn due(&self, until: Watermark) -> Result<Due, DiskError> {
+        self.admitted()?;
         self.adopt_stored_head()?;
         let (base, before, pending, rotated) = {
             let _gate = self.gate_alone();
@@ -93,6 +94,7 @@ impl Archive {
         };
         if let Some(new) = new {
             let head = self.sign(&new, due, now)?;
+            self.claimed(&head)?;
             self.late().append(&head, new.late);
             self.blocks.heads.store(&head)?;
             self.blocks.list();
