@@ -9,6 +9,7 @@
 mod http;
 mod p2p;
 mod publish;
+mod store;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,6 +33,7 @@ use crate::whisper::Pow;
 pub use http::{HttpAddress, HttpPartial, HttpSettings};
 pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
+pub use store::{ParseSizeError, Size, StorePartial, StoreSettings};
 
 /// Name of the configuration file in the data folder.
 pub const FILE: &str = "gwa.toml";
@@ -191,6 +193,8 @@ pub struct Partial {
     pub publish_to: Option<Vec<TakerAddress>>,
     /// Where others have the blocks.
     pub public_urls: Option<Hints>,
+    /// Where blocks are kept.
+    pub store: StorePartial,
     /// The HTTP interface.
     pub http: HttpPartial,
     /// The libp2p peer.
@@ -242,6 +246,8 @@ pub struct Settings {
     pub publish_to: Vec<TakerAddress>,
     /// Where others have the blocks: told with the heads.
     pub public_urls: Hints,
+    /// Where blocks are kept.
+    pub store: StoreSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
     /// The libp2p peer.
@@ -340,6 +346,7 @@ impl Settings {
             publish: flags.publish.or(file.publish).and_then(|publish| publish.0),
             publish_to: flags.publish_to.or(file.publish_to).unwrap_or_default(),
             public_urls: flags.public_urls.or(file.public_urls).unwrap_or_default(),
+            store: StoreSettings::resolve(flags.store, file.store),
             http: HttpSettings::resolve(flags.http, file.http),
             p2p: P2pSettings::resolve(flags.p2p, file.p2p),
         }
@@ -347,7 +354,7 @@ impl Settings {
 }
 
 /// The keys `gwa.toml` may have.
-const KEYS: [&str; 30] = [
+const KEYS: &[&str] = &[
     "listen",
     "password",
     "node-key",
@@ -369,6 +376,9 @@ const KEYS: [&str; 30] = [
     "publish-to",
     "public-urls",
     "limits",
+    "store",
+    "store-keep",
+    "store-auth",
     "http",
     "http-hosts",
     "http-origins",
@@ -430,6 +440,11 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         publish_to: file.value("publish-to")?,
         public_urls: file.value("public-urls")?,
         limits: file.value("limits")?,
+        store: StorePartial {
+            address: file.text("store")?,
+            keep: file.text("store-keep")?,
+            auth: file.text("store-auth")?,
+        },
         http: HttpPartial {
             address: file.text("http")?,
             hosts: file.value("http-hosts")?,
@@ -451,7 +466,8 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
 
 /// The known key that `key` looks most like.
 fn nearest_key(key: &str) -> &'static str {
-    KEYS.into_iter()
+    KEYS.iter()
+        .copied()
         .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
         .unwrap_or(KEYS[0])
 }

@@ -22,6 +22,10 @@ pub(super) struct Health {
     peers: usize,
     /// The head CID; none before the first seal.
     head: Option<String>,
+    /// Why nothing can be carried to the store; the archive on this disk is none the worse.
+    store_error: Option<String>,
+    /// Since when, Unix seconds.
+    store_failing_since: Option<u32>,
     /// Seconds since an envelope came that was new; none before the first.
     last_envelope_age: Option<u32>,
 }
@@ -36,12 +40,15 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let store = api.carrier.as_ref().map(|carrier| carrier.status());
     let health = Health {
         ok: error.is_none(),
         error,
         since: api.since.0,
         peers: api.node.peers().len(),
         head: api.archive.head_cid().map(|cid| cid.to_string()),
+        store_failing_since: store.as_ref().and_then(|store| store.failing_since),
+        store_error: store.and_then(|store| store.error),
         last_envelope_age: pulse.last_stored.map(|at| api.node.now().since(at)),
     };
     (status, Json(health))

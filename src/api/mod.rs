@@ -45,6 +45,7 @@ mod status;
 pub mod token_file;
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -57,6 +58,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::disk::Archive;
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::config::HttpSettings;
+use crate::depot::Carrier;
 use crate::limits::Limits;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
@@ -74,6 +76,7 @@ pub(crate) use rpc::read_arguments;
 struct Api {
     node: NodeControl,
     archive: Arc<Archive>,
+    carrier: Option<Arc<Carrier>>,
     pulse: Pulse,
     rpc: Rpc,
     gateway: Gateway,
@@ -91,7 +94,8 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Listens at `listen` and answers for `node` and `archive`.
+    /// Listens at `listen` and answers for `node` and `archive`, and for what is carried
+    /// to its store.
     pub async fn start(
         listen: SocketAddr,
         settings: &HttpSettings,
@@ -99,6 +103,7 @@ impl ApiServer {
         node: NodeControl,
         archive: Arc<Archive>,
         p2p: Option<crate::p2p::Node>,
+        carrier: Option<Arc<Carrier>>,
     ) -> Result<Self, ApiError> {
         if settings.open && !listen.ip().is_loopback() {
             return Err(ApiError::OpenToOthers { address: listen });
@@ -114,14 +119,15 @@ impl ApiServer {
         let stopping = CancellationToken::new();
         let since = node.now();
         denylist.follow(stopping.clone());
-        let disk = Arc::new(OnDisk(Arc::clone(&archive)));
+        let own = Arc::new(OwnBlocks(Arc::clone(&archive)));
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
             rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
-            gateway: Gateway::new(disk, denylist, limits),
+            gateway: Gateway::new(own, denylist, limits),
             node,
             archive,
             p2p,
+            carrier,
             access: Access::new(
                 token,
                 settings.open,
@@ -171,22 +177,25 @@ impl Drop for ApiServer {
     }
 }
 
-/// The blocks on this disk. What an upstream would have is for the archive's own
-/// use: nothing is fetched for whoever asks over HTTP.
-struct OnDisk(Arc<Archive>);
+/// The blocks that the archive holds itself. What an upstream would have is for the
+/// archive's own use: nothing is fetched for whoever asks over HTTP.
+struct OwnBlocks(Arc<Archive>);
 
-impl BlockSource for OnDisk {
+impl BlockSource for OwnBlocks {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        let blocks = self.0.blocks();
-        match blocks.folder().get(cid) {
-            Err(error) if error.is_missing() => blocks.heads().get(cid),
-            other => other,
-        }
+        self.0.blocks().held().get(cid)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        let blocks = self.0.blocks();
-        Ok(blocks.folder().has(cid)? || blocks.heads().has(cid)?)
+        self.0.blocks().held().has(cid)
+    }
+
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        self.0.blocks().held().get_each(cids, take)
     }
 }
 

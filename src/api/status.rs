@@ -9,6 +9,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::api::Api;
+use crate::depot::CarrierStatus;
 use crate::p2p::{Counters, Node};
 use crate::rlpx::Enode;
 use crate::whisper::node::CounterValues;
@@ -32,6 +33,8 @@ pub(super) struct Status {
     /// The largest message it takes, 20 + data.
     max_message_size: usize,
     head: Head,
+    /// Where the archive is kept beside this disk; null where it is not.
+    store: Option<CarrierStatus>,
     pool: Pool,
     envelopes: Envelopes,
     requests: Requests,
@@ -143,6 +146,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
         head: Head {
             cid: api.archive.head_cid().map(|cid| cid.to_string()),
         },
+        store: api.carrier.as_ref().map(|carrier| carrier.status()),
         pool: Pool { count, bytes },
         envelopes: Envelopes {
             received,

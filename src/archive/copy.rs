@@ -365,7 +365,12 @@ impl<'a> Copy<'a> {
                 }));
             }
         }
-        wanted.retain(|wanted| wanted.day >= self.request.from);
+        // What was taken to another place was recomputed when it came here.
+        let store = self.request.store;
+        wanted.retain(|wanted| {
+            let root = &wanted.bucket.segment.cid;
+            wanted.day >= self.request.from && !store.keeps_elsewhere(root)
+        });
         wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.bucket.range.from()));
         Ok(wanted)
     }

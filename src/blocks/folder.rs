@@ -141,6 +141,11 @@ impl CarFolder {
         }
     }
 
+    /// Whether this process is the one that writes.
+    pub fn is_writer(&self) -> bool {
+        self.lock.is_some()
+    }
+
     fn writable(&self) -> Result<(), BlockError> {
         match self.lock {
             Some(_) => Ok(()),

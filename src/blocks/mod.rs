@@ -451,6 +451,13 @@ pub trait BlockStore: BlockSource {
 
     /// Deletes one file; blocks that other files hold stay readable.
     fn remove(&self, name: &str) -> Result<(), BlockError>;
+
+    /// Whether the file under this root, and all that it leads to, is kept for the
+    /// store in another place: nobody need fetch it again.
+    fn keeps_elsewhere(&self, root: &Cid) -> bool {
+        let _ = root;
+        false
+    }
 }
 
 /// A file of blocks being written.

@@ -14,6 +14,7 @@ use crate::cli::output::Output;
 use crate::cli::progress;
 use crate::cli::reference::Reference;
 use crate::cli::sources::Sources;
+use crate::cli::store;
 use crate::progress::Progress;
 use crate::sources::{Balance, Pool};
 
@@ -141,7 +142,13 @@ impl Opened {
 /// The archive in `data`; `None` where there is none.
 pub fn own_archive(data: &Path) -> Result<Option<Reader>, CliError> {
     match Reader::open(data) {
-        Ok(reader) => Ok(Some(reader)),
+        Ok(reader) => {
+            // Without a head nothing was ever evicted.
+            if let Ok(Some(head)) = reader.head() {
+                store::attach(reader.blocks(), data, *head.key());
+            }
+            Ok(Some(reader))
+        }
         Err(DiskError::NoArchive { .. }) => Ok(None),
         Err(error) => Err(archive_failed("cannot open the archive", &error)),
     }
@@ -201,6 +208,9 @@ pub fn archive_failed(what: &str, error: &DiskError) -> CliError {
         }
         DiskError::Locked { .. } => {
             told.hint("one process writes at a time; reading needs no lock")
+        }
+        DiskError::Evicted { .. } => {
+            told.hint("a store can be shown as it is, or `--store-keep all` keeps days here too")
         }
         DiskError::Backwards { .. } => told.hint("a watermark never falls: name a later time"),
         _ => told,

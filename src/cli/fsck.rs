@@ -21,6 +21,9 @@ struct Summary {
     blocks: u64,
     bytes: u64,
     findings: u64,
+    /// Files of days that are at the store alone, and were not looked at.
+    evicted: u64,
+    evicted_bytes: u64,
 }
 
 /// Hashes every block of every file; prints what is wrong, then the totals.
@@ -45,16 +48,25 @@ pub fn run(context: &mut Context) -> Result<(), CliError> {
         let line = format!("{}: {}", row.file, row.what);
         context.output.result(&row, line)?;
     }
+    let evicted = reader.blocks().evicted();
     let summary = Summary {
         files: checked.files,
         blocks: checked.blocks,
         bytes: checked.bytes,
         findings: checked.findings,
+        evicted: evicted.len() as u64,
+        evicted_bytes: evicted.iter().map(|file| file.bytes).sum(),
     };
-    let line = format!(
+    let mut line = format!(
         "files {} blocks {} bytes {} findings {}",
         summary.files, summary.blocks, summary.bytes, summary.findings
     );
+    if let Some(store) = reader.blocks().evicted_to() {
+        line.push_str(&format!(
+            "\n{} files of days, {} bytes, are at {store} and were not looked at",
+            summary.evicted, summary.evicted_bytes
+        ));
+    }
     context.output.result(&summary, line)?;
     if summary.findings == 0 {
         return Ok(());

@@ -4,6 +4,7 @@
 
 mod canary;
 mod context;
+mod daemon;
 mod demo;
 mod diff;
 mod discover;
@@ -46,6 +47,7 @@ mod show;
 mod site;
 mod sources;
 mod stats;
+mod store;
 mod sync;
 mod verify;
 mod wanted;
@@ -154,6 +156,8 @@ enum Command {
     Prune(prune::PruneArgs),
     /// Fetch again what is damaged or gone.
     Repair(repair::RepairArgs),
+    /// Show how the archive's store stands, or carry there what it lacks.
+    Store(store::StoreArgs),
     /// Show it all on this machine: peers, mailserver, seal, query, verify.
     Demo(demo::DemoArgs),
 }
@@ -245,6 +249,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Fsck => fsck::run(context),
         Command::Prune(args) => prune::run(args, context),
         Command::Repair(args) => repair::run(args, context),
+        Command::Store(args) => store::run(args, context),
         Command::Demo(args) => demo::run(args, context),
     };
     // What a command printed before it failed is a result too.

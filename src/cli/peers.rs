@@ -1,22 +1,15 @@
 //! `gwa peers`: who is connected to the running daemon, and who was dropped.
 
 use std::fmt;
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::api::peers::Peers;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Kind};
+use crate::cli::daemon;
+use crate::cli::error::CliError;
 use crate::limits::{DropCount, Dropped};
-use crate::node::run_file::{self, RunInfo};
 use crate::whisper::node::PeerActivity;
-
-/// How long the daemon may take: it answers from memory.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Most bytes of an answer: some hundred peers and drops are a tenth of it.
-const MAX_ANSWER: usize = 4 << 20;
 
 /// How much of an id is shown to people.
 const SHORT_ID: usize = 16;
@@ -41,7 +34,7 @@ pub struct PeersArgs {
 
 /// Prints the peers, then the drops and their reasons.
 pub fn run(args: &PeersArgs, context: &mut Context) -> Result<(), CliError> {
-    let answer = asked(context)?;
+    let answer: Peers = daemon::ask(context, "/api/v1/peers")?;
     let output = &mut context.output;
     for peer in &answer.peers {
         output.result(peer, PeerLine(peer))?;
@@ -58,65 +51,6 @@ pub fn run(args: &PeersArgs, context: &mut Context) -> Result<(), CliError> {
         }
     }
     Ok(())
-}
-
-/// What the daemon says.
-fn asked(context: &Context) -> Result<Peers, CliError> {
-    let path = context.data.join(run_file::NAME);
-    let no_daemon = || {
-        let dir = context.data.display();
-        CliError::new(Kind::Error, format!("no daemon runs over {dir}"))
-    };
-    let text = std::fs::read(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => no_daemon().hint("`gwa serve` starts one"),
-        _ => no_daemon().because(&error),
-    })?;
-    let run: RunInfo = serde_json::from_slice(&text)
-        .map_err(|error| no_daemon().because(&error).hint("`gwa serve` starts one"))?;
-    let http = run.http.ok_or_else(|| {
-        CliError::new(Kind::Error, "the daemon has no HTTP interface to ask")
-            .hint("start it without `--http off`")
-    })?;
-    let failed = |error: &dyn std::error::Error| {
-        CliError::new(Kind::Error, format!("the daemon at {http} does not answer"))
-            .because(error)
-            .hint(format!("does process {} still run?", run.pid))
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(&error))?;
-    runtime
-        .block_on(fetch(&format!("{http}/api/v1/peers")))
-        .map_err(|error| failed(&error))
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error(transparent)]
-    Http(#[from] reqwest::Error),
-    #[error("more than {MAX_ANSWER} bytes")]
-    TooLong,
-    #[error("not the answer of this program: {0}")]
-    Json(#[from] serde_json::Error),
-}
-
-async fn fetch(url: &str) -> Result<Peers, FetchError> {
-    // The daemon is on this machine or was named by its owner: no proxy knows it.
-    let client = crate::tls::http_client()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()?;
-    let mut response = client.get(url).send().await?.error_for_status()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(FetchError::TooLong);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(serde_json::from_slice(&body)?)
 }
 
 fn short(id: &str) -> &str {

@@ -5,7 +5,6 @@
 //! so does what is held elsewhere.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -16,7 +15,7 @@ use crate::blocks::BlockStore;
 use crate::cli::context::{Context, archive_failed, no_head};
 use crate::cli::elsewhere;
 use crate::cli::error::{CliError, Kind};
-use crate::config::Span;
+use crate::config::{Size, Span};
 use crate::time::{Clock, DAY, SystemClock, UnixSeconds};
 
 /// Arguments of `gwa prune`.
@@ -31,44 +30,13 @@ pub struct PruneArgs {
     keep: Option<Span>,
     /// Drop the oldest days until blocks take no more than this, as in 10G.
     #[arg(long, value_name = "BYTES", group = "what")]
-    max_bytes: Option<Bytes>,
+    max_bytes: Option<Size>,
     /// Say what would go, and drop nothing.
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
     /// Drop without asking.
     #[arg(short, long)]
     yes: bool,
-}
-
-/// A number of bytes, as users write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bytes(u64);
-
-/// A text that is none.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no number of bytes: expected digits, and K, M, G or T for 1024 and its powers")]
-struct ParseBytesError(String);
-
-impl FromStr for Bytes {
-    type Err = ParseBytesError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let factor = match &text[digits.len()..] {
-            "" => Some(1u64),
-            "K" => Some(1 << 10),
-            "M" => Some(1 << 20),
-            "G" => Some(1 << 30),
-            "T" => Some(1 << 40),
-            _ => None,
-        };
-        let number: Option<u64> = digits.parse().ok();
-        factor
-            .zip(number)
-            .and_then(|(factor, number)| number.checked_mul(factor))
-            .map(Self)
-            .ok_or_else(|| ParseBytesError(text.to_owned()))
-    }
 }
 
 #[derive(Serialize)]
@@ -149,7 +117,7 @@ fn before(args: &PruneArgs, archive: &Archive) -> Result<UnixSeconds, CliError> 
     let files = archive.blocks().folder().files();
     let files = files.map_err(|error| failed(error.into()))?;
     let mut left: u64 = files.iter().map(|file| file.bytes).sum();
-    let Bytes(most) = args.max_bytes.unwrap_or(Bytes(u64::MAX));
+    let Size(most) = args.max_bytes.unwrap_or(Size(u64::MAX));
     let all = archive.would_drop(UnixSeconds::MAX).map_err(failed)?;
     let mut before = UnixSeconds::MIN;
     for (day, bytes) in all.days {
@@ -208,10 +176,10 @@ mod tests {
     #[test]
     fn bytes_are_written_with_powers_of_1024() {
         for (text, bytes) in [("0", 0), ("17", 17), ("2K", 2_048), ("3G", 3 << 30)] {
-            assert_eq!(text.parse(), Ok(Bytes(bytes)));
+            assert_eq!(text.parse(), Ok(Size(bytes)));
         }
         for text in ["", "G", "1.5G", "-1", "10GB", "99999999999T"] {
-            assert!(text.parse::<Bytes>().is_err(), "{text}");
+            assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@ mod p2p;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -17,7 +18,9 @@ use crate::archive::disk::{Archive, DiskError};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::publish::takers;
+use crate::cli::store;
 use crate::config::{self, ConfigError, MinPow, Partial, Password, PublishAs, Settings, Span};
+use crate::depot::Carrier;
 use crate::nat::NatMethod;
 use crate::node::follow::Following;
 use crate::node::p2p::P2pError;
@@ -122,10 +125,15 @@ pub struct ServeArgs {
     #[command(flatten)]
     follow: follow::FollowArgs,
     #[command(flatten)]
+    store: store::StoreFlags,
+    #[command(flatten)]
     http: http::HttpArgs,
     #[command(flatten)]
     p2p: p2p::P2pArgs,
 }
+
+/// How long work that cannot be broken off may take at the end.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// What is told of a daemon that has started.
 #[derive(Serialize)]
@@ -136,6 +144,8 @@ struct Started {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     p2p: Vec<String>,
     archive: PathBuf,
+    /// Where the archive is kept beside this disk.
+    store: Option<String>,
     head: Option<String>,
 }
 
@@ -149,8 +159,24 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
     let following = follow::following(&settings, &archive, context)?;
     let publishing = publishing(&settings, &archive)?;
-    let beside = (following, publishing);
-    runtime.block_on(serve(Arc::new(archive), key, &settings, beside, context))
+    let archive = Arc::new(archive);
+    let carrier = store::carrier(&args.store, Arc::clone(&archive), &context.data)?;
+    let beside = Beside {
+        following,
+        publishing,
+        carrier,
+    };
+    let served = runtime.block_on(serve(archive, key, &settings, beside, context));
+    // A call to a store that does not answer is left to itself.
+    runtime.shutdown_timeout(LAST_CALLS);
+    served
+}
+
+/// What the daemon does beside serving.
+struct Beside {
+    following: Following,
+    publishing: Option<Publishing>,
+    carrier: Option<Arc<Carrier>>,
 }
 
 /// As whom, and to whom, heads are told by IPNS. The key is made here, so that a
@@ -220,6 +246,7 @@ fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
         publish_to: (!args.publish_to.is_empty()).then(|| args.publish_to.clone()),
         public_urls,
         limits: None,
+        store: args.store.partial(),
         http: args.http.partial(),
         p2p: args.p2p.partial(),
     };
@@ -230,7 +257,11 @@ async fn serve(
     archive: Arc<Archive>,
     key: crate::rlpx::NodeKey,
     settings: &Settings,
-    (following, publishing): (Following, Option<Publishing>),
+    Beside {
+        following,
+        publishing,
+        carrier,
+    }: Beside,
     context: &mut Context,
 ) -> Result<(), CliError> {
     let failed =
@@ -238,7 +269,9 @@ async fn serve(
     let signals = Signals::new().map_err(|error| failed(&error))?;
     let head = archive.head_cid().map(|cid| cid.to_string());
     let dir = archive.dir().to_owned();
-    let mut daemon = Daemon::start(archive, key, settings, Arc::new(SystemClock))
+    let store = carrier.as_ref().map(|carrier| carrier.status().store);
+    let clock = Arc::new(SystemClock);
+    let mut daemon = Daemon::start_with_store(archive, key, settings, clock, carrier)
         .await
         .map_err(|error| match &error {
             DaemonError::Start(_) => {
@@ -270,13 +303,15 @@ async fn serve(
     let enode = daemon.enode();
     let http = daemon.http_url();
     let p2p = daemon.p2p_addresses();
+    let at_store = store.as_ref().map(|store| format!("store   {store}\n"));
     let line = format!(
-        "enode   {enode}\nhttp    {}\n{}archive {}\nhead    {}",
+        "enode   {enode}\nhttp    {}\n{}archive {}\n{}head    {}",
         http.as_deref().unwrap_or("off"),
         p2p.iter()
             .map(|at| format!("p2p     {at}\n"))
             .collect::<String>(),
         dir.display(),
+        at_store.unwrap_or_default(),
         head.as_deref().unwrap_or("none yet")
     );
     let started = Started {
@@ -285,6 +320,7 @@ async fn serve(
         http,
         p2p,
         archive: dir,
+        store,
         head,
     };
     context.output.result(&started, line)?;

@@ -19,6 +19,7 @@ use crate::blocks::{BlockError, Cid};
 use crate::cli::context::{Opened, archive_failed, newest_head, own_archive, read_head};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::store;
 use crate::config;
 use crate::p2p::{Client, DhtSource, P2pSource};
 use crate::publish::Hints;
@@ -310,6 +311,7 @@ impl Sources {
     pub fn archive(&self, data: &Path) -> Result<Archive, DiskError> {
         let archive = Archive::open(data)?;
         self.set_upstream(&archive, data);
+        store::attach(archive.blocks(), data, archive.public_key());
         Ok(archive)
     }
 

@@ -14,11 +14,13 @@
 //!   strangers.
 
 pub mod address;
+pub mod carrier;
 pub mod claims;
 mod folder;
 pub mod lease;
 pub mod objects;
 mod open;
+pub mod plan;
 pub mod registry;
 mod swarm;
 #[doc(hidden)]
@@ -28,8 +30,10 @@ pub mod writer;
 use std::path::Path;
 
 pub use self::address::{StoreAddress, StoreAddressError};
+pub use self::carrier::{Carried, Carrier, CarrierStatus, CarryError};
 pub use self::folder::FolderDepot;
 pub use self::open::{DepotSettings, open};
+pub use self::plan::{DEFAULT_KEEP, Keep};
 pub use self::swarm::SwarmDepot;
 
 use crate::archive::head::{Head, Sequence};

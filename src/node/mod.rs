@@ -7,6 +7,7 @@
 //! - Ending seals nothing: what waits is durable in the journal.
 
 mod announce;
+pub mod carrier;
 pub mod follow;
 pub mod key_file;
 pub mod p2p;
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::announce::Announcer;
+use self::carrier::CarrierTask;
 use self::follow::{Follower, Following};
 use self::p2p::P2pError;
 use self::publish::{Publisher, Publishing};
@@ -38,6 +40,7 @@ use crate::api::{ApiError, ApiServer};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
+use crate::depot::Carrier;
 use crate::discovery::DiscoveryConfig;
 use crate::mailserver::{Mailserver, MailserverConfig};
 use crate::publish::Hints;
@@ -100,6 +103,7 @@ pub struct Daemon {
     following: Following,
     announced: Option<Hints>,
     publishing: Option<Publishing>,
+    carrier: Option<Arc<Carrier>>,
 }
 
 impl Daemon {
@@ -109,6 +113,17 @@ impl Daemon {
         key: NodeKey,
         settings: &Settings,
         clock: Arc<dyn Clock>,
+    ) -> Result<Self, DaemonError> {
+        Self::start_with_store(archive, key, settings, clock, None).await
+    }
+
+    /// As [`Self::start`]; what is sealed is carried to a store, too.
+    pub async fn start_with_store(
+        archive: Arc<Archive>,
+        key: NodeKey,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        carrier: Option<Arc<Carrier>>,
     ) -> Result<Self, DaemonError> {
         let id = key.id();
         let node_key = Arc::new(NodeKey::from(*key.secret()));
@@ -173,6 +188,7 @@ impl Daemon {
                     node.control(),
                     Arc::clone(&archive),
                     p2p.clone(),
+                    carrier.clone(),
                 )
                 .await?,
             ),
@@ -207,6 +223,7 @@ impl Daemon {
             following: Following::default(),
             announced: settings.announce.then(|| settings.public_urls.clone()),
             publishing: None,
+            carrier,
         })
     }
 
@@ -254,6 +271,7 @@ impl Daemon {
         self.sweep().await;
         let mut times = TimesMaker::new(Arc::clone(&self.archive));
         times.start();
+        let carrying = CarrierTask::start(self.carrier.clone(), Arc::clone(&self.clock));
         let mut swept = Instant::now();
         self.announce().await;
         let moved = Arc::new(Notify::new());
@@ -285,6 +303,7 @@ impl Daemon {
                     self.tell_head();
                     self.announce().await;
                     times.start();
+                    carrying.is_news();
                 }
                 _ = watch.tick() => {}
             }
@@ -295,10 +314,12 @@ impl Daemon {
                 self.seal().await;
                 self.announce().await;
                 times.start();
+                carrying.is_news();
                 sealed = Instant::now();
             }
             if swept.elapsed() >= SWEEP_EVERY {
                 self.sweep().await;
+                carrying.is_news();
                 swept = Instant::now();
             }
         }
@@ -314,6 +335,7 @@ impl Daemon {
         self.node.shutdown().await;
         self.reach.end().await;
         times.end().await;
+        carrying.end().await;
     }
 
     /// Others reach it by this address from now on.

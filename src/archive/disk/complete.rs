@@ -31,7 +31,7 @@ impl Archive {
         })?;
         let request = CopyRequest {
             source: &stop.guard(source),
-            store: self.blocks.folder(),
+            store: &self.blocks.own(),
             sealed: &sealed_by(&head),
             head: *head.cid(),
             added: head.body().added,

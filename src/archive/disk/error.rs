@@ -75,6 +75,14 @@ pub enum DiskError {
         /// A block that nobody has.
         cid: crate::blocks::Cid,
     },
+    /// A file that is to be copied lies at a depot alone.
+    #[error("{file} is at {store} alone")]
+    Evicted {
+        /// The file.
+        file: String,
+        /// The depot.
+        store: String,
+    },
     /// A seal was asked for an instant before what is sealed.
     #[error("sealed up to {sealed} already, cannot seal up to {asked}")]
     Backwards {

@@ -248,7 +248,7 @@ impl Archive {
         late.extend(late_of(&theirs, watermark));
         let days = gain.days.iter();
         for (_, segment) in days.filter(|(day, _)| watermark.covers(day.range().from())) {
-            let mut run = SegmentRun::new(&self.blocks.folder, *segment);
+            let mut run = SegmentRun::new(&self.blocks, *segment);
             // The list holds no more, and begins anew behind a head that has more.
             while (late.len() as u64) < MAX_ENTRIES
                 && let Some(record) = run.take().map_err(DiskError::from)?

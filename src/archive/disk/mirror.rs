@@ -275,7 +275,7 @@ impl Follow<'_> {
     fn copy(&mut self, head: &Head) -> Result<(), ArchiveError> {
         let request = CopyRequest {
             source: self.source,
-            store: self.archive.blocks.folder(),
+            store: &self.archive.blocks.own(),
             sealed: &sealed_by(head),
             head: *head.cid(),
             added: head.body().added,

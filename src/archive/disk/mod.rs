@@ -11,8 +11,11 @@
 //! Elsewhere: what a seal computes ([`super::seal`]), what the files are
 //! (`docs/architecture.md`).
 
+mod blocks;
+mod cache;
 mod complete;
 mod error;
+mod evicted;
 mod fork;
 mod gate;
 mod heads;
@@ -39,8 +42,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use secp256k1::SecretKey;
+use secp256k1::{PublicKey, SecretKey};
 
+pub use blocks::{Blocks, Held, Own};
 pub use error::DiskError;
 pub use gate::{Gate, GateError};
 pub use heads::Heads;
@@ -53,7 +57,7 @@ pub use position::fetch::Fetched;
 pub use position::since::{News, Since, SinceError, Start};
 pub use position::{ArchiveTag, HeadMark, NotAPosition, Position};
 pub use public::{Published, publish_folder};
-pub use reader::{Blocks, Held, Reader, fetch_head, journal_of, open_public};
+pub use reader::{Reader, fetch_head, journal_of, open_public};
 pub use repair::Repaired;
 pub use retention::{Dropped, Plan, kept_from};
 
@@ -73,6 +77,7 @@ use crate::journal::{Journal, Location, MAX_BATCH};
 use crate::progress::Quiet;
 use crate::time::UnixSeconds;
 use crate::whisper::Envelope;
+use evicted::Evicted;
 use lock::Lock;
 use position::late::LateList;
 use waiting::Waiting;
@@ -224,7 +229,7 @@ impl Archive {
             Index::in_memory()
         });
         let folder = CarFolder::open(&dir.join(BLOCKS), index)?;
-        let blocks = Blocks::new(folder, Heads::new(dir));
+        let blocks = Blocks::new(folder, Heads::new(dir), Evicted::open(dir)?);
         // Names given by a process that was killed may not be durable yet.
         durable::sync_folder(dir).map_err(DiskError::io(dir))?;
         blocks.heads.finish_replacing()?;
@@ -302,6 +307,15 @@ impl Archive {
     /// The key its heads are signed with.
     pub(crate) fn signing_key(&self) -> &SecretKey {
         &self.key
+    }
+
+    /// The key that its heads are checked with: of a mirror, that of the archive it
+    /// follows.
+    pub fn public_key(&self) -> PublicKey {
+        match self.origin() {
+            Some(origin) if origin.kind == Kind::Mirror => origin.key,
+            _ => self.key.public_key(),
+        }
     }
 
     /// Its blocks.

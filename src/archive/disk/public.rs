@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::evicted::Evicted;
 use super::heads::Heads;
 use super::{BLOCKS, DiskError};
 use crate::archive::head::{Head, Sequence};
@@ -95,6 +96,18 @@ fn show(data: &Path, to: &Path, head: Head) -> Result<Published, DiskError> {
         names.insert(file.name);
     }
     let public_blocks = to.join(BLOCKS);
+    for file in Evicted::open(data)?.files() {
+        // One that came here before it was evicted stays.
+        let there = fs::metadata(public_blocks.join(&file.file.name));
+        let is_whole = there.is_ok_and(|about| about.len() == file.file.bytes);
+        if !is_whole && !names.contains(&file.file.name) {
+            return Err(DiskError::Evicted {
+                file: file.file.name.clone(),
+                store: file.store.clone(),
+            });
+        }
+        names.insert(file.file.name.clone());
+    }
     catalogues::write(&public_blocks)?;
     // Whoever looks for the newest head takes the last: a later one would name
     // blocks that are not here.

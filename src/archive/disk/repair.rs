@@ -48,10 +48,25 @@ impl Archive {
                 repaired.files += 1;
             }
         }
+        self.forget_lost()?;
         repaired.copied = self.complete(source, stop, progress)?;
         // Those of repairs that were cut off are among them.
         self.blocks.folder().discard_salvaged()?;
         Ok(repaired)
+    }
+
+    /// Of what was evicted, what its depot does not have is missing like any other
+    /// block. A depot that does not answer says nothing about it.
+    fn forget_lost(&self) -> Result<(), DiskError> {
+        for file in self.blocks.evicted.files() {
+            if let Err(error) = self.blocks.held().get(file.root())
+                && error.is_missing()
+            {
+                tracing::warn!(file = file.file.name, store = file.store, "lost there");
+                self.blocks.evicted.forget(&file.file.name)?;
+            }
+        }
+        Ok(())
     }
 }
 

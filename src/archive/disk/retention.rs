@@ -10,6 +10,7 @@
 //!
 //! File: `retention.json`, absent while everything is kept.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -38,9 +39,9 @@ struct Said {
 pub struct Dropped {
     /// The first day kept now.
     pub kept_from: Day,
-    /// Files of days that went.
+    /// Files of days that went, here or at the depot.
     pub days: u64,
-    /// Their bytes.
+    /// The bytes of those that were here.
     pub bytes: u64,
 }
 
@@ -49,7 +50,7 @@ pub struct Dropped {
 pub struct Plan {
     /// The first day that would be kept.
     pub kept_from: Day,
-    /// Days that would go, and the bytes of their files.
+    /// Days that would go, and the bytes of their files on this disk.
     pub days: Vec<(Day, u64)>,
 }
 
@@ -106,6 +107,11 @@ pub(super) fn drop_before(archive: &Archive, before: UnixSeconds) -> Result<Drop
         dropped.days += 1;
         dropped.bytes += file.bytes;
     }
+    // The depot lets them go when it is told next.
+    for (_, file) in evicted_before(archive, kept_from) {
+        archive.blocks.evicted.forget(&file.name)?;
+        dropped.days += 1;
+    }
     Ok(dropped)
 }
 
@@ -133,20 +139,30 @@ fn days_before(archive: &Archive, kept_from: Day) -> Result<Vec<(Day, BlockFile)
     Ok(days)
 }
 
+/// The evicted files of days before `kept_from`, by day.
+fn evicted_before(archive: &Archive, kept_from: Day) -> Vec<(Day, BlockFile)> {
+    let files = archive.blocks.evicted().into_iter();
+    let days = files.filter_map(|file| match file.group {
+        Group::Day(day) if Day(day) < kept_from => Some((Day(day), file)),
+        _ => None,
+    });
+    days.collect()
+}
+
 /// See [`Archive::would_drop`].
 pub(super) fn would_drop(archive: &Archive, before: UnixSeconds) -> Result<Plan, DiskError> {
     let kept_from = {
         let state = archive.read_state();
         floor(&state, before).max(state.kept_from)
     };
-    let files = days_before(archive, kept_from)?.into_iter();
-    let mut days: Vec<(Day, u64)> = Vec::new();
-    for (day, file) in files {
-        match days.last_mut() {
-            Some((last, bytes)) if *last == day => *bytes += file.bytes,
-            _ => days.push((day, file.bytes)),
-        }
+    let mut days: BTreeMap<Day, u64> = BTreeMap::new();
+    for (day, file) in days_before(archive, kept_from)? {
+        *days.entry(day).or_default() += file.bytes;
     }
+    for (day, _) in evicted_before(archive, kept_from) {
+        days.entry(day).or_default();
+    }
+    let days = days.into_iter().collect();
     Ok(Plan { kept_from, days })
 }
 

@@ -7,6 +7,7 @@ use crate::archive::key::Key;
 use crate::archive::query::Query;
 use crate::cli::context::{Context, archive_failed, no_head, unreadable};
 use crate::cli::error::CliError;
+use crate::cli::store;
 use crate::time::{TimeRange, UnixSeconds};
 
 /// Records read at a time.
@@ -25,7 +26,7 @@ impl Own {
     /// else as well as it goes.
     pub fn open(context: &Context, must_write: bool) -> Result<Self, CliError> {
         let failed = |error: &DiskError| archive_failed("cannot open the archive", error);
-        match Archive::open(&context.data) {
+        match context.sources.archive(&context.data) {
             Ok(archive) => Ok(Self::Whole(Box::new(archive))),
             Err(error @ DiskError::Locked { .. }) if must_write => {
                 Err(archive_failed("cannot fill the gaps", &error)
@@ -37,6 +38,7 @@ impl Own {
                     .head()
                     .map_err(|error| failed(&error))?
                     .ok_or_else(|| no_head("the daemon has not sealed anything yet"))?;
+                store::attach(reader.blocks(), &context.data, *head.key());
                 context
                     .output
                     .story("a daemon holds the archive: only what is sealed is looked at");

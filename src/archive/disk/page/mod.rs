@@ -18,7 +18,6 @@
 
 mod ahead;
 mod bucket;
-mod cache;
 mod cursor;
 mod part;
 mod read;
@@ -403,6 +402,10 @@ pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskEr
             remade += 1;
         }
         for segment in plan.segments.iter().filter(|s| !times.is_settled(s)) {
+            // A whole day is fetched for nobody who has not asked for it.
+            if archive.blocks.evicted.has_root(&segment.cid) {
+                continue;
+            }
             match times.of(&archive.blocks, *segment, plan.bounds, stop) {
                 Ok(_) => made += 1,
                 Err(PageError::Stopped) => return Err(DiskError::Stopped),

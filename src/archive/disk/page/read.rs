@@ -9,6 +9,8 @@
 //!   leaf is read and hashed again.
 //! - Envelopes that lie near one another are read at once, whatever their order
 //!   in the page.
+//! - A leaf that was evicted is fetched whole from the depot and hashed, with those
+//!   that the page reads next; what was fetched is kept for the pages that follow.
 //! - Memory holds the page's bytes once, two leaves, and what is read ahead.
 
 use std::ops::Range;
@@ -22,11 +24,12 @@ use super::part::{Kind, Part, chunk_of, entry_in};
 use super::{PageError, Reads, Stop};
 use crate::archive::ArchiveError;
 use crate::archive::disk::Archive;
+use crate::archive::disk::blocks::FETCHED_AT_ONCE;
 use crate::archive::fresh::Pending;
 use crate::archive::key::Key;
 use crate::archive::leaf::Record;
 use crate::archive::times::Entry;
-use crate::blocks::Block;
+use crate::blocks::{Block, Cid};
 use crate::journal::Location;
 use crate::keccak::keccak256;
 use crate::whisper::EnvelopeHash;
@@ -63,6 +66,7 @@ pub(super) fn records(
         archive,
         stop,
         leaf: None,
+        next: Vec::new(),
         scratch: Vec::new(),
         reads: Reads::default(),
     };
@@ -170,6 +174,9 @@ struct Reading<'a> {
     stop: &'a Stop,
     /// The leaf that was hashed last, and its part and number.
     leaf: Option<(u64, u32, Block)>,
+    /// Leaves that are read next and were not found on this disk before, the last one
+    /// first.
+    next: Vec<Cid>,
     /// A stretch of a leaf.
     scratch: Vec<u8>,
     reads: Reads,
@@ -277,6 +284,7 @@ impl Reading<'_> {
     /// Reads what is wanted in the order in which it lies.
     fn gather(&mut self, wants: &mut [Want<'_>], into: &mut [u8]) -> Result<(), PageError> {
         wants.sort_unstable_by_key(Want::lies_at);
+        self.next = self.to_fetch(wants);
         for near in wants.chunk_by(|one, next| one.is_near(next, READ_ALONG)) {
             self.stop.check()?;
             if self.read_near(near, into).is_none() {
@@ -286,6 +294,38 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The leaves that may have to be fetched, in the order in which they are read, the
+    /// last one first; none where all are on this disk.
+    fn to_fetch(&self, wants: &[Want<'_>]) -> Vec<Cid> {
+        if !self.archive.blocks.has_evicted() {
+            return Vec::new();
+        }
+        let mut leaves: Vec<Cid> = Vec::new();
+        for want in wants {
+            let at = usize::try_from(want.entry.leaf).unwrap_or(usize::MAX);
+            let leaf = want.part.directory.leaves.get(at);
+            if let Some(leaf) = leaf.map(|leaf| leaf.cid())
+                && want.part.found(want.entry.leaf).is_none()
+                && leaves.last() != Some(&leaf)
+            {
+                leaves.push(leaf);
+            }
+        }
+        leaves.reverse();
+        leaves
+    }
+
+    /// Fetches a leaf that is not on this disk together with those that follow.
+    fn fetch_ahead(&mut self, leaf: &Cid) -> Result<(), PageError> {
+        let Some(at) = self.next.iter().rposition(|next| next == leaf) else {
+            return Ok(());
+        };
+        self.next.truncate(at + 1);
+        let some = self.next.iter().rev().take(FETCHED_AT_ONCE);
+        let some: Vec<Cid> = some.copied().collect();
+        Ok(self.archive.blocks.fetch_ahead(&some)?)
     }
 
     /// Reads what lies near one another at once, where its leaf was found right
@@ -350,9 +390,13 @@ impl Reading<'_> {
         let Some(entry) = part.directory.leaves.get(at) else {
             return Err(PageError::Stale(part.segment()));
         };
-        let found = self.archive.blocks.folder.find(&entry.cid());
+        let cid = entry.cid();
+        self.fetch_ahead(&cid)?;
+        let found = self.archive.blocks.find(&cid);
         let (block, place) = found.map_err(ArchiveError::from)?;
-        part.note(at, place);
+        if let Some(place) = place {
+            part.note(at, place);
+        }
         self.reads.blocks += 1;
         self.reads.bytes += block.bytes().len() as u64;
         self.leaf = Some((part.id, leaf, block));

@@ -9,7 +9,7 @@
 //!   at most [`MAKERS`] large segments' are. Opening a file waits for nobody.
 //! - Deleting `times/` costs time, nothing else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cache::Cache;
 use super::part::{Kind, Part};
 use super::{PageError, Stop};
 use crate::archive::ArchiveError;
 use crate::archive::builder::SegmentRef;
 use crate::archive::disk::Blocks;
+use crate::archive::disk::blocks::FETCHED_AT_ONCE;
+use crate::archive::disk::cache::Cache;
+use crate::archive::pack::LeafEntry;
 use crate::archive::sums::Sums;
 use crate::archive::times::{PART_ENTRIES, PartBuilder};
 use crate::archive::walk::{LeafWalk, decode_leaf_as};
@@ -285,24 +287,36 @@ impl Times {
     ) -> Result<Vec<Arc<Part>>, PageError> {
         let mut parts = Vec::new();
         let mut builder = PartBuilder::new(segment.cid, 0);
-        let mut places: Vec<Place> = Vec::new();
-        let mut keep = |builder: PartBuilder, places: &mut Vec<Place>, is_last| {
+        let mut places: Vec<Option<Place>> = Vec::new();
+        let mut keep = |builder: PartBuilder, places: &mut Vec<Option<Place>>, is_last| {
             let part = self.keep(segment, number(parts.len()), &builder.finish(is_last))?;
             for (leaf, place) in places.drain(..).enumerate() {
-                part.note(leaf, place);
+                if let Some(place) = place {
+                    part.note(leaf, place);
+                }
             }
             parts.push(Arc::new(part));
             Ok::<_, PageError>(number(parts.len()))
         };
-        for entry in LeafWalk::new(blocks, segment) {
+        let mut walk = LeafWalk::new(blocks, segment);
+        let mut next: VecDeque<LeafEntry> = VecDeque::new();
+        loop {
             stop.check()?;
-            let entry = entry?;
+            if next.is_empty() {
+                let some = walk.by_ref().take(FETCHED_AT_ONCE);
+                next = some.collect::<Result<_, _>>()?;
+                let cids: Vec<Cid> = next.iter().map(|entry| entry.cid).collect();
+                blocks.fetch_ahead(&cids).map_err(ArchiveError::from)?;
+            }
+            let Some(entry) = next.pop_front() else {
+                break;
+            };
             if builder.len() >= self.part_entries {
                 let full = std::mem::replace(&mut builder, PartBuilder::new(segment.cid, 0));
                 let next = keep(full, &mut places, false)?;
                 builder = PartBuilder::new(segment.cid, next);
             }
-            let (block, place) = blocks.folder.find(&entry.cid).map_err(ArchiveError::from)?;
+            let (block, place) = blocks.find(&entry.cid).map_err(ArchiveError::from)?;
             let records = decode_leaf_as(&block, &entry)?;
             if !records.iter().all(|r| bounds.contains(r.key.sent)) {
                 return Err(ArchiveError::NotAsLinked { cid: entry.cid }.into());

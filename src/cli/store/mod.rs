@@ -1,0 +1,192 @@
+//! `gwa store`: where the archive is kept beside this disk, and bringing it there.
+
+mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use crate::archive::disk::{DiskError, Stop};
+use crate::cli::context::{Context, archive_failed};
+use crate::cli::daemon;
+use crate::cli::error::{CliError, Kind};
+use crate::depot::{Carrier, CarrierStatus, CarryError, DepotError};
+use crate::time::{Clock, SystemClock};
+
+pub use self::settings::{StoreArgs as StoreFlags, attach, carrier};
+
+const EXAMPLES: &str = "\
+Examples:
+  gwa store --store folder:/mnt/nas/archive
+      what waits to be carried there
+  gwa store carry --store folder:/mnt/nas/archive
+      carry it now, to the end
+  gwa store
+      with `store = \"..\"` in gwa.toml; a daemon that runs is asked how it stands";
+
+/// Arguments of `gwa store`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StoreArgs {
+    #[command(flatten)]
+    flags: StoreFlags,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum What {
+    /// Carry to the store what it lacks, to the end.
+    Carry,
+}
+
+/// How the store stands, as it is printed.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    #[serde(flatten)]
+    status: CarrierStatus,
+}
+
+/// What carrying came to, as it is printed.
+#[derive(Serialize)]
+struct CarriedRow {
+    store: String,
+    head: Option<String>,
+    seq: Option<u64>,
+    files: u64,
+    bytes: u64,
+    released: u64,
+    evicted: u64,
+    evicted_bytes: u64,
+    lost: u64,
+}
+
+/// Of a daemon's status, what is about its store.
+#[derive(Deserialize)]
+struct Told {
+    store: Option<CarrierStatus>,
+}
+
+/// Shows how the store stands, or carries.
+pub fn run(args: &StoreArgs, context: &mut Context) -> Result<(), CliError> {
+    let archive = match context.sources.archive(&context.data) {
+        Err(DiskError::Locked { .. }) if args.what.is_none() => return told_by_daemon(context),
+        other => other.map_err(|error| archive_failed("cannot open the archive", &error))?,
+    };
+    let carrier = settings::carrier(&args.flags, Arc::new(archive), &context.data)?;
+    let carrier = carrier.ok_or_else(no_store)?;
+    match args.what {
+        None => {
+            let looked = carrier.look(SystemClock.now());
+            show(carrier.status(), context)?;
+            looked.map_err(|error| failed("cannot ask the store", &error))
+        }
+        Some(What::Carry) => carry(&carrier, context),
+    }
+}
+
+/// The daemon holds the archive: it knows.
+fn told_by_daemon(context: &mut Context) -> Result<(), CliError> {
+    let told: Told = daemon::ask(context, "/api/v1/status")?;
+    show(told.store.ok_or_else(no_store)?, context)
+}
+
+fn no_store() -> CliError {
+    CliError::new(Kind::Error, "the archive is kept in the data folder alone")
+        .hint("name a store with `--store`, or as `store` in gwa.toml")
+}
+
+fn show(status: CarrierStatus, context: &mut Context) -> Result<(), CliError> {
+    let row = Row { status };
+    let line = Line(&row.status).to_string();
+    context.output.result(&row, line)
+}
+
+fn carry(carrier: &Carrier, context: &mut Context) -> Result<(), CliError> {
+    let progress = context.progress();
+    let ended = carrier.round(&Stop::default(), SystemClock.now(), &*progress);
+    drop(progress);
+    let carried = ended.map_err(|error| failed("cannot carry to the store", &error))?;
+    let status = carrier.status();
+    let row = CarriedRow {
+        store: status.store,
+        head: status.head,
+        seq: status.seq,
+        files: carried.files,
+        bytes: carried.bytes,
+        released: carried.released,
+        evicted: carried.evicted,
+        evicted_bytes: carried.evicted_bytes,
+        lost: carried.lost,
+    };
+    let line = format!(
+        "carried {} files, {} bytes; released {}; {} days left this disk, {} bytes",
+        row.files, row.bytes, row.released, row.evicted, row.evicted_bytes
+    );
+    context.output.result(&row, line)?;
+    if carried.lost > 0 {
+        return Err(lost(carried.lost));
+    }
+    Ok(())
+}
+
+fn lost(files: u64) -> CliError {
+    CliError::new(
+        Kind::Verification,
+        format!("{files} files are neither here nor at the store any more"),
+    )
+    .hint("`gwa repair --from SOURCE` fetches them again from whoever has them")
+}
+
+fn failed(what: &str, error: &CarryError) -> CliError {
+    let kind = match error {
+        CarryError::Damaged { .. } => Kind::Verification,
+        _ => Kind::Error,
+    };
+    let told = CliError::new(kind, what).because(error);
+    match error {
+        CarryError::Damaged { .. } => told.hint("`gwa repair --from SOURCE` mends the file"),
+        CarryError::Foreign { .. } | CarryError::Depot(DepotError::Overtaken { .. }) => {
+            told.hint("one archive is kept in one place: name another, empty one")
+        }
+        CarryError::Incomplete => {
+            told.hint("a fork is carried once its history is here: `gwa serve` without `--lazy`")
+        }
+        CarryError::Depot(DepotError::Away { .. }) => {
+            told.hint("nothing is lost: files wait on this disk until it is back")
+        }
+        _ => told,
+    }
+}
+
+/// The status in words.
+struct Line<'a>(&'a CarrierStatus);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.0;
+        let head = status.head.as_deref().unwrap_or("none yet");
+        writeln!(f, "store    {}", status.store)?;
+        writeln!(f, "head     {} {head}", status.seq.unwrap_or(0))?;
+        writeln!(
+            f,
+            "waiting  {} files, {} bytes",
+            status.waiting_files, status.waiting_bytes
+        )?;
+        write!(
+            f,
+            "evicted  {} files, {} bytes",
+            status.evicted_files, status.evicted_bytes
+        )?;
+        if status.lost_files > 0 {
+            write!(f, "\nlost     {} files", status.lost_files)?;
+        }
+        if let Some(error) = &status.error {
+            let since = status.failing_since.unwrap_or(0);
+            write!(f, "\nfailing  since {since}: {error}")?;
+        }
+        Ok(())
+    }
+}

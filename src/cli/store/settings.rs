@@ -1,0 +1,124 @@
+//! Which store is meant, and how it is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use secp256k1::PublicKey;
+
+use crate::archive::disk::{Archive, Blocks};
+use crate::cli::error::{CliError, Kind};
+use crate::config::{self, Password, StorePartial, StoreSettings};
+use crate::depot::{self, Carrier, Depot, DepotSettings, Keep, StoreAddress};
+
+/// Flags of the store. Each may stand in `gwa.toml` too.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StoreArgs {
+    /// Where the archive is kept beside this disk: embedded, folder:PATH, kubo:URL,
+    /// s3:https://HOST/BUCKET/PREFIX, s3://BUCKET/PREFIX, swarm:URL [default: embedded].
+    #[arg(long, env = "GWA_STORE", value_name = "ADDRESS")]
+    store: Option<StoreAddress>,
+    /// How many bytes of the newest days stay on this disk too, as in 10G; `all` for
+    /// everything [default: 1G].
+    #[arg(long, env = "GWA_STORE_KEEP", value_name = "BYTES|all")]
+    store_keep: Option<Keep>,
+    /// What the store asks of those who write there: bearer:TOKEN or basic:USER:PASSWORD.
+    #[arg(
+        long,
+        env = "GWA_STORE_AUTH",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    store_auth: Option<Password>,
+}
+
+impl StoreArgs {
+    /// What the flags and the environment say.
+    pub fn partial(&self) -> StorePartial {
+        StorePartial {
+            address: self.store.clone(),
+            keep: self.store_keep,
+            auth: self.store_auth.clone(),
+        }
+    }
+}
+
+fn unusable(error: &dyn std::error::Error) -> CliError {
+    CliError::new(Kind::Usage, "the store cannot be used").because(error)
+}
+
+/// The settings of the store for the archive in `data`.
+fn settings(flags: &StoreArgs, data: &Path) -> Result<StoreSettings, CliError> {
+    let file = config::read(data).map_err(|error| {
+        CliError::new(Kind::Usage, "the configuration is not usable").because(&error)
+    })?;
+    Ok(StoreSettings::resolve(flags.partial(), file.store))
+}
+
+/// Opens the depot of the archive whose heads `key` signs; `None` where it is kept in
+/// the data folder alone.
+fn depot(
+    settings: &StoreSettings,
+    data: &Path,
+    key: PublicKey,
+) -> Result<Option<Arc<dyn Depot>>, CliError> {
+    let opening = DepotSettings {
+        auth: settings.auth.clone(),
+        ..DepotSettings::new(data, key)
+    };
+    depot::open(&settings.address, &opening).map_err(|error| unusable(&error))
+}
+
+/// What carries from an archive to its store, if it has one.
+pub fn carrier(
+    flags: &StoreArgs,
+    archive: Arc<Archive>,
+    data: &Path,
+) -> Result<Option<Arc<Carrier>>, CliError> {
+    let settings = settings(flags, data)?;
+    let opened = depot(&settings, data, archive.public_key())?;
+    if opened.is_none() && archive.blocks().has_evicted() {
+        tracing::warn!("days of this archive are at a store that is no longer named");
+    }
+    let Some(depot) = opened else {
+        return Ok(None);
+    };
+    let address = settings.address.to_string();
+    let source = Arc::clone(&depot);
+    archive.blocks().set_depot(&address, Arc::new(source));
+    Ok(Some(Arc::new(Carrier::new(
+        archive,
+        depot,
+        address,
+        settings.keep,
+    ))))
+}
+
+/// Lets an archive read the days that are at its store: the one that the environment or
+/// `gwa.toml` names, else the one that they were taken to.
+pub fn attach(blocks: &Blocks, data: &Path, key: PublicKey) {
+    let attached = settings(&environment(), data).and_then(|mut settings| {
+        if settings.address == StoreAddress::Embedded
+            && let Some(store) = blocks.evicted_to()
+        {
+            settings.address = store.parse().map_err(|error| unusable(&error))?;
+        }
+        let depot = depot(&settings, data, key)?;
+        Ok(depot.map(|depot| (settings.address.to_string(), depot)))
+    });
+    match attached {
+        Ok(Some((address, depot))) => blocks.set_depot(address, Arc::new(depot)),
+        Ok(None) => {}
+        Err(error) => tracing::warn!("the store cannot be asked: {}", error.brief()),
+    }
+}
+
+/// What the environment says: commands that only read have no flags for it.
+fn environment() -> StoreArgs {
+    let text = |name| std::env::var(name).ok();
+    StoreArgs {
+        store: text("GWA_STORE").and_then(|store| store.parse().ok()),
+        store_keep: None,
+        store_auth: text("GWA_STORE_AUTH").and_then(|auth| auth.parse().ok()),
+    }
+}

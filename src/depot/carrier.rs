@@ -1,0 +1,501 @@
+//! Brings an archive's files to its depot, and lets them go from this disk.
+//!
+//! Always true:
+//! - A seal waits for nothing of this: the data folder stays the only place that is
+//!   written first, and a round begins with what is committed there.
+//! - What to do is found by comparing the files here with what the depot says that it
+//!   keeps. Nothing else is believed, so that a round that was cut off anywhere, or a
+//!   depot that was away or emptied, is made good by the next round.
+//! - A file is hashed before it is carried: what is damaged here stays here, and no
+//!   head goes above it.
+//! - A head is kept after all files there were when it was the newest. Superseded files
+//!   are released after that, and only where no later head is here yet.
+//! - A day leaves this disk only after the depot, with a head above it, said that it
+//!   keeps it and gave its root back.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Keep, plan, to_evict, to_release};
+use super::{Depot, DepotError, Parcel};
+use crate::archive::disk::{Archive, DiskError, Stop};
+use crate::archive::head::{Head, Sequence};
+use crate::blocks::car::CarReader;
+use crate::blocks::{BlockError, BlockFile, BlockSource, BlockStore};
+use crate::progress::Progress;
+use crate::time::UnixSeconds;
+
+/// How often a round is begun again because a file went while it was carried: a sweep
+/// drops files once an hour at most.
+const ATTEMPTS: usize = 3;
+
+/// Heads before the newest that are looked for when a process begins to carry, as its
+/// predecessor may have been stopped before it had brought them: a day of five-minute
+/// seals.
+const HEADS_LOOKED_FOR: u64 = 288;
+
+/// Heads brought at a time.
+const HEADS_AT_ONCE: usize = 256;
+
+/// What a round came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Files that the depot has now and lacked before.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether it has a head now that it lacked before.
+    pub head: bool,
+    /// Files that it let go.
+    pub released: u64,
+    /// Files of days that went from this disk.
+    pub evicted: u64,
+    /// Their bytes.
+    pub evicted_bytes: u64,
+    /// Files that neither this disk nor the depot has any more.
+    pub lost: u64,
+}
+
+/// Why a round was not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// The depot.
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+    /// This archive.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A file here is damaged.
+    #[error("{file} is damaged, and stays here: {what}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The depot holds the heads of another history than this one.
+    #[error("{depot} holds head {newest}, which is not of this archive's history")]
+    Foreign {
+        /// The depot.
+        depot: String,
+        /// The number of the newest head there.
+        newest: Sequence,
+    },
+    /// A fork whose history is still elsewhere.
+    #[error("the history that this fork rests on is not all here yet")]
+    Incomplete,
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<BlockError> for CarryError {
+    fn from(error: BlockError) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
+impl CarryError {
+    /// Whether the next round may succeed without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Depot(DepotError::Lost { .. }) | Self::Stopped => true,
+            Self::Depot(error) => error.is_transient(),
+            Self::Disk(_) | Self::Damaged { .. } | Self::Foreign { .. } | Self::Incomplete => false,
+        }
+    }
+}
+
+/// How a depot stands against the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierStatus {
+    /// The depot, without passwords.
+    pub store: String,
+    /// The newest head that it keeps, as far as it said.
+    pub head: Option<String>,
+    /// Its number.
+    pub seq: Option<u64>,
+    /// Files that it lacks.
+    pub waiting_files: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Files of days that it alone keeps.
+    pub evicted_files: u64,
+    /// Their bytes.
+    pub evicted_bytes: u64,
+    /// Files that neither it nor this disk has.
+    pub lost_files: u64,
+    /// Since when nothing could be brought there, Unix seconds.
+    pub failing_since: Option<u32>,
+    /// Why.
+    pub error: Option<String>,
+}
+
+/// Carries from one archive to one depot.
+pub struct Carrier {
+    archive: Arc<Archive>,
+    depot: Arc<dyn Depot>,
+    /// The depot as its user named it: how evicted files are found again.
+    address: String,
+    keep: Keep,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    status: CarrierStatus,
+    /// Whether heads before the newest were looked for.
+    knows_lineage: bool,
+}
+
+impl Carrier {
+    /// Carries from `archive` to `depot`, which its user named `address`.
+    pub fn new(
+        archive: Arc<Archive>,
+        depot: Arc<dyn Depot>,
+        address: impl Into<String>,
+        keep: Keep,
+    ) -> Self {
+        let carrier = Self {
+            archive,
+            depot,
+            address: address.into(),
+            keep,
+            state: Mutex::default(),
+        };
+        carrier.state().status.store = carrier.address.clone();
+        carrier.count_evicted();
+        carrier
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the depot stood when it was asked last.
+    pub fn status(&self) -> CarrierStatus {
+        self.state().status.clone()
+    }
+
+    fn count_evicted(&self) {
+        let evicted = self.archive.blocks().evicted();
+        let status = &mut self.state().status;
+        status.evicted_files = evicted.len() as u64;
+        status.evicted_bytes = evicted.iter().map(|file| file.bytes).sum();
+    }
+
+    /// Finds out what waits, and carries nothing.
+    pub fn look(&self, now: UnixSeconds) -> Result<(), CarryError> {
+        let looked = self.compare().map(drop);
+        self.note(&looked, now);
+        looked
+    }
+
+    /// Brings the depot to the current head, as the module says.
+    pub fn round(
+        &self,
+        stop: &Stop,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<Carried, CarryError> {
+        let mut carried = Carried::default();
+        let mut attempts = 1;
+        let ended = loop {
+            match self.try_round(stop, progress, &mut carried) {
+                Ok(true) => break Ok(carried),
+                Ok(false) if attempts < ATTEMPTS => attempts += 1,
+                // It goes on with the next round.
+                Ok(false) => break Ok(carried),
+                Err(error) => break Err(error),
+            }
+        };
+        self.note(&ended, now);
+        ended
+    }
+
+    fn note<T>(&self, ended: &Result<T, CarryError>, now: UnixSeconds) {
+        let status = &mut self.state().status;
+        match ended {
+            Err(CarryError::Stopped) => {}
+            Ok(_) => (status.failing_since, status.error) = (None, None),
+            Err(error) => {
+                status.failing_since.get_or_insert(now.0);
+                status.error = Some(error.to_string());
+            }
+        }
+    }
+
+    /// What the depot lacks for the current head.
+    fn compare(&self) -> Result<Option<Compared>, CarryError> {
+        let Some(head) = self.archive.head() else {
+            return Ok(None);
+        };
+        if !self.archive.is_complete() {
+            return Err(CarryError::Incomplete);
+        }
+        let kept: HashSet<String> = self.depot.kept()?.into_iter().collect();
+        let newest = self.depot.newest_head()?;
+        {
+            let status = &mut self.state().status;
+            status.head = newest.as_ref().map(|head| head.cid().to_string());
+            status.seq = newest.as_ref().map(|head| head.body().sequence.0);
+        }
+        if let Some(newest) = &newest {
+            self.require_own(newest, &head)?;
+        }
+        // All that the head reaches was there before it.
+        let files = self.archive.blocks().folder().files()?;
+        let plan = plan(&files, &self.archive.blocks().evicted(), &kept);
+        {
+            let status = &mut self.state().status;
+            status.waiting_files = plan.carry.len() as u64;
+            status.waiting_bytes = plan.carry.iter().map(|file| file.bytes).sum();
+            status.lost_files = plan.lost.len() as u64;
+        }
+        self.count_evicted();
+        Ok(Some(Compared {
+            head,
+            newest,
+            kept,
+            carry: plan.carry,
+            lost: plan.lost,
+        }))
+    }
+
+    /// The newest head there must be one of those that led to `head`.
+    fn require_own(&self, newest: &Head, head: &Head) -> Result<(), CarryError> {
+        let sequence = newest.body().sequence;
+        let own = match sequence == head.body().sequence {
+            true => Some(head.clone()),
+            false => self.archive.blocks().heads().by_sequence(sequence)?,
+        };
+        if own.is_some_and(|own| own.cid() == newest.cid()) {
+            return Ok(());
+        }
+        Err(CarryError::Foreign {
+            depot: self.depot.name().to_owned(),
+            newest: sequence,
+        })
+    }
+
+    /// One try; false where a file went meanwhile.
+    fn try_round(
+        &self,
+        stop: &Stop,
+        progress: &dyn Progress,
+        carried: &mut Carried,
+    ) -> Result<bool, CarryError> {
+        let Some(Compared {
+            head,
+            newest,
+            mut kept,
+            carry,
+            lost,
+        }) = self.compare()?
+        else {
+            return Ok(true);
+        };
+        carried.lost = lost.len() as u64;
+        for name in &lost {
+            tracing::error!(file = name, store = %self.address, "neither here nor at the store any more");
+        }
+        let bytes = carry.iter().map(|file| file.bytes).sum();
+        progress.phase("carrying", Some(carry.len() as u64), Some(bytes));
+        let mut damaged = None;
+        for file in carry {
+            if stop.is_stopped() {
+                return Err(CarryError::Stopped);
+            }
+            match self.carry(&file) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error @ CarryError::Damaged { .. }) => {
+                    damaged.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            progress.advance(1, file.bytes);
+            carried.files += 1;
+            carried.bytes += file.bytes;
+            let status = &mut self.state().status;
+            status.waiting_files = status.waiting_files.saturating_sub(1);
+            status.waiting_bytes = status.waiting_bytes.saturating_sub(file.bytes);
+            kept.insert(file.name);
+        }
+        if let Some(damaged) = damaged {
+            return Err(damaged);
+        }
+        self.bring_head(&head, newest.as_ref(), carried)?;
+        self.release(&head, &mut kept, carried)?;
+        self.evict(&kept, stop, carried)?;
+        Ok(true)
+    }
+
+    /// Brings one file there; false where it is not here any more.
+    fn carry(&self, file: &BlockFile) -> Result<bool, CarryError> {
+        let folder = self.archive.blocks().folder();
+        let (car, root) = match folder.locate(&file.name) {
+            Err(error) if is_gone(&error) => return Ok(false),
+            Err(BlockError::Corrupt { what, .. }) => {
+                return Err(CarryError::Damaged {
+                    file: file.name.clone(),
+                    what,
+                });
+            }
+            other => other?,
+        };
+        match hash(file, &car) {
+            Ok(()) => {}
+            Err(CarryError::Depot(DepotError::Io { .. })) if !car.exists() => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let parcel = Parcel {
+            file,
+            root,
+            car: &car,
+        };
+        match self.depot.keep(&parcel) {
+            Err(DepotError::Io { .. }) if !car.exists() => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
+    /// Makes a head the newest one there, and brings those before it.
+    fn bring_head(
+        &self,
+        head: &Head,
+        newest: Option<&Head>,
+        carried: &mut Carried,
+    ) -> Result<(), CarryError> {
+        let is_news = newest.is_none_or(|newest| newest.cid() != head.cid());
+        if is_news {
+            self.depot.keep_head(head, newest)?;
+            carried.head = true;
+            let status = &mut self.state().status;
+            status.head = Some(head.cid().to_string());
+            status.seq = Some(head.body().sequence.0);
+        }
+        let known = self.state().knows_lineage;
+        if !is_news && known {
+            return Ok(());
+        }
+        let from = newest.map_or(0, |newest| newest.body().sequence.0);
+        let from = if known {
+            from
+        } else {
+            from.saturating_sub(HEADS_LOOKED_FOR)
+        };
+        // Until they are there they are looked for again.
+        self.state().knows_lineage = false;
+        let mut some: Vec<Head> = Vec::new();
+        for earlier in self.archive.blocks().heads().lineage()? {
+            let earlier = earlier?;
+            let sequence = earlier.body().sequence;
+            if sequence.0 <= from {
+                break;
+            }
+            if sequence < head.body().sequence {
+                some.push(earlier);
+            }
+            if some.len() == HEADS_AT_ONCE {
+                self.depot.keep_lineage(&some)?;
+                some.clear();
+            }
+        }
+        if !some.is_empty() {
+            self.depot.keep_lineage(&some)?;
+        }
+        self.state().knows_lineage = true;
+        Ok(())
+    }
+
+    /// Releases what was superseded or dropped.
+    fn release(
+        &self,
+        head: &Head,
+        kept: &mut HashSet<String>,
+        carried: &mut Carried,
+    ) -> Result<(), CarryError> {
+        let blocks = self.archive.blocks();
+        let here = blocks.folder().files()?;
+        let evicted = blocks.evicted();
+        // What a later head supersedes, the one there may still reach.
+        if self.archive.head_cid() != Some(*head.cid()) {
+            return Ok(());
+        }
+        for name in to_release(&here, &evicted, kept) {
+            self.depot.release(&name)?;
+            kept.remove(&name);
+            carried.released += 1;
+        }
+        Ok(())
+    }
+
+    /// Lets the oldest days go from this disk.
+    fn evict(
+        &self,
+        kept: &HashSet<String>,
+        stop: &Stop,
+        carried: &mut Carried,
+    ) -> Result<(), CarryError> {
+        let folder = self.archive.blocks().folder();
+        for file in to_evict(&folder.files()?, kept, self.keep) {
+            if stop.is_stopped() {
+                return Err(CarryError::Stopped);
+            }
+            let (_, root) = folder.locate(&file.name)?;
+            let given = self.depot.get(&root);
+            given.map_err(|error| DepotError::Lost {
+                depot: self.depot.name().to_owned(),
+                what: format!("the root of {}: {error}", file.name),
+            })?;
+            let bytes = self.archive.evict(&file.name, &self.address)?;
+            carried.evicted += u64::from(bytes > 0);
+            carried.evicted_bytes += bytes;
+        }
+        self.count_evicted();
+        Ok(())
+    }
+}
+
+/// How archive and depot stand.
+struct Compared {
+    head: Head,
+    newest: Option<Head>,
+    kept: HashSet<String>,
+    carry: Vec<BlockFile>,
+    lost: Vec<String>,
+}
+
+fn is_gone(error: &BlockError) -> bool {
+    matches!(error, BlockError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Hashes every block of a file.
+fn hash(file: &BlockFile, car: &std::path::Path) -> Result<(), CarryError> {
+    let damaged = |what: String| CarryError::Damaged {
+        file: file.name.clone(),
+        what,
+    };
+    let input = File::open(car).map_err(|source| DepotError::Io {
+        path: car.to_owned(),
+        source,
+    })?;
+    let reader = CarReader::new(input).map_err(|error| damaged(error.to_string()))?;
+    let mut blocks = 0;
+    for block in reader {
+        block.map_err(|error| damaged(error.to_string()))?;
+        blocks += 1;
+    }
+    if blocks != file.blocks {
+        return Err(damaged(format!("{blocks} blocks of {}", file.blocks)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
