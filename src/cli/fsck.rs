@@ -62,10 +62,10 @@ pub fn run(context: &mut Context) -> Result<(), CliError> {
         summary.files, summary.blocks, summary.bytes, summary.findings
     );
     if let Some(store) = reader.blocks().evicted_to() {
-        line.push_str(&format!(
-            "\n{} files of days, {} bytes, are at {store} and were not looked at",
-            summary.evicted, summary.evicted_bytes
-        ));
+        let (files, bytes) = (summary.evicted, summary.evicted_bytes);
+        line = format!(
+            "{line}\n{files} files of days, {bytes} bytes, are at {store} and were not looked at"
+        );
     }
     context.output.result(&summary, line)?;
     if summary.findings == 0 {

@@ -29,7 +29,7 @@ pub type Open<'a> = &'a dyn Fn(&Archive, &Path) -> Box<dyn Depot>;
 
 /// Runs the whole suite; `scratch` is an empty folder.
 pub fn run(scratch: &Path, open: Open<'_>) {
-    let parts: [(&str, fn(&Scene<'_>)); 11] = [
+    let parts: [(&str, Part); 11] = [
         ("empty", an_empty_depot_says_so),
         ("whole", what_was_carried_is_the_whole_archive),
         ("names", files_are_kept_under_their_names_and_once),
@@ -55,6 +55,9 @@ pub fn run(scratch: &Path, open: Open<'_>) {
         part(&Scene { dir, archive, open });
     }
 }
+
+/// One thing that a depot must do.
+type Part = fn(&Scene<'_>);
 
 struct Scene<'a> {
     dir: std::path::PathBuf,

@@ -147,7 +147,7 @@ impl Blocks {
     }
 
     /// A block that was evicted.
-    fn from_depot(&self, cid: &Cid) -> Result<Block, BlockError> {
+    fn at_depot(&self, cid: &Cid) -> Result<Block, BlockError> {
         if let Some(block) = self.fetched.get(cid) {
             return Ok(block);
         }
@@ -177,7 +177,7 @@ impl Blocks {
     /// A block that is not on this disk, or not as it should be.
     fn elsewhere(&self, cid: &Cid, error: BlockError) -> Result<Block, BlockError> {
         let error = if self.was_evicted(cid) {
-            match self.from_depot(cid) {
+            match self.at_depot(cid) {
                 Ok(block) => return Ok(block),
                 Err(error) => error,
             }
@@ -204,7 +204,7 @@ impl Blocks {
         match self.folder.find(cid) {
             Ok((block, place)) => Ok((block, Some(place))),
             Err(error) if error.is_missing() && self.was_evicted(cid) => {
-                Ok((self.from_depot(cid)?, None))
+                Ok((self.at_depot(cid)?, None))
             }
             Err(error) => Err(error),
         }
@@ -338,7 +338,7 @@ pub struct Held<'a>(&'a Blocks);
 impl BlockSource for Held<'_> {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
         match self.0.local(cid) {
-            Err(error) if error.is_missing() && self.0.was_evicted(cid) => self.0.from_depot(cid),
+            Err(error) if error.is_missing() && self.0.was_evicted(cid) => self.0.at_depot(cid),
             other => other,
         }
     }
