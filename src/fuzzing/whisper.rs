@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::mailserver::request::{MAX_LIMIT, MailQuery};
+use crate::mailserver::request::{ListForm, MAX_LIMIT, MailQuery};
 use crate::mailserver::response::Completion;
 use crate::mailserver::{MailRequest, SyncRequest, SyncResponse};
 use crate::time::UnixSeconds;
@@ -129,7 +129,10 @@ pub fn mail_request(data: &[u8]) {
         assert!(query.range.from() <= query.range.to());
         assert!((1..=MAX_LIMIT).contains(&query.limit));
         if query.range.to() > UnixSeconds::MIN {
-            assert_eq!(MailQuery::decode(&query.encode(), NOW), Ok(query));
+            assert_eq!(
+                MailQuery::decode(&query.encode(ListForm::Seven), NOW),
+                Ok(query)
+            );
         }
     }
 }

@@ -8,20 +8,25 @@
 //!
 //! Three forms are in the field:
 //! - *sealed, RLP*: an envelope holding `[lower, upper, bloom, limit, cursor,
-//!   batch]` (status clients; the specification leaves `batch` out);
+//!   batch]` (status-go to 0.34; the specification leaves `batch` out), or
+//!   `[lower, upper, bloom, [topic, ..], limit, cursor, batch]` (status-go 0.40
+//!   and later, [`ListForm`]);
 //! - *sealed, binary*: an envelope holding `lower ++ upper [++ bloom [++ limit
 //!   [++ cursor]]]` (geth's clients);
 //! - *open*: the list `[id, from, to, limit, cursor, bloom]` without any
 //!   envelope (status-go).
 
+mod list_form;
+
 use alloy_rlp::{Decodable, Header};
 use bytes::Bytes;
 
+pub use self::list_form::ListForm;
 use crate::mailserver::cursor::Cursor;
 use crate::time::{DAY, ReversedRange, TimeRange, UnixSeconds};
 use crate::whisper::bloom::{BLOOM_SIZE, Bloom};
 use crate::whisper::rlp;
-use crate::whisper::{Envelope, EnvelopeHash};
+use crate::whisper::{Envelope, EnvelopeHash, Topic};
 
 /// Envelopes delivered where the request names no limit (status-go).
 pub const DEFAULT_LIMIT: u32 = 2_000;
@@ -251,16 +256,29 @@ impl MailQuery {
     }
 
     /// The RLP form, as status clients send it.
-    pub fn encode(&self) -> Bytes {
+    pub fn encode(&self, form: ListForm) -> Bytes {
         let cursor = self.cursor.map(Cursor::to_bytes);
-        rlp::list(&[
-            &self.range.from().0,
-            &self.range.to().0,
-            &self.topics.0,
-            &self.limit,
-            &cursor.as_ref().map_or(&[][..], |cursor| &cursor[..]),
-            &self.batch,
-        ])
+        let cursor = cursor.as_ref().map_or(&[][..], |cursor| &cursor[..]);
+        let (from, to) = (self.range.from().0, self.range.to().0);
+        match form {
+            ListForm::Six => rlp::list(&[
+                &from,
+                &to,
+                &self.topics.0,
+                &self.limit,
+                &cursor,
+                &self.batch,
+            ]),
+            ListForm::Seven => rlp::list(&[
+                &from,
+                &to,
+                &self.topics.0,
+                &rlp::Encoded(&[alloy_rlp::EMPTY_LIST_CODE]),
+                &self.limit,
+                &cursor,
+                &self.batch,
+            ]),
+        }
     }
 
     /// The payload of geth's clients: range and filter, 72 bytes. Limit, cursor
@@ -284,7 +302,10 @@ impl MailQuery {
         };
         Ok(Self {
             range: TimeRange::new(UnixSeconds(fields.lower), upper)?,
-            topics: bloom_of(fields.bloom)?,
+            topics: match (fields.bloom, fields.topics) {
+                ([], Some(topics)) => topics,
+                (bloom, _) => bloom_of(bloom)?,
+            },
             limit: effective_limit(fields.limit),
             cursor: Cursor::from_wire(fields.cursor),
             batch: fields.batch,
@@ -341,6 +362,18 @@ fn bloom_of(bytes: &[u8]) -> Result<Bloom, RequestError> {
     })
 }
 
+/// What passes every topic of a list; `None` for an empty one.
+fn topics_of(fields: &mut &[u8]) -> Result<Option<Bloom>, alloy_rlp::Error> {
+    let mut list = Header::decode_bytes(fields, true)?;
+    let mut topics = None;
+    while !list.is_empty() {
+        let topic = Topic(<[u8; 4]>::decode(&mut list)?);
+        let all: &mut Bloom = topics.get_or_insert(Bloom::EMPTY);
+        *all = all.union(&Bloom::of_topic(topic));
+    }
+    Ok(topics)
+}
+
 fn instant(bytes: &[u8]) -> Option<(UnixSeconds, &[u8])> {
     let (instant, rest) = bytes.split_first_chunk()?;
     Some((UnixSeconds(u32::from_be_bytes(*instant)), rest))
@@ -350,14 +383,16 @@ struct RlpFields<'a> {
     lower: u32,
     upper: u32,
     bloom: &'a [u8],
+    /// What passes all topics of the list; `None` where there are none.
+    topics: Option<Bloom>,
     limit: u32,
     cursor: &'a [u8],
     batch: bool,
 }
 
 impl<'a> RlpFields<'a> {
-    /// Five fields as the specification has them, six as clients send them.
-    /// Nothing may follow the list.
+    /// Five fields as the specification has them, six or seven as clients send
+    /// them. Nothing may follow the list.
     fn decode(mut payload: &'a [u8]) -> Result<Self, alloy_rlp::Error> {
         let mut fields = Header::decode_bytes(&mut payload, true)?;
         if !payload.is_empty() {
@@ -367,6 +402,10 @@ impl<'a> RlpFields<'a> {
             lower: u32::decode(&mut fields)?,
             upper: u32::decode(&mut fields)?,
             bloom: Header::decode_bytes(&mut fields, false)?,
+            topics: match fields.first() {
+                Some(0xc0..) => topics_of(&mut fields)?,
+                _ => None,
+            },
             limit: u32::decode(&mut fields)?,
             cursor: Header::decode_bytes(&mut fields, false)?,
             batch: !fields.is_empty() && bool::decode(&mut fields)?,
@@ -395,15 +434,45 @@ mod tests {
             cursor: None,
             batch: true,
         };
-        let bytes = query.encode();
-        assert_eq!(
-            hex::encode(&bytes),
-            format!(
-                "f84f845f5e1000845f5f6180b840{}018001",
-                hex::encode(query.topics.0)
-            )
-        );
-        assert_eq!(MailQuery::decode(&bytes, NOW), Ok(query));
+        // Lists of 0.34 and of 0.40; the latter's `Topics` is never set.
+        for (form, start, topics) in [(ListForm::Six, "f84f", ""), (ListForm::Seven, "f850", "c0")]
+        {
+            let bytes = query.encode(form);
+            assert_eq!(
+                hex::encode(&bytes),
+                format!(
+                    "{start}845f5e1000845f5f6180b840{}{topics}018001",
+                    hex::encode(query.topics.0)
+                )
+            );
+            assert_eq!(MailQuery::decode(&bytes, NOW), Ok(query));
+        }
+    }
+
+    #[test]
+    fn a_list_of_topics_counts_where_there_is_no_filter() {
+        let decode = |bloom: &[u8], topics: &[u8]| {
+            let request = rlp::list(&[
+                &1u32,
+                &2u32,
+                &bloom,
+                &rlp::Encoded(topics),
+                &0u32,
+                &&[][..],
+                &true,
+            ]);
+            MailQuery::decode(&request, NOW).map(|query| query.topics)
+        };
+        let (one, other) = (Topic([1; 4]), Topic([2; 4]));
+        let two = [&[0xca, 0x84][..], &one.0, &[0x84], &other.0].concat();
+        assert_eq!(decode(&[], &two), Ok(Bloom::of_topics([one, other])));
+        assert_eq!(decode(&[], &[0xc0]), Ok(Bloom::FULL));
+        // The reference goes by the filter.
+        let filter = Bloom::of_topic(one);
+        assert_eq!(decode(&filter.0, &two), Ok(filter));
+        for malformed in [&[0xc4, 0x83, 1, 2, 3][..], &[0xc1, 0xc0], &[0xc2, 0x84, 1]] {
+            assert!(decode(&filter.0, malformed).is_err());
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod postgres;
 mod running;
 mod scene;
 mod status;
+mod statusd;
 mod swarm;
 mod versitygw;
 mod web3;

@@ -8,6 +8,8 @@
 //! - Every wait ends, whatever the peer sends meanwhile: [`PATIENCE`] without
 //!   news, [`MAX_ANSWER_TIME`] in all.
 //! - Mail that nobody asked for is thrown away unread.
+//! - A server that refuses the list it was asked in is asked once more, in the
+//!   other one ([`ListForm`]), and from then on in that.
 //!
 //! What a mailserver leaves out cannot be seen here. Asking on from cursor to
 //! cursor, over lost links too, is [`history`]'s.
@@ -33,14 +35,13 @@ pub use self::error::{ClientError, Unasked};
 pub use self::history::History;
 pub use self::requester::{RequestForm, RequestKey, Requester};
 use crate::mailserver::Cursor;
-use crate::mailserver::request::{MailQuery, MailRequest, RequestId};
+use crate::mailserver::request::{ListForm, MailQuery, MailRequest, RequestId};
 use crate::mailserver::response::Completion;
 use crate::rlpx::session::LocalNode;
 use crate::rlpx::socket::{PeerLink, connect};
 use crate::rlpx::{DisconnectReason, Enode, NodeId};
 use crate::time::UnixSeconds;
 use crate::whisper::confirm::{BatchHash, EnvelopeFault};
-use crate::whisper::dialect::Dialect;
 use crate::whisper::packet::{CAPABILITY, Packet, batch_hash};
 use crate::whisper::peer::{Action, Session, SessionConfig};
 use crate::whisper::pow::Pow;
@@ -65,6 +66,10 @@ pub const MAX_ENDLESS: u32 = 4_000_000;
 /// How long nothing has to come until an answer without completion is taken for
 /// ended, unless told otherwise.
 pub const QUIET: Duration = Duration::from_secs(5);
+
+/// How a server of status-go refuses a list that it does not read: it takes its
+/// first bytes for a range in the binary form, which begins in 2102.
+const MISREAD: [&str; 2] = ["query range is invalid: from > to", "query range too big"];
 
 /// What a mailserver delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +101,31 @@ struct Asked {
     until: Instant,
 }
 
+/// A request as it was asked, for asking it again in the other list.
+#[derive(Clone, Debug)]
+struct Again {
+    query: MailQuery,
+    requester: Requester,
+    now: UnixSeconds,
+}
+
+/// Which list a server reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lists {
+    /// This one, as far as is known.
+    Probably(ListForm),
+    /// This one: it refused the other, or answered it.
+    Surely(ListForm),
+}
+
+impl Lists {
+    fn form(self) -> ListForm {
+        match self {
+            Self::Probably(form) | Self::Surely(form) => form,
+        }
+    }
+}
+
 /// A connection to a node or mailserver.
 #[derive(Debug)]
 pub struct MailClient {
@@ -104,6 +134,11 @@ pub struct MailClient {
     offset: u64,
     actions: VecDeque<Action>,
     asked: Option<Asked>,
+    lists: Lists,
+    /// What `asked` asks, where it is a list that the server may not read.
+    again: Option<Again>,
+    /// Whether `again` is to be asked.
+    refused: bool,
 }
 
 impl MailClient {
@@ -127,12 +162,16 @@ impl MailClient {
             is_mailserver: false,
         });
         session.trust();
+        let lists = Lists::Probably(ListForm::of_server(&link.remote().hello.client()));
         let mut client = Self {
             link,
             session,
             offset,
             actions: VecDeque::new(),
             asked: None,
+            lists,
+            again: None,
+            refused: false,
         };
         let status = client.session.open();
         client.send(&status).await?;
@@ -157,11 +196,6 @@ impl MailClient {
     /// The least work of envelopes the server takes.
     pub fn server_pow(&self) -> Pow {
         self.session.pow()
-    }
-
-    /// By which definition the server counts work, as far as its name tells.
-    pub fn server_dialect(&self) -> Dialect {
-        Dialect::of_client(&self.server_name())
     }
 
     /// Whether the server says that it acknowledges what it is sent. geth does
@@ -236,15 +270,21 @@ impl MailClient {
         now: UnixSeconds,
     ) -> Result<RequestId, ClientError> {
         self.asked = None;
+        self.refused = false;
+        self.again = None;
         let binary = match requester.form {
             RequestForm::ByName => self.is_geth(),
             RequestForm::List => false,
             RequestForm::Binary => true,
         };
-        let request = requester.seal(self, query, binary, now).await?;
-        let id = RequestId::from(request.hash());
-        self.send(&Packet::Request(MailRequest::Sealed(request).encode()))
-            .await?;
+        let list = (!binary).then_some(self.lists.form());
+        let id = self.send_request(query, requester, list, now).await?;
+        let may_be_refused = !binary && matches!(self.lists, Lists::Probably(_));
+        self.again = may_be_refused.then(|| Again {
+            query,
+            requester: requester.clone(),
+            now,
+        });
         self.asked = Some(Asked {
             id,
             check: if binary {
@@ -258,14 +298,66 @@ impl MailClient {
         Ok(id)
     }
 
+    async fn send_request(
+        &self,
+        query: MailQuery,
+        requester: &Requester,
+        list: Option<ListForm>,
+        now: UnixSeconds,
+    ) -> Result<RequestId, ClientError> {
+        let request = requester.seal(self, query, list, now).await?;
+        let id = RequestId::from(request.hash());
+        self.send(&Packet::Request(MailRequest::Sealed(request).encode()))
+            .await?;
+        Ok(id)
+    }
+
     /// The next piece of the answer to what was asked. May be dropped while it
     /// waits; nothing is lost.
     pub async fn delivered(&mut self) -> Result<Delivery, ClientError> {
-        // A copy, so that a wait that is dropped leaves the request open.
-        let mut asked = self.asked.ok_or(ClientError::NothingAsked)?;
-        let delivered = self.piece(&mut asked).await;
-        self.asked = matches!(delivered, Ok(Delivery::Envelopes(_))).then_some(asked);
-        delivered
+        loop {
+            if self.refused {
+                self.ask_in_the_other_list().await?;
+            }
+            // A copy, so that a wait that is dropped leaves the request open.
+            let mut asked = self.asked.ok_or(ClientError::NothingAsked)?;
+            let delivered = self.piece(&mut asked).await;
+            match &delivered {
+                Err(ClientError::Refused(text))
+                    if self.again.is_some()
+                        && MISREAD.iter().any(|misread| text.starts_with(misread)) =>
+                {
+                    self.refused = true;
+                    continue;
+                }
+                Ok(Delivery::Envelopes(_)) => self.asked = Some(asked),
+                _ => self.asked = None,
+            }
+            if delivered.is_ok() && self.again.take().is_some() {
+                self.lists = Lists::Surely(self.lists.form());
+            }
+            return delivered;
+        }
+    }
+
+    /// Asks again what the server took for something else: no range that is asked
+    /// for ends before it starts.
+    async fn ask_in_the_other_list(&mut self) -> Result<(), ClientError> {
+        let (Some(again), Some(asked)) = (self.again.clone(), self.asked) else {
+            return Err(ClientError::NothingAsked);
+        };
+        let other = self.lists.form().other();
+        let Again {
+            query,
+            requester,
+            now,
+        } = again;
+        let sent = self.send_request(query, &requester, Some(other), now).await;
+        self.refused = false;
+        self.again = None;
+        self.lists = Lists::Surely(other);
+        self.asked = sent.as_ref().ok().map(|id| Asked { id: *id, ..asked });
+        sent.map(|_| ())
     }
 
     async fn piece(&mut self, asked: &mut Asked) -> Result<Delivery, ClientError> {

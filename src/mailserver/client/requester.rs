@@ -5,7 +5,7 @@ use std::time::Duration;
 use secp256k1::SecretKey;
 
 use crate::mailserver::client::{ClientError, MailClient, QUIET};
-use crate::mailserver::request::MailQuery;
+use crate::mailserver::request::{ListForm, MailQuery};
 use crate::time::{Expiry, Ttl, UnixSeconds};
 use crate::whisper::keys::SymKey;
 use crate::whisper::message::{MessageRandom, Reader, seal};
@@ -80,18 +80,17 @@ impl Requester {
         }
     }
 
-    /// The envelope of a request to `server`.
+    /// The envelope of a request to `server`: a list, or in the binary form.
     pub(super) async fn seal(
         &self,
         server: &MailClient,
         query: MailQuery,
-        binary: bool,
+        list: Option<ListForm>,
         now: UnixSeconds,
     ) -> Result<Envelope, ClientError> {
-        let (payload, ttl) = if binary {
-            (query.encode_binary(), BINARY_TTL)
-        } else {
-            (query.encode(), REQUEST_TTL)
+        let (payload, ttl) = match list {
+            None => (query.encode_binary(), BINARY_TTL),
+            Some(form) => (query.encode(form), REQUEST_TTL),
         };
         let signer = Some(&self.signer);
         let random = MessageRandom::draw();
@@ -111,7 +110,7 @@ impl Requester {
         let work = match self.work {
             // A server of geth does not say what it asks of requests; its
             // default for envelopes is its default for requests too.
-            Target::Both(pow) if binary => {
+            Target::Both(pow) if list.is_none() => {
                 Target::Both(pow.max(Pow::GETH_DEFAULT).max(server.server_pow()))
             }
             given => given,

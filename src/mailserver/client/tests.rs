@@ -419,3 +419,67 @@ async fn a_server_that_never_comes_back_is_given_up() {
     assert!(error.is_link_lost(), "{error}");
     assert!(matches!(history.next().await, Ok(Event::End)));
 }
+
+/// The list of a request, opened.
+fn list_of(request: &MailRequest) -> Bytes {
+    let MailRequest::Sealed(envelope) = request else {
+        panic!("not sealed");
+    };
+    let opened = crate::whisper::message::Opened::open_symmetric(&key(), envelope.data());
+    opened.unwrap().payload.into()
+}
+
+#[tokio::test]
+async fn a_server_that_reads_another_list_is_asked_once_more_and_then_in_that() {
+    use crate::mailserver::request::ListForm;
+
+    for (name, first) in [
+        ("StatusIM/v0.34.0/linux-amd64/go1.13", ListForm::Six),
+        ("Statusd/linux-amd64/go1.26.8", ListForm::Seven),
+    ] {
+        let enode = serve(name, move |_, mut peer: Peer| async move {
+            let reads = query(10).encode(first.other());
+            while let Some(request) = peer.request().await {
+                if list_of(&request) == reads {
+                    peer.mail(vec![sent(2_000)]).await;
+                    peer.done(request.id(), None, None).await;
+                    continue;
+                }
+                let refused = Completion::Failed {
+                    request: request.id(),
+                    message: format!("{} (4165960811 > 7450500)", MISREAD[0]),
+                };
+                peer.send(&Packet::RequestComplete(refused.encode())).await;
+            }
+        })
+        .await;
+        let mut client = connect_to(&enode).await;
+        for asked in 1..=2 {
+            let answer = client.request(query(10), &requester(), NOW).await.unwrap();
+            assert_eq!(answer.envelopes.len(), 1, "{name}, request {asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_both_lists_is_asked_no_third_time() {
+    let enode = serve("Statusd", |_, mut peer: Peer| async move {
+        let mut asked = 0;
+        while let Some(request) = peer.request().await {
+            asked += 1;
+            let message = format!("{} (request {asked})", MISREAD[1]);
+            let refused = Completion::Failed {
+                request: request.id(),
+                message,
+            };
+            peer.send(&Packet::RequestComplete(refused.encode())).await;
+        }
+    })
+    .await;
+    let mut client = connect_to(&enode).await;
+    let answer = client.request(query(10), &requester(), NOW).await;
+    let Err(ClientError::Refused(text)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(text.ends_with("(request 2)"), "{text}");
+}

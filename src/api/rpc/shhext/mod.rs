@@ -22,7 +22,7 @@ use crate::api::rpc::hex_data;
 use crate::api::rpc::methods::{Answer, Methods};
 use crate::api::rpc::shh;
 use crate::mailserver::MailRequest;
-use crate::mailserver::request::RequestId;
+use crate::mailserver::request::{ListForm, RequestId};
 use crate::mailserver::response::Completion;
 use crate::rlpx::NodeId;
 use crate::time::{Expiry, Ttl, UnixSeconds};
@@ -162,7 +162,10 @@ async fn request_envelope(
     server: &NodeId,
     wanted: &Wanted,
 ) -> Result<Envelope, Fault> {
-    let payload = wanted.query.encode();
+    let peers = context.node.peers();
+    let name = peers.into_iter().find(|peer| peer.id == *server);
+    let form = ListForm::of_server(name.as_ref().map_or("", |peer| &peer.client));
+    let payload = wanted.query.encode(form);
     let signer: &SecretKey = context.signer.secret();
     let random = MessageRandom::draw();
     let sealed = if wanted.sym_key_id.is_empty() {
