@@ -147,6 +147,8 @@ struct Started {
     /// Where the archive is kept beside this disk.
     store: Option<String>,
     head: Option<String>,
+    /// The name that leads to the heads, where one does.
+    name: Option<String>,
 }
 
 /// Serves until a signal; a second one does not wait for the end.
@@ -186,10 +188,11 @@ fn publishing(settings: &Settings, archive: &Archive) -> Result<Option<Publishin
         return Ok(None);
     };
     let folder = NameFolder::new(archive.dir());
-    folder.key_or_new(&key).map_err(|error| {
+    let secret = folder.key_or_new(&key).map_err(|error| {
         CliError::new(Kind::WrongKey, "there is no key to publish as").because(&error)
     })?;
     Ok(Some(Publishing {
+        name: secret.name(),
         key,
         hints: settings.public_urls.clone(),
         to: takers(&settings.publish_to)?,
@@ -297,6 +300,8 @@ async fn serve(
         })?;
 
     daemon.set_following(following);
+    let name = publishing.as_ref().map(|publishing| publishing.name);
+    let name = name.map(|name| format!("ipns://{name}"));
     if let Some(publishing) = publishing {
         daemon.set_publishing(publishing);
     }
@@ -304,7 +309,7 @@ async fn serve(
     let http = daemon.http_url();
     let p2p = daemon.p2p_addresses();
     let at_store = store.as_ref().map(|store| format!("store   {store}\n"));
-    let line = format!(
+    let mut line = format!(
         "enode   {enode}\nhttp    {}\n{}archive {}\n{}head    {}",
         http.as_deref().unwrap_or("off"),
         p2p.iter()
@@ -314,6 +319,9 @@ async fn serve(
         at_store.unwrap_or_default(),
         head.as_deref().unwrap_or("none yet")
     );
+    if let Some(name) = &name {
+        line.push_str(&format!("\nname    {name}"));
+    }
     let started = Started {
         enode: enode.to_string(),
         listen: daemon.listen(),
@@ -322,6 +330,7 @@ async fn serve(
         archive: dir,
         store,
         head,
+        name,
     };
     context.output.result(&started, line)?;
     context.output.flush()?;

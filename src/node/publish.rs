@@ -9,16 +9,17 @@
 //! - A mirror, which has no heads of its own, has no name of its own.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::disk::Archive;
 use crate::publish::Hints;
-use crate::publish::ipns::{IpnsKey, KeyName, NameFolder, NameFolderError, Record, Wish};
+use crate::publish::ipns::{KeyName, Name, NameFolder, NameFolderError, Record, Wish};
 use crate::sources::names::RecordTaker;
 use crate::time::Clock;
 
@@ -34,8 +35,10 @@ const RETRY: Duration = Duration::from_secs(30);
 /// As whom, and to whom, heads are told.
 #[derive(Clone)]
 pub struct Publishing {
-    /// The key whose name it is; made where there is none.
+    /// What its user calls the key whose name it is.
     pub key: KeyName,
+    /// The name.
+    pub name: Name,
     /// Where the archive is to be had.
     pub hints: Hints,
     /// Who is handed records.
@@ -56,26 +59,17 @@ impl Publisher {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let stopping = CancellationToken::new();
-        let task = publishing
-            .filter(|_| !archive.is_mirror())
-            .map(|publishing| {
-                let work = Work {
-                    folder: NameFolder::new(archive.dir()),
-                    archive,
-                    clock,
-                    publishing,
-                    handed: HashMap::new(),
-                    known: None,
-                    failing: None,
-                };
-                let stopping = stopping.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = stopping.cancelled() => {}
-                        () = work.run() => {}
-                    }
-                })
-            });
+        let publishing = publishing.filter(|_| !archive.is_mirror());
+        let task = publishing.map(|publishing| {
+            let work = run(archive, publishing, clock);
+            let stopping = stopping.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stopping.cancelled() => {}
+                    () = work => {}
+                }
+            })
+        });
         Self { stopping, task }
     }
 
@@ -96,55 +90,73 @@ impl Drop for Publisher {
     }
 }
 
-/// What became of a record at one place.
-struct Handed {
-    record: Record,
-    at: Instant,
-    done: bool,
-}
+/// The highest number of the name that somebody else was seen to have.
+type Known = Arc<Mutex<Option<u64>>>;
 
-struct Work {
-    archive: Arc<Archive>,
-    folder: NameFolder,
-    clock: Arc<dyn Clock>,
-    publishing: Publishing,
-    /// By place and name.
-    handed: HashMap<(usize, String), Handed>,
-    /// The highest number that another place has of the name.
-    known: Option<u64>,
-    /// What was told last of why no record can be made.
-    failing: Option<String>,
-}
-
-impl Work {
-    async fn run(mut self) {
-        let mut looks = tokio::time::interval(LOOK);
-        loop {
-            looks.tick().await;
-            match self.renew().await {
-                Ok(records) => {
-                    self.failing = None;
-                    self.hand_in(&records).await;
+/// Renews the record for good. Whoever is handed records has a task of his own, so
+/// that one who is slow keeps nobody waiting.
+async fn run(archive: Arc<Archive>, publishing: Publishing, clock: Arc<dyn Clock>) {
+    let (tell, told) = watch::channel(Vec::new());
+    let known = Known::default();
+    // They end with this.
+    let mut takers = JoinSet::new();
+    for taker in publishing.to {
+        let handing = Handing {
+            taker,
+            known: Arc::clone(&known),
+            clock: Arc::clone(&clock),
+            handed: HashMap::new(),
+        };
+        takers.spawn(handing.run(told.clone()));
+    }
+    let naming = Naming {
+        folder: NameFolder::new(archive.dir()),
+        archive,
+        key: publishing.key,
+        hints: publishing.hints,
+        known,
+        clock,
+    };
+    let mut failing = None;
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        match naming.renew().await {
+            Ok(records) => {
+                failing = None;
+                tell.send_replace(records);
+            }
+            // Once, and again only where it fails otherwise.
+            Err(error) => {
+                if failing.as_ref() != Some(&error) {
+                    tracing::error!(error, "the name cannot be brought up to date");
                 }
-                // Once, and again only where it fails otherwise.
-                Err(error) => {
-                    if self.failing.as_ref() != Some(&error) {
-                        tracing::error!(error, "the name cannot be brought up to date");
-                    }
-                    self.failing = Some(error);
-                }
+                failing = Some(error);
             }
         }
     }
+}
 
+/// Makes records.
+struct Naming {
+    archive: Arc<Archive>,
+    folder: NameFolder,
+    key: KeyName,
+    hints: Hints,
+    known: Known,
+    clock: Arc<dyn Clock>,
+}
+
+impl Naming {
     /// Makes the record of the current head where it is not made, and gives every
     /// record there is.
     async fn renew(&self) -> Result<Vec<Record>, String> {
         let head = self.archive.head();
-        let (folder, known, now) = (self.folder.clone(), self.known, self.clock.now());
-        let Publishing { key, hints, .. } = self.publishing.clone();
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (folder, now) = (self.folder.clone(), self.clock.now());
+        let (key, hints) = (self.key.clone(), self.hints.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let key: IpnsKey = folder.key_or_new(&key)?;
+            let key = folder.key_or_new(&key)?;
             if let Some(head) = head {
                 let before = folder.record(&key.name())?;
                 let wish = Wish::of_head(&head, &hints);
@@ -161,61 +173,230 @@ impl Work {
             Err(error) => Err(error.to_string()),
         }
     }
+}
 
-    /// Hands every record that counts to whoever has not got it.
-    async fn hand_in(&mut self, records: &[Record]) {
-        let now = self.clock.now();
-        for record in records.iter().filter(|record| !record.is_expired(now)) {
-            for (at, taker) in self.publishing.to.clone().iter().enumerate() {
-                let key = (at, record.name().to_string());
-                let before = self.handed.get(&key);
-                let is_due = before.is_none_or(|handed| {
-                    let pause = if handed.done { AGAIN } else { RETRY };
-                    (handed.done && handed.record != *record) || handed.at.elapsed() >= pause
-                });
-                if !is_due {
-                    continue;
+/// What became of the record of a name.
+struct Handed {
+    record: Record,
+    at: Instant,
+    done: bool,
+}
+
+impl Handed {
+    /// Whether `record` is to be handed in after this.
+    fn leaves_due(&self, record: &Record) -> bool {
+        let pause = if self.done { AGAIN } else { RETRY };
+        (self.done && self.record != *record) || self.at.elapsed() >= pause
+    }
+}
+
+/// Hands records to one who takes them.
+struct Handing {
+    taker: Arc<dyn RecordTaker>,
+    known: Known,
+    clock: Arc<dyn Clock>,
+    handed: HashMap<Name, Handed>,
+}
+
+impl Handing {
+    async fn run(mut self, told: watch::Receiver<Vec<Record>>) {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            let records = told.borrow().clone();
+            let now = self.clock.now();
+            for record in records.iter().filter(|record| !record.is_expired(now)) {
+                let before = self.handed.get(record.name());
+                if before.is_none_or(|handed| handed.leaves_due(record)) {
+                    let was_failing = before.is_some_and(|handed| !handed.done);
+                    let done = self.hand_in(record, was_failing).await;
+                    let handed = Handed {
+                        record: record.clone(),
+                        at: Instant::now(),
+                        done,
+                    };
+                    self.handed.insert(*record.name(), handed);
                 }
-                let was_failing = before.is_some_and(|handed| !handed.done);
-                let done = self.hand_to(&**taker, record, was_failing).await;
-                let handed = Handed {
-                    record: record.clone(),
-                    at: Instant::now(),
-                    done,
-                };
-                self.handed.insert(key, handed);
             }
         }
     }
 
-    async fn hand_to(
-        &mut self,
-        taker: &dyn RecordTaker,
-        record: &Record,
-        was_failing: bool,
-    ) -> bool {
-        let (name, to) = (record.name(), taker.name());
-        match taker.put(record).await {
-            Ok(()) => {
-                if was_failing {
-                    tracing::info!(%name, to, "handed in again");
-                }
-                true
+    async fn hand_in(&self, record: &Record, was_failing: bool) -> bool {
+        let (name, to) = (record.name(), self.taker.name());
+        let Err(error) = self.taker.put(record).await else {
+            if was_failing {
+                tracing::info!(%name, to, "handed in again");
             }
-            Err(error) => {
-                // It may have a newer one, made elsewhere with the same key.
-                if let Ok(Some(bytes)) = taker.record(name).await
-                    && let Ok(theirs) = Record::read(name, bytes)
-                    && theirs.precedence() > record.precedence()
-                {
-                    let sequence = theirs.sequence();
-                    tracing::warn!(%name, to, sequence, "has a newer record: a newer one is made");
-                    self.known = self.known.max(Some(sequence));
-                } else if !was_failing {
-                    tracing::warn!(%name, to, error, "not handed in; tried again");
-                }
-                false
+            return true;
+        };
+        // It may have a newer one, made elsewhere with the same key.
+        let theirs = self.taker.record(name).await.ok().flatten();
+        let theirs = theirs.and_then(|bytes| Record::read(name, bytes).ok());
+        match theirs.filter(|theirs| theirs.precedence() > record.precedence()) {
+            Some(theirs) => {
+                let sequence = theirs.sequence();
+                tracing::warn!(%name, to, sequence, "has a newer record: a newer one is made");
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                *known = (*known).max(Some(sequence));
             }
+            None if !was_failing => tracing::warn!(%name, to, error, "not handed in; tried again"),
+            None => {}
         }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::archive::testing::envelope;
+    use crate::archive::watermark::Watermark;
+    use crate::progress::Quiet;
+    use crate::publish::ipns::IpnsKey;
+    use crate::sources::names::{Giving, RecordGiver, Taking};
+    use crate::time::{SystemClock, UnixSeconds};
+
+    /// A node that refuses what is older than what it has, and everything while it is
+    /// away.
+    #[derive(Default)]
+    struct Node {
+        has: Mutex<Option<Record>>,
+        puts: Mutex<u32>,
+        away: Mutex<bool>,
+    }
+
+    impl RecordGiver for Node {
+        fn name(&self) -> &str {
+            "node"
+        }
+
+        fn record<'a>(&'a self, _: &'a Name) -> Giving<'a> {
+            let has = self.has.lock().unwrap();
+            let bytes: Option<Bytes> = has.as_ref().map(|record| record.bytes().clone());
+            let away = *self.away.lock().unwrap();
+            Box::pin(async move {
+                if away {
+                    Err("away".to_owned())
+                } else {
+                    Ok(bytes)
+                }
+            })
+        }
+    }
+
+    impl RecordTaker for Node {
+        fn put<'a>(&'a self, record: &'a Record) -> Taking<'a> {
+            *self.puts.lock().unwrap() += 1;
+            let mut has = self.has.lock().unwrap();
+            let is_older = |has: &Record| has.precedence() > record.precedence();
+            let is_refused = *self.away.lock().unwrap() || has.as_ref().is_some_and(is_older);
+            if !is_refused {
+                *has = Some(record.clone());
+            }
+            Box::pin(async move {
+                if is_refused {
+                    Err("no".to_owned())
+                } else {
+                    Ok(())
+                }
+            })
+        }
+    }
+
+    struct World {
+        _dir: tempfile::TempDir,
+        archive: Arc<Archive>,
+        node: Arc<Node>,
+        key: IpnsKey,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let archive = Arc::new(Archive::init(dir.path(), "").unwrap());
+            let key = NameFolder::new(dir.path()).key_or_new(&KeyName::default());
+            let world = Self {
+                _dir: dir,
+                archive,
+                node: Arc::default(),
+                key: key.unwrap(),
+            };
+            world.seal(1);
+            world
+        }
+
+        fn seal(&self, hour: u32) {
+            let sent = 1_538_092_800 + hour * 3_600;
+            self.archive.append(&[envelope(1, sent, 20)]).unwrap();
+            let until = Watermark::at_or_before(UnixSeconds(sent + 3_600));
+            self.archive.seal(until, until.at(), &Quiet).unwrap();
+        }
+
+        fn start(&self) -> Publisher {
+            let publishing = Publishing {
+                key: KeyName::default(),
+                name: self.key.name(),
+                hints: Hints::default(),
+                to: vec![self.node.clone()],
+            };
+            let clock = Arc::new(SystemClock);
+            Publisher::start(Arc::clone(&self.archive), Some(publishing), clock)
+        }
+
+        /// Waits until the node's record holds what `holds` says; in no time at all,
+        /// for the clock of the test goes on while nothing else does.
+        async fn until(&self, holds: impl Fn(&Record) -> bool) -> Record {
+            for _ in 0..20_000 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let has = self.node.has.lock().unwrap().clone();
+                if let Some(record) = has.filter(|record| holds(record)) {
+                    return record;
+                }
+            }
+            panic!("it never came");
+        }
+
+        fn names(&self, record: &Record) -> bool {
+            let head = self.archive.head_cid().unwrap();
+            record.value() == format!("/ipfs/{head}").as_bytes()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_head_is_handed_in_once_also_to_who_was_away() {
+        let world = World::new();
+        *world.node.away.lock().unwrap() = true;
+        let publisher = world.start();
+        tokio::time::sleep(3 * RETRY).await;
+        assert!(world.node.has.lock().unwrap().is_none());
+        *world.node.away.lock().unwrap() = false;
+        let first = world.until(|record| world.names(record)).await;
+        let before = *world.node.puts.lock().unwrap();
+        tokio::time::sleep(AGAIN / 2).await;
+        assert_eq!(*world.node.puts.lock().unwrap(), before, "handed in twice");
+        world.seal(2);
+        let second = world.until(|record| world.names(record)).await;
+        assert_eq!(second.sequence(), first.sequence() + 1);
+        // Routers forget.
+        *world.node.has.lock().unwrap() = None;
+        assert_eq!(world.until(|_| true).await, second);
+        publisher.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_record_of_the_same_key_is_outdone() {
+        let world = World::new();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let wish = Wish::of_hand_over("a.example".parse().unwrap());
+        let theirs = NameFolder::new(elsewhere.path());
+        let now = SystemClock.now();
+        let theirs = theirs.say(&world.key, &wish, Some(41), now).unwrap();
+        *world.node.has.lock().unwrap() = Some(theirs);
+        let publisher = world.start();
+        let record = world.until(|record| world.names(record)).await;
+        assert_eq!(record.sequence(), 43);
+        publisher.end().await;
     }
 }

@@ -308,6 +308,35 @@ fn a_daemon_names_its_heads_by_itself() {
 }
 
 #[test]
+fn a_daemon_unites_what_a_name_leads_to() {
+    let mut world = World::new();
+    let name = text(&world.publish("a", &[]), "name");
+    let url = world.serve(&[]);
+    world.house.run("b", &["init"]).expect(0);
+    let reference = format!("ipns://{name}");
+    let follow = [
+        "--follow",
+        &reference,
+        "--source",
+        &url,
+        "--follow-every",
+        "1s",
+    ];
+    let _follower = world.house.serve("b", &follow);
+    let count = || {
+        let head = world.house.run("b", &["--json", "head"]);
+        (head.code == 0).then(|| head.objects()[0]["count"].clone())
+    };
+    for _ in 0..600 {
+        if count().is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(count(), Some(1.into()));
+}
+
+#[test]
 fn a_record_that_a_node_does_not_take_is_made_all_the_same() {
     let world = World::new();
     let args = ["--json", "publish", "--to", "kubo:http://127.0.0.1:1"];

@@ -159,7 +159,7 @@ fn a_name_that_is_published_through_one_node_is_resolved_by_another() {
     let (_served, url) = house.serve("a", &[]);
     let sources = ["log", &reference, "--source", &url];
     assert_eq!(text(&house.run("r1", &sources, 0).0, "head"), next);
-    let behind = Kubo::start();
+    let (behind, _other) = pair();
     let stale = house.path("stale");
     std::fs::write(&stale, old).unwrap();
     behind.ipfs(&[
@@ -178,7 +178,7 @@ fn a_name_that_is_published_through_one_node_is_resolved_by_another() {
 fn a_record_that_kubo_makes_leads_to_our_head() {
     let mut house = House::new();
     let head = house.seal("a");
-    let node = Kubo::start();
+    let (node, _other) = pair();
     let name = node.ipfs(&["key", "gen", "--ipns-base=base36", "theirs"]);
     let publish = [
         "name",
@@ -209,7 +209,7 @@ fn keys_are_carried_to_kubo_and_back() {
     let mut house = House::new();
     let head = house.seal("a");
     let (published, _) = house.run("a", &["publish"], 0);
-    let node = Kubo::start();
+    let (node, _other) = pair();
     let file = house.path("ours.key");
     let file = file.to_str().unwrap();
     house.run("a", &["publish", "export", "archive", file], 0);
@@ -271,13 +271,14 @@ fn a_name_that_was_handed_over_leads_kubo_and_us_to_the_new_one() {
 fn a_daemon_hands_its_records_to_a_node_that_comes_late() {
     let mut house = House::new();
     let head = house.seal("a");
-    let mut node = Kubo::start();
+    let (mut node, other) = pair();
     node.kill();
     let to = format!("kubo:{}", node.api());
     let (_served, url) = house.serve("a", &["--publish", "--publish-to", &to]);
     let keys = || house.run("a", &["publish", "keys"], 0).0;
     until("the record", || keys()["sequence"].is_number());
     node.restart();
+    node.connect(&other.address());
     let path = format!("/ipns/{}", text(&keys(), "name"));
     let resolve = ["name", "resolve", "--nocache", &path];
     until("the node has it", || {

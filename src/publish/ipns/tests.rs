@@ -189,6 +189,46 @@ fn our_records_are_taken_by_another_implementation() {
 }
 
 #[test]
+fn a_record_of_ours_is_the_same_to_the_byte_whoever_makes_it() {
+    #[derive(Deserialize)]
+    struct Ours {
+        secret: String,
+        head: String,
+        from: String,
+        sequence: u64,
+        until: u32,
+        ttl: u64,
+        record: String,
+    }
+    let text = include_str!("../../../fixtures/ipns/gwa.json");
+    let given: Ours = serde_json::from_str(text).unwrap();
+    let key = IpnsKey::from_protobuf(&unhex(&given.secret)).unwrap();
+    let block = crate::blocks::Block::new(crate::blocks::Codec::DagCbor, unhex(&given.head));
+    let head = Head::decode(block).unwrap();
+    let http = given.from.split(' ').map(str::to_owned).collect();
+    let hints = Hints::new(http, None).unwrap();
+    let draft = Draft {
+        value: told::target(&head),
+        sequence: given.sequence,
+        until: UnixSeconds(given.until),
+        ttl: Duration::from_secs(given.ttl),
+        extra: told::fields(&head, &hints),
+    };
+    let record = Record::make(&key, &draft).unwrap();
+    assert_eq!(hex::encode(record.bytes()), given.record[2..]);
+    match Told::of(&record).unwrap() {
+        Told::Head {
+            head: Some(told),
+            hints: from,
+            ..
+        } => {
+            assert_eq!((*told, from), (head, hints));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn any_flipped_bit_is_refused_or_says_the_same() {
     let vector = vector("ed25519, V1 and V2");
     let record = Record::read(&vector.name.parse().unwrap(), vector.bytes()).unwrap();
