@@ -21,13 +21,14 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::store;
 use crate::config;
+use crate::kubo::{AUTH_VARIABLE, Auth, Kubo, KuboLimits};
 use crate::p2p::{Client, DhtSource, P2pSource};
 use crate::publish::Hints;
 use crate::sources::names::Dns;
 use crate::sources::net::{Net, NetLimits, guard};
 use crate::sources::seen::{Judgement, SeenError, SeenHeads};
 use crate::sources::{
-    BlockCache, HttpSource, NoHead, Pool, Remote, SourceAddress, base_url, open_folder,
+    BlockCache, HttpSource, KuboSource, NoHead, Pool, Remote, SourceAddress, base_url, open_folder,
 };
 
 pub use self::lead::Lead;
@@ -46,7 +47,7 @@ const CACHE_OF_NOBODY: &str = "blocks";
 #[derive(Clone, Debug, Default, Args)]
 pub struct SourceArgs {
     /// Where else to look for blocks: a folder, a CAR file, http(s)://HOST of a gwa, a
-    /// gateway or a web server, p2p:ADDR of an IPFS node; none is trusted, more than one may be named.
+    /// gateway or a web server, p2p:ADDR of an IPFS node, kubo:URL of its RPC; none is trusted, more than one may be named.
     #[arg(long = "source", global = true, value_name = "SOURCE")]
     pub sources: Vec<SourceAddress>,
     /// Go on where a source shows an older head than before, or another one with the same
@@ -141,6 +142,7 @@ impl Sources {
                 SourceAddress::Http(_)
                 | SourceAddress::Public(_)
                 | SourceAddress::Swarm(_)
+                | SourceAddress::Kubo(_)
                 | SourceAddress::P2p(_)
                 | SourceAddress::Dht(_) => address.to_string(),
             };
@@ -346,7 +348,7 @@ impl Sources {
                     .into_iter()
                     .for_each(|far| pool.add_remote(far));
             }
-            SourceAddress::P2p(_) | SourceAddress::Dht(_) => {
+            SourceAddress::Kubo(_) | SourceAddress::P2p(_) | SourceAddress::Dht(_) => {
                 self.mute(source)?
                     .into_iter()
                     .for_each(|peer| pool.add_remote(peer));
@@ -389,6 +391,7 @@ impl Sources {
         let (net, base) = match source {
             SourceAddress::Folder(_)
             | SourceAddress::Car(_)
+            | SourceAddress::Kubo(_)
             | SourceAddress::P2p(_)
             | SourceAddress::Dht(_) => return Ok(None),
             SourceAddress::Http(base) => (Arc::clone(self.net()?), base),
@@ -404,6 +407,10 @@ impl Sources {
     /// The source at an address on the network that tells of no head.
     fn mute(&self, source: &SourceAddress) -> Result<Option<Arc<dyn Remote>>, CliError> {
         Ok(match source {
+            SourceAddress::Kubo(base) => {
+                let net = Arc::clone(self.net()?);
+                Some(Arc::new(KuboSource::new(net, kubo_at(source, base)?)))
+            }
             SourceAddress::P2p(peer) => {
                 let (net, client) = (Arc::clone(self.net()?), Arc::clone(&self.peers));
                 Some(Arc::new(P2pSource::new(net, client, peer.clone())))
@@ -420,6 +427,15 @@ impl Sources {
         let net = Arc::clone(self.net()?);
         Ok(Arc::new(HttpSource::new(net, base.clone())))
     }
+}
+
+/// The RPC of Kubo at `base`, with the credentials of the environment.
+fn kubo_at(source: &SourceAddress, base: &Url) -> Result<Kubo, CliError> {
+    let auth = Auth::from_env().map_err(|error| {
+        CliError::new(Kind::Usage, format!("{AUTH_VARIABLE} is not usable")).because(&error)
+    })?;
+    Kubo::new(base.clone(), auth, KuboLimits::default())
+        .map_err(|error| CliError::new(Kind::Error, format!("cannot ask {source}")).because(&error))
 }
 
 /// What came of remembering a head that `by` showed: an error where it is refused.

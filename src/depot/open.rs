@@ -7,6 +7,7 @@ use secp256k1::PublicKey;
 
 use super::address::StoreAddress;
 use super::folder::FolderDepot;
+use super::kubo::KuboDepot;
 use super::objects::ObjectsDepot;
 use super::swarm::SwarmDepot;
 use super::{Depot, DepotError};
@@ -47,16 +48,10 @@ pub fn open(
     address: &StoreAddress,
     settings: &DepotSettings,
 ) -> Result<Option<Arc<dyn Depot>>, DepotError> {
-    let not_yet = |what: &str| DepotError::Refused {
-        depot: address.to_string(),
-        what: format!("this program keeps no archive {what}"),
-    };
-    // Whoever cannot keep several archives apart has no use for the tag.
-    let _ = settings;
     let depot: Arc<dyn Depot> = match address {
         StoreAddress::Embedded => return Ok(None),
         StoreAddress::Folder(dir) => Arc::new(FolderDepot::new(dir)),
-        StoreAddress::Kubo(_) => return Err(not_yet("at a Kubo node")),
+        StoreAddress::Kubo(url) => Arc::new(KuboDepot::new(url, settings)?),
         StoreAddress::S3(url) => {
             let environment = |name: &str| std::env::var(name).ok();
             Arc::new(ObjectsDepot::open(url, &environment)?)

@@ -12,12 +12,24 @@ use reqwest::header::HeaderValue;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Auth(HeaderValue);
 
+/// The environment variable that holds them where nothing else does.
+pub const AUTH_VARIABLE: &str = "GWA_KUBO_AUTH";
+
 /// A text that is no credentials. It is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("credentials are written bearer:TOKEN or basic:USER:PASSWORD")]
 pub struct AuthError;
 
 impl Auth {
+    /// Those in the environment; `None` where there are none.
+    pub fn from_env() -> Result<Option<Self>, AuthError> {
+        match std::env::var_os(AUTH_VARIABLE) {
+            None => Ok(None),
+            Some(text) if text.is_empty() => Ok(None),
+            Some(text) => text.to_str().ok_or(AuthError)?.parse().map(Some),
+        }
+    }
+
     /// The header `Authorization`.
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()

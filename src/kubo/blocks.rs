@@ -65,6 +65,25 @@ impl Kubo {
         Ok(())
     }
 
+    /// Goes through the DAG below `root`, which has about `bytes`; an error where a
+    /// block of it is not there.
+    pub async fn dag_stat(&self, root: &Cid, bytes: u64) -> Result<(), KuboError> {
+        let patience = self.limits().to_settle(bytes);
+        let call = self
+            .call("dag/stat")
+            .arg(root)
+            .option("progress", false)
+            .option("offline", true);
+        let going = async {
+            let mut answer = call.send_within(patience).await?;
+            answer.whole(super::answer::LONGEST_LINE as u64).await
+        };
+        let gone = tokio::time::timeout(patience, going).await;
+        let silent =
+            |_| KuboError::Away(format!("went through no DAG in {} s", patience.as_secs()));
+        gone.map_err(silent)?.map(|_| ())
+    }
+
     /// The DAG below `root` as a CAR: depth first, each block once. It ends with an
     /// error where a block is missing.
     pub async fn dag_export(&self, root: &Cid, offline: bool) -> Result<Answer, KuboError> {

@@ -14,6 +14,9 @@ pub struct KuboLimits {
     /// How long the answer to a question may take in which the node has little to
     /// do. One that collects its garbage keeps pins waiting for a while.
     pub answer: Duration,
+    /// How long a pin may come no further. A node has a block at once or not at all,
+    /// and then looks for it in the network, `offline` or not: Kubo's pinner does.
+    pub stall: Duration,
     /// Bytes a second that a node is expected to work through, at the least, once
     /// they are there: a hard disk that is busy with others does some MiB.
     pub slowest: u64,
@@ -30,6 +33,7 @@ impl Default for KuboLimits {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             answer: Duration::from_secs(60),
+            stall: Duration::from_secs(10),
             slowest: 1 << 20,
             // Below the minute after which servers close them.
             keep_idle: Duration::from_secs(30),

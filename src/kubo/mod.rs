@@ -24,7 +24,7 @@ mod pins;
 mod request;
 
 pub use self::answer::Answer;
-pub use self::auth::{Auth, AuthError};
+pub use self::auth::{AUTH_VARIABLE, Auth, AuthError};
 pub use self::blocks::BlockStat;
 pub use self::error::KuboError;
 pub use self::import::{Imported, Part};

@@ -41,6 +41,9 @@ pub struct RepoStat {
     /// Bytes that its owner lets it have; 0 where nothing is said.
     #[serde(rename = "StorageMax", default)]
     pub most: u64,
+    /// Whether a cluster of nodes answered for all of them.
+    #[serde(skip)]
+    pub of_cluster: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +78,12 @@ impl Kubo {
     /// How full it is.
     pub async fn repo_stat(&self) -> Result<RepoStat, KuboError> {
         let call = self.call("repo/stat").option("size-only", true);
-        call.send().await?.json().await
+        let mut answer = call.send().await?;
+        let stat: RepoStat = answer.json().await?;
+        Ok(RepoStat {
+            of_cluster: answer.is_cluster(),
+            ..stat
+        })
     }
 
     /// Stores a value in the routing system: a record of IPNS under `/ipns/NAME`,

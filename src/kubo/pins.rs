@@ -4,6 +4,7 @@
 //! renames it.
 
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{Kubo, KuboError};
 use crate::blocks::Cid;
@@ -70,6 +71,9 @@ struct Listed {
 struct Added {
     #[serde(rename = "Pins")]
     pins: Option<Vec<String>>,
+    /// Blocks that were gone through.
+    #[serde(rename = "Progress", default)]
+    progress: u64,
 }
 
 impl Kubo {
@@ -94,24 +98,48 @@ impl Kubo {
             .option("progress", true)
             .option("offline", true);
         let patience = self.limits().to_settle(bytes);
+        let stall = self.limits().stall;
         let pinning = async {
-            let mut pinned = false;
-            call.send()
-                .await?
-                .lines(|line: Added| {
-                    pinned |= line.pins.is_some_and(|pins| !pins.is_empty());
-                    Ok(())
-                })
-                .await?;
+            let (mut pinned, mut reached, mut since) = (false, 0, Instant::now());
+            let mut answer = call.send().await?;
+            let take = |line: Added| {
+                pinned |= line.pins.is_some_and(|pins| !pins.is_empty());
+                // Before the first block it waits for a collector to end.
+                if line.progress != reached || reached == 0 {
+                    (reached, since) = (line.progress, Instant::now());
+                }
+                if !pinned && since.elapsed() >= stall {
+                    let seconds = stall.as_secs_f64();
+                    return Err(KuboError::Away(format!(
+                        "pinned no further for {seconds} s"
+                    )));
+                }
+                Ok(())
+            };
+            answer.lines(take).await?;
             Ok(pinned)
         };
-        let pinned = tokio::time::timeout(patience, pinning)
-            .await
-            .map_err(|_| KuboError::Away(format!("did not pin within {} s", patience.as_secs())))?;
-        if !pinned? {
+        let pinned = match tokio::time::timeout(patience, pinning).await {
+            Ok(Err(KuboError::Away(text))) => return Err(self.or_missing(cid, bytes, text).await),
+            Ok(pinned) => pinned?,
+            Err(_) => {
+                let text = format!("did not pin within {} s", patience.as_secs());
+                return Err(self.or_missing(cid, bytes, text).await);
+            }
+        };
+        if !pinned {
             return Err(KuboError::NotUnderstood("a pin without its CID".to_owned()));
         }
         Ok(())
+    }
+
+    /// Why a pin on `cid` did not come about, with the block that is missing where one
+    /// is; else that the node is away, as `text` says.
+    async fn or_missing(&self, cid: &Cid, bytes: u64, text: String) -> KuboError {
+        match self.dag_stat(cid, bytes).await {
+            Err(error) if error.is_missing() => error,
+            _ => KuboError::Away(text),
+        }
     }
 
     /// Lets a pin go; false where there was none.
@@ -136,7 +164,8 @@ impl Kubo {
         }
     }
 
-    /// Pins `to` in the place of `from`, looking only at what differs.
+    /// Pins `to` in the place of `from`, looking only at what differs. `bytes` is what
+    /// there is below `to`.
     pub async fn pin_update(&self, from: &Cid, to: &Cid, bytes: u64) -> Result<Update, KuboError> {
         let call = self
             .call("pin/update")
@@ -144,7 +173,7 @@ impl Kubo {
             .arg(to)
             .option("unpin", true)
             .option("offline", true);
-        let patience = self.limits().to_settle(bytes);
+        let patience = self.limits().answer;
         let updating = async {
             let mut answer = call.send_within(patience).await?;
             answer.whole(super::answer::LONGEST_LINE as u64).await
@@ -157,7 +186,33 @@ impl Kubo {
             Err(KuboError::Failed(text)) if text.contains("was already recursively pinned") => {
                 Ok(Update::IsPinned)
             }
+            Err(KuboError::Away(text)) => Err(self.or_missing(to, bytes, text).await),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The pin on `cid`, where there is one of this depth.
+    pub async fn pin_of(&self, cid: &Cid, depth: Depth) -> Result<Option<Pin>, KuboError> {
+        let call = self
+            .call("pin/ls")
+            .arg(cid)
+            .option("type", depth.text())
+            .option("names", true)
+            .option("stream", true)
+            .option("offline", true);
+        let mut found = None;
+        let listed = async {
+            let take = |line: Listed| {
+                let name = Some(line.name).filter(|name| !name.is_empty());
+                found = Some(Pin { cid: *cid, name });
+                Ok(())
+            };
+            call.send().await?.lines(take).await
+        };
+        match listed.await {
+            Err(KuboError::Failed(text)) if text.contains("is not pinned") => Ok(None),
+            Err(KuboError::Missing(_)) => Ok(None),
+            other => other.map(|()| found),
         }
     }
 

@@ -34,6 +34,10 @@ impl Call<'_> {
     }
 
     /// Adds an option.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers, texts and CIDs alike read best as they are"
+    )]
     pub(super) fn option(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self

@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::kubo;
 use crate::p2p::{PeerAddress, PeerAddressError};
 use crate::swarm::{SwarmAddress, SwarmAddressError};
 
 /// The forms a source may take, as error messages name them.
 const FORMS: &str = "a folder, a CAR file, http://HOST, https://HOST, \
-                     p2p:/ip4/../tcp/../p2p/.. or swarm:http(s)://HOST#OWNER";
+                     kubo:URL, p2p:/ip4/../tcp/../p2p/.. or swarm:http(s)://HOST#OWNER";
 
 /// Stands before the URL of a host that is asked at public addresses alone.
 const PUBLIC: &str = "public:";
@@ -34,6 +35,8 @@ pub enum SourceAddress {
     /// The same, as a stranger named it: asked only where it leads to public
     /// addresses. Written with `public:` before the URL.
     Public(Url),
+    /// The RPC of a Kubo node. Written with `kubo:` before the URL.
+    Kubo(Url),
     /// A peer of IPFS, asked by bitswap.
     P2p(PeerAddress),
     /// Whoever the DHT that this peer takes part in says has a block.
@@ -77,6 +80,9 @@ impl FromStr for SourceAddress {
         if let Some(url) = text.strip_prefix(PUBLIC) {
             return base_url(url).map(Self::Public);
         }
+        if let Some(url) = text.strip_prefix(kubo::SCHEME) {
+            return base_url(url).map(Self::Kubo);
+        }
         if SwarmAddress::is_meant(text) {
             return Ok(Self::Swarm(text.parse()?));
         }
@@ -87,7 +93,7 @@ impl FromStr for SourceAddress {
             return Ok(Self::Dht(peer.parse()?));
         }
         let is_of_another_kind = text.contains("://")
-            || ["kubo:", "ipfs:", "ipns:"]
+            || ["ipfs:", "ipns:"]
                 .iter()
                 .any(|scheme| text.starts_with(scheme));
         if text.is_empty() || is_of_another_kind {
@@ -139,6 +145,7 @@ impl fmt::Display for SourceAddress {
         match self {
             Self::Folder(path) | Self::Car(path) => path.display().fmt(f),
             Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Kubo(url) => write!(f, "{}{}", kubo::SCHEME, url.as_str().trim_end_matches('/')),
             Self::Swarm(address) => address.fmt(f),
             Self::Public(url) => write!(f, "{PUBLIC}{}", url.as_str().trim_end_matches('/')),
             Self::P2p(peer) => write!(f, "{P2P}{peer}"),
@@ -187,6 +194,9 @@ mod tests {
         let told = parse("public:http://localhost:8547");
         assert!(matches!(&told, SourceAddress::Public(url) if url.port() == Some(8547)));
         assert_eq!(parse(&told.to_string()), told);
+        let node = parse("kubo:http://localhost:5001/");
+        assert!(matches!(&node, SourceAddress::Kubo(url) if url.port() == Some(5001)));
+        assert_eq!(node.to_string(), "kubo:http://localhost:5001");
         let on_swarm = "swarm:http://localhost:1633#8d3766440f0d7b949a5e32995d09619a7f86e632";
         assert!(matches!(parse(on_swarm), SourceAddress::Swarm(_)));
         assert_eq!(parse(on_swarm).to_string(), on_swarm);
@@ -197,7 +207,8 @@ mod tests {
         for text in [
             "",
             "ftp://a",
-            "kubo:http://127.0.0.1:5001",
+            "kubo:127.0.0.1:5001",
+            "kubo:http://token@127.0.0.1:5001",
             "p2p:/ip4/1.1.1.1",
             "public:./folder",
             "ipfs://x",

@@ -16,7 +16,7 @@ use crate::blocks::car::{CarError, CarReader};
 use crate::blocks::{BlockError, Cid, Fault, MAX_BLOCK_READ};
 
 /// Pieces of a CAR that may wait to be read: half a megabyte.
-const PIECES_WAITING: usize = 16;
+pub(super) const PIECES_WAITING: usize = 16;
 
 /// Bytes of a CAR at most. Its blocks are bounded by the DAG they belong to: this
 /// only keeps the sum from overflowing.
@@ -121,11 +121,7 @@ pub(super) fn dag(
                 pump(answer, first, pieces).await.map_err(Stopped::Net)
             })
         });
-        let input = Pieces {
-            waiting,
-            piece: Bytes::new(),
-        };
-        let read = read_car(input, account, wanted);
+        let read = read_pieces(waiting, account, wanted);
         match (read, fetch.join()) {
             (Ok(Streamed::Short), Ok(Err(stopped))) => Err(stopped),
             (_, Err(panic)) => std::panic::resume_unwind(panic),
@@ -168,6 +164,17 @@ async fn pump(
         };
     }
     Ok(())
+}
+
+/// Feeds the pieces of a CAR to the walk, as they come. A block that no verified block
+/// before it links to is a lie.
+pub(super) fn read_pieces(
+    waiting: mpsc::Receiver<Bytes>,
+    account: &Account,
+    wanted: &mut Wanted<'_, '_>,
+) -> Result<Streamed, Stopped> {
+    let piece = Bytes::new();
+    read_car(Pieces { waiting, piece }, account, wanted)
 }
 
 fn read_car(

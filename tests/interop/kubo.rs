@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -20,7 +21,8 @@ const STARTS: usize = 5;
 /// A node.
 pub struct Kubo {
     folder: tempfile::TempDir,
-    running: Option<Running>,
+    /// Locked by nobody for long: so that threads can share a node.
+    running: Mutex<Option<Running>>,
     args: Vec<String>,
     api: u16,
     gateway: u16,
@@ -48,7 +50,7 @@ impl Kubo {
         let folder = tempfile::tempdir().expect("a folder");
         let mut kubo = Self {
             folder,
-            running: None,
+            running: Mutex::default(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             api: 0,
             gateway: 0,
@@ -139,7 +141,7 @@ impl Kubo {
 
     /// Kills it, as a power cut would: nothing of it ends in order.
     pub fn kill(&mut self) {
-        self.running = None;
+        *self.running.get_mut().unwrap() = None;
     }
 
     /// Starts it again, at the addresses it had.
@@ -155,7 +157,7 @@ impl Kubo {
         let failed = |lines: &[String]| lines.iter().any(|line| line.starts_with("Error: "));
         running.wait_until("Kubo", |lines| ready(lines) || failed(lines));
         let is_ready = ready(running.seen());
-        self.running = is_ready.then_some(running);
+        *self.running.get_mut().unwrap() = is_ready.then_some(running);
         is_ready
     }
 

@@ -1,5 +1,7 @@
 //! The client of Kubo's RPC beside Kubo.
 
+use std::time::Duration;
+
 use gwa::blocks::{Block, Codec};
 use gwa::kubo::{Auth, Depth, Kubo as Client, KuboError, KuboLimits, Part, Update};
 use ipld_core::ipld::Ipld;
@@ -8,7 +10,11 @@ use serde_json::json;
 use crate::kubo::Kubo;
 
 pub fn client(kubo: &Kubo) -> Client {
-    Client::new(kubo.api().parse().unwrap(), None, KuboLimits::default()).unwrap()
+    let limits = KuboLimits {
+        stall: Duration::from_secs(2),
+        ..KuboLimits::default()
+    };
+    Client::new(kubo.api().parse().unwrap(), None, limits).unwrap()
 }
 
 fn node(children: &[&Block]) -> Block {

@@ -53,6 +53,11 @@ impl<'a> Scan<'a> {
         &self.roots
     }
 
+    /// Where the next section starts, in bytes from the start of the file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn section(&mut self) -> Result<Option<BlockAt>, CarError> {
         let offset = self.offset;
         if offset >= self.len {

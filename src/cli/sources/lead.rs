@@ -451,7 +451,7 @@ impl Place {
                 let heads = Heads::new(path);
                 newest_head(&heads).and_then(|cid| read_head(&heads, &cid))
             }
-            (SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
+            (SourceAddress::Kubo(_) | SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
                 return Err(Untold::Silent(nobody()));
             }
             (_, None) => Err(nobody()),
@@ -471,7 +471,7 @@ impl Place {
             (SourceAddress::Folder(path), _) => {
                 open_folder(path).map_err(|error| unopened(path, &error))?
             }
-            (SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
+            (SourceAddress::Kubo(_) | SourceAddress::P2p(_) | SourceAddress::Dht(_), _) => {
                 if let Some(source) = &self.mute {
                     pool.add_remote(Arc::clone(source));
                 }
