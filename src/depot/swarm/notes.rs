@@ -82,14 +82,13 @@ impl Notes {
         Ok(noted)
     }
 
-    /// Forgets all that a head shows.
-    pub(super) fn forget(&self) -> io::Result<()> {
+    /// The files of all there is, for whoever shows it.
+    pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
+        let mut all = Vec::new();
         for folder in [&self.kept, &self.released] {
-            for (path, _) in files(folder)? {
-                remove(&path)?;
-            }
+            all.extend(files(folder)?.into_iter().map(|(path, _)| path));
         }
-        Ok(())
+        Ok(all)
     }
 }
 
@@ -100,6 +99,11 @@ fn called(name: &str) -> String {
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     durable::create_folder(folder)?;
     durable::replace_file(&folder.join(called(name)), bytes)
+}
+
+/// Forgets notes of what a head shows.
+pub(super) fn forget(notes: &[PathBuf]) -> io::Result<()> {
+    notes.iter().try_for_each(|note| remove(note))
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -156,7 +160,9 @@ mod tests {
         // What is damaged is as good as none.
         fs::write(dir.path().join("swarm/kept/zz"), b"nonsense").unwrap();
         assert_eq!(notes.read().unwrap(), kept);
-        notes.forget().unwrap();
+        let all = notes.all().unwrap();
+        assert_eq!(all.len(), 2);
+        forget(&all).unwrap();
         assert_eq!(notes.read().unwrap(), Noted::default());
     }
 }

@@ -3,7 +3,7 @@
 //! Always true: a folder is to be described anew as soon as its files differ from
 //! those of the document that was shown last.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::blocks::catalogue::{Fragment, fragment_of, offsets};
 use crate::blocks::{Cid, group_of};
@@ -31,6 +31,9 @@ struct Lookup {
     order: Vec<(Fragment, u32, u32)>,
 }
 
+/// Folders that differ from what is shown, each with the number of its last change.
+pub(super) type Changes = BTreeMap<String, u64>;
+
 /// All files that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
@@ -38,7 +41,9 @@ pub(super) struct Shelf {
     /// The documents that were shown last.
     shown: BTreeMap<String, FolderAt>,
     /// Folders that differ from them.
-    changed: BTreeSet<String>,
+    changed: Changes,
+    /// Changes so far.
+    revision: u64,
     lookups: HashMap<String, Lookup>,
 }
 
@@ -51,7 +56,7 @@ impl Shelf {
 
     /// A document that was shown and cannot be had any more.
     pub(super) fn lost(&mut self, at: FolderAt) {
-        self.changed.insert(at.path.clone());
+        self.touch(&at.path.clone());
         self.shown.insert(at.path.clone(), at);
     }
 
@@ -101,38 +106,42 @@ impl Shelf {
     pub(super) fn check_documents(&mut self, pinned: &HashSet<Reference>) {
         let gone = self.shown.values();
         let gone = gone.filter(|at| !pinned.contains(&at.reference));
-        self.changed.extend(gone.map(|at| at.path.clone()));
+        let gone: Vec<_> = gone.map(|at| at.path.clone()).collect();
+        gone.iter().for_each(|path| self.touch(path));
+    }
+
+    /// Folders that are not shown as they are now.
+    pub(super) fn changes(&self) -> &Changes {
+        &self.changed
     }
 
     /// Folders that are to be described anew, in order of path; those without a file
     /// are described no more.
     pub(super) fn to_describe(&self) -> Vec<&Folder> {
-        let changed = self.changed.iter();
+        let changed = self.changed.keys();
         let changed = changed.filter_map(|path| self.folders.get(path));
         changed.filter(|folder| !folder.files.is_empty()).collect()
     }
 
-    /// What is shown once `new` folders are described: all folders, in order of path.
-    pub(super) fn shown_with(&self, new: &[FolderAt]) -> Vec<FolderAt> {
+    /// What is shown once `changes` are described by `new`: all folders, in order of
+    /// path.
+    pub(super) fn shown_with(&self, changes: &Changes, new: &[FolderAt]) -> Vec<FolderAt> {
         let mut shown = self.shown.clone();
-        shown.retain(|path, _| !self.changed.contains(path));
+        shown.retain(|path, _| !changes.contains_key(path));
         shown.extend(new.iter().map(|at| (at.path.clone(), at.clone())));
         shown.into_values().collect()
     }
 
-    /// Notes what is shown now; gives the documents that it took the place of.
-    pub(super) fn show(&mut self, now: Vec<FolderAt>) -> Vec<Reference> {
+    /// Notes what is shown now, with `changes`; gives the documents that it took the
+    /// place of. What changed again since then stays to be described.
+    pub(super) fn show(&mut self, now: Vec<FolderAt>, changes: &Changes) -> Vec<Reference> {
         let now: BTreeMap<_, _> = now.into_iter().map(|at| (at.path.clone(), at)).collect();
         let kept: HashSet<_> = now.values().map(|at| at.reference).collect();
         let before = std::mem::replace(&mut self.shown, now);
-        self.changed.clear();
+        self.changed
+            .retain(|path, revision| changes.get(path) != Some(revision));
         let before = before.into_values().map(|at| at.reference);
         before.filter(|old| !kept.contains(old)).collect()
-    }
-
-    /// Whether what is shown differs from what is kept.
-    pub(super) fn is_changed(&self) -> bool {
-        !self.changed.is_empty()
     }
 
     /// Where a block may lie; the files of the newest days first.
@@ -163,7 +172,8 @@ impl Shelf {
     }
 
     fn touch(&mut self, path: &str) {
-        self.changed.insert(path.to_owned());
+        self.revision += 1;
+        self.changed.insert(path.to_owned(), self.revision);
         self.lookups.remove(path);
     }
 }
@@ -247,7 +257,7 @@ mod tests {
     #[test]
     fn a_folder_is_described_anew_when_its_files_change_and_only_then() {
         let mut shelf = Shelf::default();
-        assert!(!shelf.is_changed());
+        assert!(shelf.changes().is_empty());
         shelf.insert(DAY, file(1, &["a"]));
         shelf.insert(HOUR, file(2, &["a"]));
         let paths = |shelf: &Shelf| {
@@ -258,21 +268,29 @@ mod tests {
         };
         assert_eq!(paths(&shelf), ["days/2018", "hours"]);
         let new = [described("days/2018", 7), described("hours", 8)];
-        let now = shelf.shown_with(&new);
+        let changes = shelf.changes().clone();
+        let now = shelf.shown_with(&changes, &new);
         assert_eq!(now, new);
-        assert!(shelf.show(now).is_empty());
-        assert!(!shelf.is_changed());
+        assert!(shelf.show(now, &changes).is_empty());
+        assert!(shelf.changes().is_empty());
 
         shelf.insert(DAY, file(1, &["a"]));
-        assert!(!shelf.is_changed(), "nothing is new");
+        assert!(shelf.changes().is_empty(), "nothing is new");
         shelf.remove(HOUR);
         assert!(paths(&shelf).is_empty(), "an empty folder is not described");
-        let now = shelf.shown_with(&[]);
+        let changes = shelf.changes().clone();
+        let now = shelf.shown_with(&changes, &[]);
         assert_eq!(now, [described("days/2018", 7)]);
-        assert_eq!(shelf.show(now), [Reference([8; 32])]);
+        // One that comes while these are shown is described the next time.
+        shelf.insert(HOUR, file(3, &["c"]));
+        assert_eq!(shelf.show(now, &changes), [Reference([8; 32])]);
+        assert_eq!(paths(&shelf), ["hours"]);
+        let changes = shelf.changes().clone();
+        let now = shelf.shown_with(&changes, &[described("hours", 9)]);
+        assert!(shelf.show(now, &changes).is_empty());
 
         // A document that has gone is written again.
         shelf.check_documents(&HashSet::new());
-        assert_eq!(paths(&shelf), ["days/2018"]);
+        assert_eq!(paths(&shelf), ["days/2018", "hours"]);
     }
 }
