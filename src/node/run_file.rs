@@ -94,6 +94,7 @@ mod tests {
             pid: 7,
             enode: Enode::new(id, "127.0.0.1:30303".parse().unwrap()),
             http: None,
+            p2p: Vec::new(),
             head: None,
         };
         let mut file = RunFile::create(data.path(), info.clone()).unwrap();

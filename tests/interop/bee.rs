@@ -157,7 +157,7 @@ async fn pass(
     if is_feed && lie == Lie::OldFeeds {
         let shown = inner.shown.lock().unwrap();
         let (headers, body) = shown.get(uri.path()).expect("it was shown before");
-        return answer(StatusCode::OK, headers.clone(), body.clone());
+        return answer(StatusCode::OK, headers, body.clone());
     }
     let mut request = inner.client.request(method, format!("{}{uri}", inner.node));
     if let Some(range) = headers.get("range") {
@@ -185,14 +185,14 @@ async fn pass(
         changed[middle] ^= 1;
         body = changed.into();
     }
-    answer(status, headers, body)
+    answer(status, &headers, body)
 }
 
-fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Body> {
+fn answer(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let told = |name: &str| !["transfer-encoding", "connection"].contains(&name);
-    for (name, value) in &headers {
+    for (name, value) in headers {
         if told(name.as_str()) {
             response.headers_mut().insert(name, value.clone());
         }
