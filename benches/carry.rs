@@ -1,6 +1,6 @@
 //! What carrying an archive on costs: mirroring it over HTTP beside copying its CAR
-//! over the same link, asking it over HTTP with nothing cached, forking it, and
-//! following a day of its traffic from seal to seal.
+//! over the same link and beside mirroring it by bitswap, asking it over HTTP with
+//! nothing cached, forking it, and following a day of its traffic from seal to seal.
 //!
 //! `cargo bench --bench carry` takes 100,000 envelopes; `GWA_BENCH_ENVELOPES=1000000`
 //! asks for more. One JSON object a line.
@@ -166,6 +166,18 @@ fn mirroring(daemon: &Daemon, head: &Head, count: u64, root: &Path) {
         ratio(fetched, bytes),
         copying / mirroring * ratio(fetched, copied),
     );
+
+    let place = format!("p2p:{}", daemon.p2p);
+    let of = head.cid().to_string();
+    let start = Instant::now();
+    let mirrored = gwa(&root.join("swapped"), &["mirror", &of, "--from", &place]);
+    let swapping = start.elapsed().as_secs_f64();
+    println!(
+        r#"{{"what":"mirror by bitswap","envelopes":{count},"blocks":{},"bytes":{},"s":{swapping:.2},"share_of_http":{:.2}}}"#,
+        mirrored["blocks"],
+        mirrored["fetched"],
+        mirroring / swapping,
+    );
 }
 
 /// A day more, sealed and followed every five minutes.
@@ -228,11 +240,20 @@ fn command(data: &Path, args: &[&str]) -> Command {
 struct Daemon {
     process: Child,
     http: String,
+    p2p: String,
 }
 
 impl Daemon {
     fn start(data: &Path) -> Self {
-        let args = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        let args = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--p2p",
+            "/ip4/127.0.0.1/tcp/0",
+        ];
         let mut process = command(data, &args)
             .stdout(Stdio::piped())
             .spawn()
@@ -242,7 +263,8 @@ impl Daemon {
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let started: Value = serde_json::from_str(&line).expect("JSON");
         let http = started["http"].as_str().expect("an address").to_owned();
-        Self { process, http }
+        let p2p = started["p2p"][0].as_str().expect("an address").to_owned();
+        Self { process, http, p2p }
     }
 
     /// Writes an answer to a file, durably, as plainly as can be: as it comes, with

@@ -1,7 +1,7 @@
 //! A DHT as a source: whoever it says has a block is asked for that block, and for
 //! what is wanted after it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
@@ -29,15 +29,42 @@ pub struct DhtSource {
     bootstrap: PeerAddress,
     account: Account,
     node: OnceCell<Node>,
-    providers: Mutex<Vec<Provider>>,
+    known: Arc<Known>,
     /// Walks made; held while one is under way.
-    walks: tokio::sync::Mutex<u32>,
+    walks: Arc<tokio::sync::Mutex<u32>>,
 }
+
+/// Who was found: who gave a block last comes first.
+#[derive(Default)]
+struct Known(Mutex<Vec<Provider>>);
 
 #[derive(Clone)]
 struct Provider {
     peer: PeerId,
     session: mpsc::Sender<Request>,
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Vec<Provider>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one that gave a block.
+    fn gave(&self, provider: Provider) {
+        let mut known = self.lock();
+        known.retain(|other| other.peer != provider.peer);
+        known.insert(0, provider);
+        known.truncate(MAX_PROVIDERS);
+    }
+
+    /// Adds one that nobody asked yet, where there are not too many.
+    fn met(&self, provider: Provider) {
+        let mut known = self.lock();
+        let is_new = known.iter().all(|other| other.peer != provider.peer);
+        if is_new && known.len() < MAX_PROVIDERS {
+            known.push(provider);
+        }
+    }
 }
 
 impl DhtSource {
@@ -48,8 +75,8 @@ impl DhtSource {
             account: Account::new(format!("dht:{bootstrap}")),
             bootstrap,
             node: OnceCell::new(),
-            providers: Mutex::default(),
-            walks: tokio::sync::Mutex::default(),
+            known: Arc::default(),
+            walks: Arc::default(),
         }
     }
 
@@ -71,21 +98,6 @@ impl DhtSource {
             .map_err(|error| Fault::Failed(error.to_string()))
     }
 
-    fn providers(&self) -> Vec<Provider> {
-        let providers = self.providers.lock();
-        let providers = providers.unwrap_or_else(PoisonError::into_inner);
-        providers.clone()
-    }
-
-    fn keep(&self, provider: Provider) {
-        let providers = self.providers.lock();
-        let mut providers = providers.unwrap_or_else(PoisonError::into_inner);
-        if providers.len() >= MAX_PROVIDERS {
-            providers.pop();
-        }
-        providers.insert(0, provider);
-    }
-
     /// Asks one of those that are known; who fails or lies is known no more.
     async fn ask(&self, provider: &Provider, cid: &Cid) -> Result<Block, Fault> {
         let (answer, answered) = oneshot::channel();
@@ -99,18 +111,18 @@ impl DhtSource {
         if let Err(fault @ (Fault::Lied(_) | Fault::Failed(_))) = &got {
             let peer = provider.peer;
             tracing::warn!(%peer, "whom the DHT named {fault}");
-            let providers = self.providers.lock();
-            let mut providers = providers.unwrap_or_else(PoisonError::into_inner);
-            providers.retain(|known| known.peer != peer);
+            self.known.lock().retain(|known| known.peer != peer);
         }
         got
     }
 
     async fn ask_known(&self, cid: &Cid, asked: &mut Vec<PeerId>) -> Option<Block> {
-        for provider in self.providers() {
+        let known = self.known.lock().clone();
+        for provider in known {
             if !asked.contains(&provider.peer) {
                 asked.push(provider.peer);
                 if let Ok(block) = self.ask(&provider, cid).await {
+                    self.known.gave(provider);
                     return Some(block);
                 }
             }
@@ -123,8 +135,8 @@ impl DhtSource {
         if let Some(block) = self.ask_known(cid, &mut asked).await {
             return Ok(block);
         }
-        let mut walks = self.walks.lock().await;
-        // Somebody else's walk may have found whom to ask.
+        let mut walks = Arc::clone(&self.walks).lock_owned().await;
+        // A walk that has ended meanwhile may have found whom to ask.
         if let Some(block) = self.ask_known(cid, &mut asked).await {
             return Ok(block);
         }
@@ -132,20 +144,33 @@ impl DhtSource {
             return Err(Fault::Absent);
         }
         *walks += 1;
-        let node = self.node().await?;
-        let mut found = node.find(*cid).await;
+        let node = self.node().await?.clone();
+        let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
+        let meet = move |peer: PeerId| {
+            let (node, closed) = (node.clone(), closed.clone());
+            let session = Session::start(node, peer, Vec::new(), limits, closed);
+            Provider { peer, session }
+        };
+        let mut found = self.node().await?.find(*cid).await;
         let mut fault = Fault::Absent;
         while let Some(peer) = found.recv().await {
             if asked.contains(&peer) || asked.len() >= 2 * MAX_PROVIDERS {
                 continue;
             }
             asked.push(peer);
-            let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
-            let session = Session::start(node.clone(), peer, Vec::new(), limits, closed);
-            let provider = Provider { peer, session };
+            let provider = meet(peer);
             match self.ask(&provider, cid).await {
                 Ok(block) => {
-                    self.keep(provider);
+                    self.known.gave(provider);
+                    // Who has this block may have little else: the others are met too,
+                    // and whoever misses something waits until they are.
+                    let known = Arc::clone(&self.known);
+                    tokio::spawn(async move {
+                        while let Some(peer) = found.recv().await {
+                            known.met(meet(peer));
+                        }
+                        drop(walks);
+                    });
                     return Ok(block);
                 }
                 // One of many that errs says nothing of the others.

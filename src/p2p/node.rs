@@ -31,8 +31,8 @@ use crate::blocks::{BlockSource, Cid};
 use crate::limits::Limits;
 
 /// Connections that others may open: some dozens of peers fetch at a time, and each
-/// costs up to 8 MiB of what it sends and nobody has read yet.
-const MAX_INCOMING: u32 = 64;
+/// costs up to 32 MiB of what it sends and nobody has read yet.
+const MAX_INCOMING: u32 = 32;
 
 /// Handshakes under way that others began.
 const MAX_PENDING_INCOMING: u32 = 16;
@@ -45,8 +45,9 @@ const MAX_OF_PEER: u32 = 4;
 const MAX_OUTGOING: u32 = 64;
 
 /// Streams of one connection, where others may dial: each may fill a window of
-/// 256 KiB before anybody reads it. Kubo opens seven or so.
-const STREAMS_OF_STRANGER: usize = 32;
+/// 256 KiB before anybody reads it. Kubo opens seven or so; Helia one for each
+/// message, fifty at a time.
+const STREAMS_OF_STRANGER: usize = 128;
 
 /// Streams of one connection of a node that only dials. It is the number with which
 /// no window grows beyond 256 KiB, because all of them together could take up what a
@@ -582,7 +583,11 @@ fn swarm(config: &NodeConfig) -> Result<Swarm<Behaviour>, NodeError> {
             kad: kad.into(),
         })
         .map_err(|error| failed(error.to_string()))?
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
+        .with_swarm_config(|swarm| {
+            swarm
+                .with_idle_connection_timeout(IDLE)
+                .with_max_negotiating_inbound_streams(STREAMS_OF_STRANGER)
+        })
         .build();
     Ok(swarm)
 }

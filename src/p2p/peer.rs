@@ -1,7 +1,9 @@
 //! One connected peer: what it sends is read, what it wants is answered.
 //!
 //! Always true:
-//! - At most [`MAX_STREAMS`] of its streams are read, one message at a time.
+//! - Each of its streams is read, one message of all of them at a time. How many
+//!   there may be is bounded where the connection is: a stream that is dropped is a
+//!   want or a block that is lost.
 //! - One message to it is under way; the next is made when that was written, so
 //!   that a peer that reads slowly holds up memory for one.
 //! - Reads of the disk for all peers together are bounded, and taken in turn.
@@ -10,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -23,9 +25,6 @@ use super::node::Node;
 use super::outbox::Outbox;
 use crate::blocks::{BlockError, BlockSource};
 use crate::limits::Address;
-
-/// Streams of one peer that are read: some programs open one for each message.
-const MAX_STREAMS: usize = 16;
 
 /// How long a stream may bring nothing before it is closed; who has more to say
 /// opens another one. A connection without streams is closed in its turn.
@@ -45,7 +44,6 @@ pub(super) struct Peer {
     pub(super) gone: CancellationToken,
     ledger: Mutex<Ledger>,
     wanted: Notify,
-    streams: Arc<Semaphore>,
     /// Held while one message is read.
     reading: tokio::sync::Mutex<()>,
 }
@@ -58,7 +56,6 @@ impl Peer {
             gone,
             ledger: Mutex::default(),
             wanted: Notify::new(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             reading: tokio::sync::Mutex::default(),
         }
     }
@@ -67,15 +64,10 @@ impl Peer {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a stream that it opened, where it has not too many.
+    /// Reads a stream that it opened.
     pub(super) fn read(self: &Arc<Self>, node: &Node, mut stream: Spoken) {
-        let Ok(place) = Arc::clone(&self.streams).try_acquire_owned() else {
-            tracing::debug!(peer = %self.id, "has too many streams");
-            return;
-        };
         let (peer, node) = (Arc::clone(self), node.clone());
         tokio::spawn(async move {
-            let _place = place;
             let read = peer.messages(&node, &mut stream);
             let read = peer.gone.run_until_cancelled(read).await;
             match read {

@@ -1,7 +1,9 @@
 //! Another peer as a source of blocks.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
@@ -18,6 +20,9 @@ use crate::sources::{Account, Fetching, Remote};
 #[derive(Default)]
 pub struct Client {
     node: OnceCell<Node>,
+    /// What is asked of each peer, as long as somebody asks: blocks come to one
+    /// place, however many sources name the same peer.
+    sessions: Mutex<HashMap<PeerId, mpsc::WeakSender<Request>>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -43,6 +48,28 @@ impl Client {
             .await
             .map_err(|error| Fault::Failed(error.to_string()))
     }
+
+    /// The session with a peer: the one there is, or a new one.
+    async fn session(
+        &self,
+        address: &PeerAddress,
+        net: &Net,
+    ) -> Result<mpsc::Sender<Request>, Fault> {
+        let node = self.node().await?;
+        let sessions = self.sessions.lock();
+        let mut sessions = sessions.unwrap_or_else(PoisonError::into_inner);
+        let known = sessions.get(&address.peer);
+        let known = known.and_then(mpsc::WeakSender::upgrade);
+        if let Some(session) = known.filter(|session| !session.is_closed()) {
+            return Ok(session);
+        }
+        sessions.retain(|_, session| session.upgrade().is_some());
+        let (limits, closed) = (*net.limits(), net.closed().clone());
+        let at = vec![address.at.clone()];
+        let session = Session::start(node.clone(), address.peer, at, limits, closed);
+        sessions.insert(address.peer, session.downgrade());
+        Ok(session)
+    }
 }
 
 /// A peer that is asked for blocks.
@@ -51,7 +78,7 @@ pub struct P2pSource {
     client: Arc<Client>,
     address: PeerAddress,
     account: Account,
-    session: OnceCell<mpsc::Sender<Request>>,
+    session: Mutex<Option<mpsc::Sender<Request>>>,
 }
 
 impl P2pSource {
@@ -62,19 +89,22 @@ impl P2pSource {
             client,
             account: Account::new(format!("p2p:{address}")),
             address,
-            session: OnceCell::new(),
+            session: Mutex::default(),
         }
     }
 
-    async fn session(&self) -> Result<&mpsc::Sender<Request>, Fault> {
-        let start = || async {
-            let node = self.client.node().await?;
-            let PeerAddress { peer, at } = &self.address;
-            let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
-            let at = vec![at.clone()];
-            Ok(Session::start(node.clone(), *peer, at, limits, closed))
-        };
-        self.session.get_or_try_init(start).await
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Request>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn session(&self) -> Result<mpsc::Sender<Request>, Fault> {
+        let kept = self.kept().clone();
+        if let Some(session) = kept.filter(|session| !session.is_closed()) {
+            return Ok(session);
+        }
+        let session = self.client.session(&self.address, &self.net).await?;
+        *self.kept() = Some(session.clone());
+        Ok(session)
     }
 
     async fn ask(&self, cid: &Cid) -> Result<Block, Fault> {

@@ -20,6 +20,7 @@ mod kubo_killed;
 mod kubo_names;
 mod murmur;
 mod objects;
+mod p2p;
 mod postgres;
 mod running;
 mod scene;

@@ -64,6 +64,15 @@ impl Running {
         }
     }
 
+    /// Asks again and again, a moment apart, until `pending` says no.
+    pub fn wait_while(&mut self, what: &str, pending: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while pending() {
+            assert!(Instant::now() < deadline, "{what} never came");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Reads on until a line holds `text`.
     pub fn wait_for(&mut self, text: &str) {
         self.wait_until(text, |lines| lines.iter().any(|line| line.contains(text)));
