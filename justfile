@@ -15,7 +15,7 @@ fmt:
 # Random runs: archives that must converge, writers that are killed.
 sim runs="1000":
     GWA_CONVERGENCE_RUNS={{ runs }} cargo test --release --test convergence
-    GWA_CRASH_RUNS={{ runs }} cargo test --release --test crash --test crash_copies
+    GWA_CRASH_RUNS={{ runs }} cargo test --release --test crash --test crash_copies --test crash_store
 
 # The laws of comparing and merging, over many random archives.
 laws cases="10000":

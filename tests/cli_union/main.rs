@@ -9,3 +9,4 @@ mod diff;
 mod import;
 mod merge;
 mod mirror;
+mod store;

@@ -15,7 +15,7 @@ use crate::cli::error::{CliError, Kind};
 use crate::depot::{Carrier, CarrierStatus, CarryError, DepotError};
 use crate::time::{Clock, SystemClock};
 
-pub use self::settings::{StoreArgs as StoreFlags, attach, carrier};
+pub use self::settings::{StoreFlags, attach, carrier};
 
 const EXAMPLES: &str = "\
 Examples:

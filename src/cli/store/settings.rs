@@ -13,18 +13,19 @@ use crate::depot::{self, Carrier, Depot, DepotSettings, Keep, StoreAddress};
 
 /// Flags of the store. Each may stand in `gwa.toml` too.
 #[derive(Clone, Debug, Default, Args)]
-pub struct StoreArgs {
+pub struct StoreFlags {
     /// Where the archive is kept beside this disk: embedded, folder:PATH, kubo:URL,
     /// s3:https://HOST/BUCKET/PREFIX, s3://BUCKET/PREFIX, swarm:URL [default: embedded].
-    #[arg(long, env = "GWA_STORE", value_name = "ADDRESS")]
+    #[arg(long, global = true, env = "GWA_STORE", value_name = "ADDRESS")]
     store: Option<StoreAddress>,
     /// How many bytes of the newest days stay on this disk too, as in 10G; `all` for
     /// everything [default: 1G].
-    #[arg(long, env = "GWA_STORE_KEEP", value_name = "BYTES|all")]
+    #[arg(long, global = true, env = "GWA_STORE_KEEP", value_name = "BYTES|all")]
     store_keep: Option<Keep>,
     /// What the store asks of those who write there: bearer:TOKEN or basic:USER:PASSWORD.
     #[arg(
         long,
+        global = true,
         env = "GWA_STORE_AUTH",
         value_name = "TEXT",
         hide_env_values = true
@@ -32,7 +33,7 @@ pub struct StoreArgs {
     store_auth: Option<Password>,
 }
 
-impl StoreArgs {
+impl StoreFlags {
     /// What the flags and the environment say.
     pub fn partial(&self) -> StorePartial {
         StorePartial {
@@ -48,7 +49,7 @@ fn unusable(error: &dyn std::error::Error) -> CliError {
 }
 
 /// The settings of the store for the archive in `data`.
-fn settings(flags: &StoreArgs, data: &Path) -> Result<StoreSettings, CliError> {
+fn settings(flags: &StoreFlags, data: &Path) -> Result<StoreSettings, CliError> {
     let file = config::read(data).map_err(|error| {
         CliError::new(Kind::Usage, "the configuration is not usable").because(&error)
     })?;
@@ -71,7 +72,7 @@ fn depot(
 
 /// What carries from an archive to its store, if it has one.
 pub fn carrier(
-    flags: &StoreArgs,
+    flags: &StoreFlags,
     archive: Arc<Archive>,
     data: &Path,
 ) -> Result<Option<Arc<Carrier>>, CliError> {
@@ -114,9 +115,9 @@ pub fn attach(blocks: &Blocks, data: &Path, key: PublicKey) {
 }
 
 /// What the environment says: commands that only read have no flags for it.
-fn environment() -> StoreArgs {
+fn environment() -> StoreFlags {
     let text = |name| std::env::var(name).ok();
-    StoreArgs {
+    StoreFlags {
         store: text("GWA_STORE").and_then(|store| store.parse().ok()),
         store_keep: None,
         store_auth: text("GWA_STORE_AUTH").and_then(|auth| auth.parse().ok()),
