@@ -12,6 +12,7 @@ use gwa::rlpx::NodeKey;
 use serde_json::Value;
 
 use crate::bee::{Bee, Gateway, Lie};
+use crate::running::Running;
 
 /// Exit code where something is not what it should be.
 const REFUSED: i32 = 20;
@@ -127,6 +128,44 @@ fn the_history_outlives_whoever_kept_it() {
     let head = before.0.as_str().unwrap();
     house.gwa("other", &["mirror", head, "--from", &place]);
     assert_eq!(amounts(&house.gwa("other", &["stats", "--json"])), before);
+}
+
+#[test]
+fn a_daemon_keeps_its_archive_there_and_its_days_leave_this_disk() {
+    let bee = Bee::start();
+    let house = House::new();
+    house.gwa("mine", &["init"]);
+    house.gwa("mine", &["import", &corpus()]);
+    house.gwa("mine", &["seal", "--until", &crate::unix_now().to_string()]);
+    let everything = house.gwa("mine", &["query", "--json"]);
+    let mut daemon = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_gwa"))
+            .arg("--data")
+            .arg(house.data("mine"))
+            .args(["-v", "serve", "--listen", "127.0.0.1:0"])
+            .args(["--http", "127.0.0.1:0", "--store-keep", "1K"])
+            .args(["--store", &format!("swarm:{}", bee.url())]),
+    );
+    daemon.wait_for("days left this disk");
+    let days = house.data("mine").join("blocks/days");
+    let years = std::fs::read_dir(days).unwrap();
+    let cars = |year: PathBuf| {
+        let files = std::fs::read_dir(year).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "car"))
+    };
+    let left: usize = years.map(|year| cars(year.unwrap().path()).count()).sum();
+    assert_eq!(left, 0, "days on this disk");
+    assert_eq!(house.gwa("mine", &["query", "--json"]), everything);
+    let feed = daemon.seen().iter().find_map(|line| {
+        let feed = line.split("feed=\"").nth(1)?;
+        feed.split('"').next().map(str::to_owned)
+    });
+    // Killed, not ended.
+    drop(daemon);
+    std::fs::remove_dir_all(house.data("mine")).unwrap();
+    let feed = feed.unwrap();
+    assert_eq!(house.gwa("nobody", &["query", &feed, "--json"]), everything);
 }
 
 #[test]

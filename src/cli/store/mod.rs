@@ -29,6 +29,8 @@ Examples:
 /// Arguments of `gwa store`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+// Named apart from the flags in it, which bear the same name.
+#[group(id = "store-command")]
 pub struct StoreArgs {
     #[command(flatten)]
     flags: StoreFlags,

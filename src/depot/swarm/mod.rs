@@ -76,6 +76,10 @@ impl SwarmDepot {
             state: Mutex::default(),
             showing: Mutex::default(),
         };
+        tracing::info!(
+            feed = inner.name,
+            "readers of the archive ask for this feed"
+        );
         Ok(Self {
             inner: Arc::new(inner),
             net,
