@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig, RecordStore};
 use libp2p::kad::{
-    Behaviour, Config, Event, GetProvidersOk, Mode, QueryId, QueryResult, RecordKey,
+    Behaviour, Config, Event, GetProvidersOk, GetRecordOk, Mode, QueryId, QueryResult, RecordKey,
 };
 use libp2p::{PeerId, StreamProtocol};
 use serde::Deserialize;
@@ -109,6 +109,16 @@ impl DhtConfig {
     }
 }
 
+/// What a DHT is to do.
+pub(super) enum Errand {
+    /// Tell of these blocks, the first ones first, instead of those before.
+    Announce(Vec<Cid>),
+    /// Tell of peers that have a block.
+    Find(Cid, mpsc::Sender<PeerId>),
+    /// Tell of what others have under a key.
+    Value(Vec<u8>, mpsc::Sender<Vec<u8>>),
+}
+
 /// What is under way.
 pub(super) struct Dht {
     config: DhtConfig,
@@ -116,6 +126,7 @@ pub(super) struct Dht {
     queue: VecDeque<RecordKey>,
     announcing: HashSet<QueryId>,
     finding: HashMap<QueryId, mpsc::Sender<PeerId>>,
+    values: HashMap<QueryId, mpsc::Sender<Vec<u8>>>,
     is_reached: bool,
 }
 
@@ -126,6 +137,7 @@ impl Dht {
             queue: VecDeque::new(),
             announcing: HashSet::new(),
             finding: HashMap::new(),
+            values: HashMap::new(),
             is_reached: false,
         }
     }
@@ -137,8 +149,23 @@ impl Dht {
         }
     }
 
+    /// Begins with an errand.
+    pub(super) fn run(&mut self, kad: &mut Behaviour<MemoryStore>, errand: Errand) {
+        match errand {
+            Errand::Announce(cids) => self.announce(kad, &cids),
+            Errand::Find(cid, found) => {
+                let query = kad.get_providers(key_of(&cid));
+                self.finding.insert(query, found);
+            }
+            Errand::Value(key, found) => {
+                let query = kad.get_record(RecordKey::new(&key));
+                self.values.insert(query, found);
+            }
+        }
+    }
+
     /// Announces these, the first ones first, and what was announced before no more.
-    pub(super) fn announce(&mut self, kad: &mut Behaviour<MemoryStore>, cids: &[Cid]) {
+    fn announce(&mut self, kad: &mut Behaviour<MemoryStore>, cids: &[Cid]) {
         let keys: Vec<RecordKey> = cids.iter().take(MAX_ANNOUNCED).map(key_of).collect();
         let wanted: HashSet<&RecordKey> = keys.iter().collect();
         let provided: Vec<RecordKey> = kad
@@ -171,17 +198,6 @@ impl Dht {
                 Err(error) => tracing::debug!(%error, "not announced"),
             }
         }
-    }
-
-    /// Tells `found` of peers that have a block.
-    pub(super) fn find(
-        &mut self,
-        kad: &mut Behaviour<MemoryStore>,
-        cid: &Cid,
-        found: mpsc::Sender<PeerId>,
-    ) {
-        let query = kad.get_providers(key_of(cid));
-        self.finding.insert(query, found);
     }
 
     /// Takes note of what happened; gives peers that are to be dialled.
@@ -217,10 +233,17 @@ impl Dht {
                             }
                         }
                     }
+                    // More than are waited for are as good as none.
+                    QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(found))) => {
+                        if let Some(to) = self.values.get(&id) {
+                            let _ = to.try_send(found.record.value);
+                        }
+                    }
                     _ => {}
                 }
                 if step.last {
                     self.finding.remove(&id);
+                    self.values.remove(&id);
                 }
             }
             _ => {}

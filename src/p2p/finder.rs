@@ -13,6 +13,8 @@ use super::node::{Node, NodeConfig};
 use super::session::{Request, Session};
 use crate::blocks::{Block, Cid, Fault};
 use crate::limits::Limits;
+use crate::publish::ipns::{Name, Record};
+use crate::sources::names::{Giving, RecordGiver};
 use crate::sources::net::Net;
 use crate::sources::{Account, Fetching, Remote};
 
@@ -179,6 +181,36 @@ impl DhtSource {
             }
         }
         Err(fault)
+    }
+}
+
+/// Records of names, which a DHT keeps for two days. Of those that come the newest one
+/// of the name is given; it is checked again by whoever asked.
+impl RecordGiver for DhtSource {
+    fn name(&self) -> &str {
+        self.account.name()
+    }
+
+    fn record<'a>(&'a self, name: &'a Name) -> Giving<'a> {
+        Box::pin(async move {
+            let closed = self.net.closed().clone();
+            let asked = closed.run_until_cancelled(async {
+                let node = self.node().await.map_err(|fault| fault.to_string())?;
+                let mut values = node.values(name.routing_key()).await;
+                let mut best: Option<Record> = None;
+                while let Some(value) = values.recv().await {
+                    if let Ok(record) = Record::read(name, value.into())
+                        && best
+                            .as_ref()
+                            .is_none_or(|best| best.precedence() < record.precedence())
+                    {
+                        best = Some(record);
+                    }
+                }
+                Ok(best.map(|record| record.bytes().clone()))
+            });
+            asked.await.unwrap_or_else(|| Err("closed".to_owned()))
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::bitswap::behaviour::{self as bitswap, Opened, Spoken};
 use super::bitswap::message::Message;
 use super::budget::Budget;
-use super::dht::{Dht, DhtConfig};
+use super::dht::{Dht, DhtConfig, Errand};
 use super::doors::{Doors, address_of};
 use super::peer::Peer;
 use crate::blocks::{BlockSource, Cid};
@@ -159,13 +159,7 @@ enum Command {
     Disconnect {
         peer: PeerId,
     },
-    Announce {
-        cids: Vec<Cid>,
-    },
-    Find {
-        cid: Cid,
-        found: mpsc::Sender<PeerId>,
-    },
+    Dht(Errand),
 }
 
 type Done = oneshot::Sender<Result<(), String>>;
@@ -257,14 +251,25 @@ impl Node {
     /// Tells the DHT that these blocks are to be had here, now and again and again,
     /// instead of those that it was told of before.
     pub async fn announce(&self, cids: Vec<Cid>) {
-        let _ = self.inner.commands.send(Command::Announce { cids }).await;
+        self.send_to_dht(Errand::Announce(cids)).await;
     }
 
     /// Who has a block, as the DHT says; none where there is no DHT.
     pub(super) async fn find(&self, cid: Cid) -> mpsc::Receiver<PeerId> {
         let (found, finding) = mpsc::channel(INBOX);
-        let _ = self.inner.commands.send(Command::Find { cid, found }).await;
+        self.send_to_dht(Errand::Find(cid, found)).await;
         finding
+    }
+
+    /// The values that the DHT has under a key, as they come; not checked.
+    pub(super) async fn values(&self, key: Vec<u8>) -> mpsc::Receiver<Vec<u8>> {
+        let (found, finding) = mpsc::channel(INBOX);
+        self.send_to_dht(Errand::Value(key, found)).await;
+        finding
+    }
+
+    async fn send_to_dht(&self, errand: Errand) {
+        let _ = self.inner.commands.send(Command::Dht(errand)).await;
     }
 
     /// A connection to a peer, the one there is or a new one; the error is told in
@@ -389,18 +394,10 @@ impl Work {
             Command::Disconnect { peer } => {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
-            Command::Announce { cids } => {
-                if let (Some(dht), Some(kad)) =
-                    (&mut self.dht, self.swarm.behaviour_mut().kad.as_mut())
-                {
-                    dht.announce(kad, &cids);
-                }
-            }
-            Command::Find { cid, found } => {
-                if let (Some(dht), Some(kad)) =
-                    (&mut self.dht, self.swarm.behaviour_mut().kad.as_mut())
-                {
-                    dht.find(kad, &cid, found);
+            Command::Dht(errand) => {
+                let kad = self.swarm.behaviour_mut().kad.as_mut();
+                if let (Some(dht), Some(kad)) = (&mut self.dht, kad) {
+                    dht.run(kad, errand);
                 }
             }
         }

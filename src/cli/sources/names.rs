@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{SourceAddress, Sources, memory_folder, origin_places, rewritten, standing};
 use crate::cli::error::{CliError, Kind};
+use crate::p2p::DhtSource;
 use crate::publish::ipns::{NameFolder, NameRef, Record, Told};
 use crate::sources::names::{Names, RecordGiver, ResolveError, Resolved};
 use crate::sources::seen::SeenHeads;
@@ -41,20 +42,25 @@ impl Sources {
         addresses.extend(self.hints_seen(name, data)?);
         addresses.extend(origin_places(data)?);
         addresses.extend(standing(data)?);
-        let mut givers: Vec<Arc<dyn RecordGiver>> = Vec::new();
+        let (mut givers, mut last): (Vec<Arc<dyn RecordGiver>>, Vec<_>) = Default::default();
         let mut asked = Vec::new();
         for address in addresses {
             if asked.contains(&address) {
                 continue;
             }
-            if let Some(far) = self.far(&address)? {
-                givers.push(far);
+            match (&address, self.far(&address)?) {
+                (_, Some(far)) => givers.push(far),
+                (SourceAddress::Dht(peer), None) => {
+                    let net = Arc::clone(self.net()?);
+                    last.push(Arc::new(DhtSource::new(net, peer.clone())) as _);
+                }
+                _ => {}
             }
             asked.push(address);
         }
         Ok(Names {
             givers,
-            last: Vec::new(),
+            last,
             here: own_records(data),
             dns: Arc::clone(&self.dns),
             seen,
