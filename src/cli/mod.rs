@@ -95,7 +95,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the mailserver: accept peers, archive what they send, seal, answer requests.
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Create an archive in the data folder.
     Init(init::InitArgs),
     /// Take in envelopes from files.

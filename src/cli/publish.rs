@@ -227,10 +227,7 @@ pub fn takers(addresses: &[TakerAddress]) -> Result<Vec<Arc<dyn RecordTaker>>, C
     let wrong = |error: &dyn std::error::Error| {
         CliError::new(Kind::Usage, "cannot hand records in").because(error)
     };
-    let auth = match std::env::var("GWA_KUBO_AUTH") {
-        Ok(text) if !text.is_empty() => Some(text.parse::<Auth>().map_err(|error| wrong(&error))?),
-        _ => None,
-    };
+    let auth = Auth::from_env().map_err(|error| wrong(&error))?;
     let open = |address: &TakerAddress| address.open(auth.clone());
     let opened = addresses.iter().map(open).collect::<Result<_, _>>();
     opened.map_err(|error| wrong(&error))

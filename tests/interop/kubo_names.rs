@@ -150,6 +150,14 @@ fn a_name_that_is_published_through_one_node_is_resolved_by_another() {
         assert_eq!(text(&told, "head"), head);
     }
 
+    // By the node's RPC; and out of the hash table, which alone has it there.
+    let (node, table) = (format!("kubo:{}", b.api()), format!("dht:{}", b.address()));
+    for (reader, source) in [("r3", &node), ("r4", &table)] {
+        let args = ["log", &reference, "--source", source];
+        let (told, _) = house.run(reader, &args, 0);
+        assert_eq!(text(&told, "head"), head, "{source}");
+    }
+
     // The next head, the next record: the one before is refused from then on.
     drop(_served);
     let old = std::fs::read(&file).unwrap();

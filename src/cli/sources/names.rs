@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{SourceAddress, Sources, memory_folder, origin_places, rewritten, standing};
+use super::{SourceAddress, Sources, kubo_at, memory_folder, origin_places, rewritten, standing};
 use crate::cli::error::{CliError, Kind};
 use crate::p2p::DhtSource;
 use crate::publish::ipns::{NameFolder, NameRef, Record, Told};
-use crate::sources::names::{Names, RecordGiver, ResolveError, Resolved};
+use crate::sources::names::{KuboNames, Names, RecordGiver, ResolveError, Resolved};
 use crate::sources::seen::SeenHeads;
 use crate::time::{Clock, SystemClock};
 
@@ -50,6 +50,10 @@ impl Sources {
             }
             match (&address, self.far(&address)?) {
                 (_, Some(far)) => givers.push(far),
+                (SourceAddress::Kubo(base), None) => {
+                    let node = KuboNames::new(kubo_at(&address, base)?);
+                    givers.push(Arc::new(node));
+                }
                 (SourceAddress::Dht(peer), None) => {
                     let net = Arc::clone(self.net()?);
                     last.push(Arc::new(DhtSource::new(net, peer.clone())) as _);
