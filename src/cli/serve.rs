@@ -25,6 +25,7 @@ use crate::nat::NatMethod;
 use crate::node::follow::Following;
 use crate::node::p2p::P2pError;
 use crate::node::publish::Publishing;
+use crate::node::writer::Turn;
 use crate::node::{Daemon, DaemonError, key_file};
 use crate::publish::Hints;
 use crate::publish::ipns::NameFolder;
@@ -126,6 +127,13 @@ pub struct ServeArgs {
     follow: follow::FollowArgs,
     #[command(flatten)]
     store: store::StoreFlags,
+    /// Take the turn to seal from a machine that is known to be dead.
+    #[arg(long)]
+    take_over: bool,
+    /// Only answer, out of the store that others write to, and take in nothing; with
+    /// the key of the archive where the store keeps several.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "KEY", conflicts_with = "take_over")]
+    replica: Option<store::ReplicaOf>,
     #[command(flatten)]
     http: http::HttpArgs,
     #[command(flatten)]
@@ -154,19 +162,35 @@ struct Started {
 /// Serves until a signal; a second one does not wait for the end.
 pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
     let settings = settings(args, context)?;
-    let archive = open_or_create(context)?;
+    let (archive, leader) = match args.replica {
+        None if !store::is_replica(&context.data)? => (open_or_create(context)?, None),
+        of => {
+            let (archive, leader) = store::replica(&args.store, &context.data, of)?;
+            (archive, Some(leader))
+        }
+    };
     let key = key_file::load_or_create(&settings.node_key)
         .map_err(|error| CliError::new(Kind::WrongKey, "there is no node key").because(&error))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
-    let following = follow::following(&settings, &archive, context)?;
+    let mut following = follow::following(&settings, &archive, context)?;
+    let is_replica = leader.is_some();
+    following.origin = leader.or(following.origin);
     let publishing = publishing(&settings, &archive)?;
     let archive = Arc::new(archive);
-    let carrier = store::carrier(&args.store, Arc::clone(&archive), &context.data)?;
+    let carrier = match is_replica {
+        true => None,
+        false => store::carrier(&args.store, Arc::clone(&archive), &context.data)?,
+    };
+    let turn = match &carrier {
+        Some(carrier) => store::turn(carrier, &archive, args.take_over)?,
+        None => None,
+    };
     let beside = Beside {
         following,
         publishing,
         carrier,
+        turn,
     };
     let served = runtime.block_on(serve(archive, key, &settings, beside, context));
     // A call to a store that does not answer is left to itself.
@@ -179,6 +203,7 @@ struct Beside {
     following: Following,
     publishing: Option<Publishing>,
     carrier: Option<Arc<Carrier>>,
+    turn: Option<Turn>,
 }
 
 /// As whom, and to whom, heads are told by IPNS. The key is made here, so that a
@@ -264,6 +289,7 @@ async fn serve(
         following,
         publishing,
         carrier,
+        turn,
     }: Beside,
     context: &mut Context,
 ) -> Result<(), CliError> {
@@ -302,6 +328,9 @@ async fn serve(
     daemon.set_following(following);
     let name = publishing.as_ref().map(|publishing| publishing.name);
     let name = name.map(|name| format!("ipns://{name}"));
+    if let Some(turn) = turn {
+        daemon.set_turn(turn);
+    }
     if let Some(publishing) = publishing {
         daemon.set_publishing(publishing);
     }

@@ -314,6 +314,7 @@ impl Sources {
         let archive = Archive::open(data)?;
         self.set_upstream(&archive, data);
         store::attach(archive.blocks(), data, archive.public_key());
+        store::wait_turn(&archive, data);
         Ok(archive)
     }
 

@@ -15,11 +15,12 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Keep, plan, to_evict, to_release};
+use super::writer::Writer;
 use super::{Depot, DepotError, Parcel};
 use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::archive::head::{Head, Sequence};
@@ -141,6 +142,8 @@ pub struct Carrier {
     /// The depot as its user named it: how evicted files are found again.
     address: String,
     keep: Keep,
+    /// Whether this machine is the one that writes there; none where no other could be.
+    writer: OnceLock<Arc<Writer>>,
     state: Mutex<State>,
 }
 
@@ -164,6 +167,7 @@ impl Carrier {
             depot,
             address: address.into(),
             keep,
+            writer: OnceLock::new(),
             state: Mutex::default(),
         };
         carrier.state().status.store = carrier.address.clone();
@@ -173,6 +177,17 @@ impl Carrier {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The depot.
+    pub fn depot(&self) -> &Arc<dyn Depot> {
+        &self.depot
+    }
+
+    /// Carries only while `writer` may seal: the depot is several machines'.
+    pub fn set_writer(&self, writer: Arc<Writer>) {
+        // It is set once, when the daemon starts.
+        let _ = self.writer.set(writer);
     }
 
     /// How the depot stood when it was asked last.
@@ -202,6 +217,10 @@ impl Carrier {
         progress: &dyn Progress,
     ) -> Result<Carried, CarryError> {
         let mut carried = Carried::default();
+        if self.writer.get().is_some_and(|writer| !writer.may_seal()) {
+            // The machine whose turn it is carries.
+            return Ok(carried);
+        }
         let mut attempts = 1;
         let ended = loop {
             match self.try_round(stop, progress, &mut carried) {
@@ -427,7 +446,19 @@ impl Carrier {
         if self.archive.head_cid() != Some(*head.cid()) {
             return Ok(());
         }
-        for name in to_release(&here, &evicted, kept) {
+        let released = to_release(&here, &evicted, kept);
+        if let Some(writer) = self.writer.get().filter(|_| !released.is_empty()) {
+            // Another may have taken its turn since the depot said what it keeps.
+            match writer.still_holds() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    tracing::debug!(%error, "nothing is released now");
+                    return Ok(());
+                }
+            }
+        }
+        for name in released {
             self.depot.release(&name)?;
             kept.remove(&name);
             carried.released += 1;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use secp256k1::PublicKey;
 
-use super::lease::{self, Holder, Step, Tenant, Token};
+use super::lease::{self, Holder, Record, Step, Tenant, Token};
 use super::registry::Registry;
 use super::{Depot, DepotError, Parcel, claims};
 use crate::archive::disk::{Archive, DiskError, FollowError, Gate, GateError};
@@ -345,7 +345,12 @@ impl Writer {
         let given = {
             let mut state = self.state();
             state.joined = None;
-            state.tenant.give_back()
+            let number = state.number;
+            let given = state.tenant.give_back();
+            given.map(|(record, version)| {
+                let number = record.number.max(number);
+                (Record { number, ..record }, version)
+            })
         };
         if let Some((record, version)) = given {
             self.registry()

@@ -186,7 +186,10 @@ impl Work {
         let (head, blocks) = latest(leader)?;
         let source = self.stop.guard(&*blocks);
         let now = self.clock.now();
-        let followed = self.archive.follow(&head, &source, false, now, &Quiet);
+        let followed = match self.archive.is_replica() {
+            true => self.archive.show(&head, &source, now),
+            false => self.archive.follow(&head, &source, false, now, &Quiet),
+        };
         let followed = followed.map_err(|error| chain(&error))?;
         if followed.route != Route::Here {
             tracing::info!(

@@ -16,6 +16,7 @@ pub mod reach;
 pub mod run_file;
 mod times;
 pub mod vault;
+pub mod writer;
 
 use std::future::Future;
 use std::io;
@@ -36,6 +37,7 @@ use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
 use self::times::TimesMaker;
 use self::vault::ArchiveVault;
+use self::writer::{Turn, WriterTask};
 use crate::api::{ApiError, ApiServer};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
@@ -104,6 +106,7 @@ pub struct Daemon {
     announced: Option<Hints>,
     publishing: Option<Publishing>,
     carrier: Option<Arc<Carrier>>,
+    turn: Option<Turn>,
 }
 
 impl Daemon {
@@ -224,6 +227,7 @@ impl Daemon {
             announced: settings.announce.then(|| settings.public_urls.clone()),
             publishing: None,
             carrier,
+            turn: None,
         })
     }
 
@@ -235,6 +239,11 @@ impl Daemon {
     /// Leads a name to its heads while it runs.
     pub fn set_publishing(&mut self, publishing: Publishing) {
         self.publishing = Some(publishing);
+    }
+
+    /// Seals while it is this machine's turn, and waits for it else.
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.turn = Some(turn);
     }
 
     /// Where peers reach it.
@@ -270,7 +279,14 @@ impl Daemon {
         let mut sealed = Instant::now();
         self.sweep().await;
         let mut times = TimesMaker::new(Arc::clone(&self.archive));
-        times.start();
+        let begin_times = |times: &mut TimesMaker, archive: &Archive| {
+            // A replica would fetch its whole archive for them: its pages make those
+            // that they need.
+            if !archive.is_replica() {
+                times.start();
+            }
+        };
+        begin_times(&mut times, &self.archive);
         let carrying = CarrierTask::start(self.carrier.clone(), Arc::clone(&self.clock));
         let mut swept = Instant::now();
         self.announce().await;
@@ -294,6 +310,15 @@ impl Daemon {
             self.publishing.take(),
             Arc::clone(&self.clock),
         );
+        let writing = WriterTask::start(
+            self.turn.take(),
+            Arc::clone(&self.archive),
+            Arc::clone(&self.clock),
+            {
+                let moved = Arc::clone(&moved);
+                move || moved.notify_one()
+            },
+        );
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -302,7 +327,7 @@ impl Daemon {
                 () = moved.notified() => {
                     self.tell_head();
                     self.announce().await;
-                    times.start();
+                    begin_times(&mut times, &self.archive);
                     carrying.is_news();
                 }
                 _ = watch.tick() => {}
@@ -310,10 +335,12 @@ impl Daemon {
             if self.archive.is_mirror() {
                 sealed = Instant::now();
             }
-            if sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now()) {
+            let is_due =
+                sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now());
+            if is_due && writing.may_seal() {
                 self.seal().await;
                 self.announce().await;
-                times.start();
+                begin_times(&mut times, &self.archive);
                 carrying.is_news();
                 sealed = Instant::now();
             }
@@ -336,6 +363,7 @@ impl Daemon {
         self.reach.end().await;
         times.end().await;
         carrying.end().await;
+        writing.end().await;
     }
 
     /// Others reach it by this address from now on.
@@ -399,6 +427,9 @@ impl Daemon {
     }
 
     async fn sweep(&self) {
+        if self.archive.is_replica() {
+            return;
+        }
         let (archive, now) = (Arc::clone(&self.archive), self.clock.now());
         match wait_for(move || archive.sweep(now)).await {
             Ok(0) => {}

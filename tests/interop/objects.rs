@@ -1,27 +1,96 @@
 //! The archive in a bucket of objects, kept by versitygw.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::Barrier;
+use std::time::Duration;
 
-use gwa::archive::disk::Archive;
+use gwa::archive::disk::{Archive, Heads};
+use gwa::archive::testing::traffic;
 use gwa::depot::registry::Registry;
 use gwa::depot::{Depot, DepotError, testing};
 use serde_json::Value;
 
+use crate::running::Running;
 use crate::versitygw::Versitygw;
 
 /// How often two writers race.
 const RACES: u32 = 100;
 
+fn command(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gwa"));
+    command.arg("--data").arg(data).args(args);
+    command
+}
+
 fn gwa(data: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_gwa"))
-        .arg("--data")
-        .arg(data)
-        .arg("--json")
-        .args(args)
-        .output()
-        .unwrap()
+    command(data, args).arg("--json").output().unwrap()
+}
+
+/// Machines with one archive's key, and a folder of a bucket that they share.
+struct Shared<'a> {
+    server: &'a Versitygw,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Shared<'a> {
+    fn new(server: &'a Versitygw) -> Self {
+        let shared = Self {
+            server,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let [a, b] = ["a", "b"].map(|name| shared.data(name));
+        told(&gwa(&a, &["init"]));
+        std::fs::create_dir(&b).unwrap();
+        for name in ["archive.key", "archive.json"] {
+            std::fs::copy(a.join(name), b.join(name)).unwrap();
+        }
+        shared
+    }
+
+    fn data(&self, machine: &str) -> PathBuf {
+        self.folder.path().join(machine)
+    }
+
+    /// A command on a machine that has the store in its environment.
+    fn command(&self, machine: &str, args: &[&str]) -> Command {
+        let mut command = command(&self.data(machine), args);
+        command
+            .envs(self.server.keys())
+            .env("GWA_STORE", self.server.store("shared"));
+        command
+    }
+
+    fn run(&self, machine: &str, args: &[&str]) -> Value {
+        told(&self.command(machine, args).arg("--json").output().unwrap())
+    }
+
+    fn serve(&self, machine: &str, args: &[&str]) -> Running {
+        let mut command = self.command(machine, &["-v", "serve"]);
+        command
+            .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(args);
+        let mut daemon = Running::start(&mut command);
+        daemon.wait_for("enode://");
+        daemon
+    }
+
+    fn http(&self, machine: &str) -> String {
+        let run = std::fs::read(self.data(machine).join("run.json")).unwrap();
+        let run: Value = serde_json::from_slice(&run).unwrap();
+        run["http"].as_str().unwrap().to_owned()
+    }
+
+    /// A file of envelopes.
+    fn envelopes(&self, seed: u64, count: usize) -> String {
+        let (from, days) = (testing::FROM, 3 * 86_400);
+        let records = traffic(seed, count, 12, from, from + days);
+        let bytes: Vec<u8> = records.iter().flat_map(|r| r.bytes.to_vec()).collect();
+        let path = self.folder.path().join(format!("{seed}.rlp"));
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
 }
 
 fn told(output: &Output) -> Value {
@@ -115,7 +184,7 @@ fn a_server_that_is_killed_in_mid_upload_has_nothing_by_half() {
                 failed
             });
             // Whatever it is doing then.
-            std::thread::sleep(std::time::Duration::from_millis(kill_after));
+            std::thread::sleep(Duration::from_millis(kill_after));
             server.kill();
             if let Some(error) = carried.join().unwrap() {
                 assert!(error.is_transient(), "{error}");
@@ -174,4 +243,107 @@ fn a_bucket_that_anybody_may_read_is_a_source_as_it_is() {
     told(&gwa(mirror.path(), &["mirror", &server.url("public")]));
     let verified = told(&gwa(mirror.path(), &["verify"]));
     assert_eq!(verified["head"], head.cid().to_string());
+}
+
+/// Rounds of a writer that is killed, and another that takes its turn.
+const TURNS: u64 = 6;
+
+/// Envelopes that each takes in, in each round.
+const ENVELOPES: usize = 400;
+
+#[test]
+fn a_writer_that_is_killed_is_taken_over_from_and_no_number_is_signed_twice() {
+    let server = Versitygw::start();
+    let shared = Shared::new(&server);
+    for turn in 0..TURNS {
+        let [mine, theirs] = [2 * turn + 1, 2 * turn + 2];
+        let mine = shared.envelopes(mine, ENVELOPES);
+        shared.run("a", &["import", &mine]);
+        let mut writer = shared.command("a", &["seal"]);
+        let mut writer = writer
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Whatever it is doing then: from before it has the lease to after its seal.
+        std::thread::sleep(Duration::from_millis(150 * turn));
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+
+        let mut other = shared.serve("b", &["--take-over"]);
+        other.wait_for("this machine seals");
+        assert_eq!(other.terminate(), Some(0));
+        let theirs = shared.envelopes(theirs, ENVELOPES);
+        shared.run("b", &["import", &theirs]);
+        shared.run("b", &["seal"]);
+    }
+    // What each acknowledged and had no turn for is sealed now.
+    let [_, _, last, ended] = ["a", "b", "a", "b"].map(|machine| shared.run(machine, &["seal"]));
+    assert_eq!(ended["head"], last["head"]);
+    let totals = shared.run("a", &["stats"]);
+    assert_eq!(totals["count"], TURNS * 2 * ENVELOPES as u64);
+    for machine in ["a", "b"] {
+        let verified = shared.run(machine, &["verify"]);
+        assert_eq!(verified["head"], ended["head"]);
+    }
+    let mut numbers = BTreeMap::new();
+    for machine in ["a", "b"] {
+        let heads = Heads::new(&shared.data(machine));
+        for head in heads.lineage().unwrap() {
+            let head = head.unwrap();
+            let first = *numbers.entry(head.body().sequence).or_insert(*head.cid());
+            assert_eq!(
+                first,
+                *head.cid(),
+                "two heads have number {}",
+                head.body().sequence
+            );
+        }
+    }
+}
+
+#[test]
+fn a_replica_answers_as_the_writer_does_while_the_writer_goes_on() {
+    let server = Versitygw::start();
+    let shared = Shared::new(&server);
+    shared.run("a", &["import", &shared.envelopes(1, ENVELOPES)]);
+    shared.run("a", &["seal"]);
+    shared.run("a", &["store", "carry"]);
+    let mut replica = shared.serve("replica", &["--replica", "--follow-every", "1s"]);
+    for seed in 2..5 {
+        shared.run("a", &["import", &shared.envelopes(seed, ENVELOPES)]);
+        shared.run("a", &["seal"]);
+        shared.run("a", &["store", "carry"]);
+        let head = shared.run("a", &["head"])["head"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        replica.wait_for(&head);
+        let url = shared.http("replica");
+        let answers = |data: &str, reference: &[&str]| {
+            let mut command = shared.command(data, &["query", "--json"]);
+            let output = command.args(reference).output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            lines.sort();
+            lines
+        };
+        let own = answers("a", &[]);
+        assert_eq!(own.len(), ENVELOPES * (usize::try_from(seed).unwrap()));
+        assert_eq!(answers("reader", &[&url]), own);
+    }
+    let posted = shared.command("replica", &["seal"]).output().unwrap();
+    assert!(!posted.status.success());
+    assert_eq!(replica.terminate(), Some(0));
+    // Nothing of the archive came to rest there.
+    let blocks = shared.data("replica").join("blocks");
+    let days = std::fs::read_dir(blocks.join("days")).map_or(0, Iterator::count);
+    assert_eq!(days, 0);
 }

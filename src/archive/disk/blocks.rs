@@ -90,6 +90,11 @@ impl Blocks {
         Own(self)
     }
 
+    /// All blocks rest in `store`: those of a replica.
+    pub(super) fn rest_at(&self, store: &str) {
+        self.evicted.rest_at(store);
+    }
+
     /// Whether files were evicted.
     pub fn has_evicted(&self) -> bool {
         !self.evicted.is_empty()
@@ -97,6 +102,9 @@ impl Blocks {
 
     /// The store that files were evicted to, as its user named it.
     pub fn evicted_to(&self) -> Option<String> {
+        if let Some(store) = self.evicted.all_at() {
+            return Some(store.to_owned());
+        }
         let files = self.evicted.files();
         files.last().map(|file| file.store.clone())
     }
@@ -277,7 +285,13 @@ impl Blocks {
     }
 
     fn holds(&self, cid: &Cid) -> Result<bool, BlockError> {
-        Ok(self.folder.has(cid)? || self.heads.has(cid)? || self.was_evicted(cid))
+        if self.folder.has(cid)? || self.heads.has(cid)? {
+            return Ok(true);
+        }
+        match (self.evicted.all_at(), self.depot()) {
+            (Some(_), Some(depot)) => depot.source.has(cid),
+            _ => Ok(self.was_evicted(cid)),
+        }
     }
 }
 

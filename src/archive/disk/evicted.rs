@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 
 use super::DiskError;
+use super::origin::{Kind, Origin};
 use crate::blocks::{BlockFile, Cid, digest_of, group_of};
 use crate::durable;
 use crate::time::UnixSeconds;
@@ -72,6 +73,8 @@ pub(super) struct Evicted {
     /// The folder; `None` where nothing is ever evicted.
     dir: Option<PathBuf>,
     notes: RwLock<Notes>,
+    /// The store that keeps all there is: that of a replica.
+    all_at: OnceLock<String>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +91,7 @@ impl Evicted {
         Self {
             dir: None,
             notes: RwLock::default(),
+            all_at: OnceLock::new(),
         }
     }
 
@@ -96,7 +100,12 @@ impl Evicted {
         let evicted = Self {
             dir: Some(dir.join(FOLDER)),
             notes: RwLock::default(),
+            all_at: OnceLock::new(),
         };
+        let origin = Origin::read(dir)?.filter(|origin| origin.kind == Kind::Replica);
+        if let Some(store) = origin.and_then(|origin| origin.sources.into_iter().next()) {
+            evicted.rest_at(&store);
+        }
         evicted.refresh()?;
         Ok(evicted)
     }
@@ -150,14 +159,28 @@ impl Evicted {
         Ok(changed || notes.unread.len() != before.1)
     }
 
+    /// All blocks are kept by `store`, and none is here.
+    pub(super) fn rest_at(&self, store: &str) {
+        // A replica is of one store for as long as it is open.
+        let _ = self.all_at.set(store.to_owned());
+    }
+
+    /// The store that keeps all there is, where that is none of this disk's.
+    pub(super) fn all_at(&self) -> Option<&str> {
+        self.all_at.get().map(String::as_str)
+    }
+
     /// Whether nothing was evicted.
     pub(super) fn is_empty(&self) -> bool {
         let notes = self.notes();
-        notes.files.is_empty() && notes.unread.is_empty()
+        self.all_at().is_none() && notes.files.is_empty() && notes.unread.is_empty()
     }
 
     /// Whether a block lay in a file that was evicted.
     pub(super) fn may_hold(&self, cid: &Cid) -> bool {
+        if self.all_at().is_some() {
+            return true;
+        }
         let Some(fragment) = fragment_of(cid) else {
             return false;
         };
@@ -178,6 +201,9 @@ impl Evicted {
 
     /// The depot that keeps a block that was evicted.
     pub(super) fn store_of(&self, cid: &Cid) -> Option<String> {
+        if let Some(store) = self.all_at() {
+            return Some(store.to_owned());
+        }
         let fragment = fragment_of(cid)?;
         let notes = self.notes();
         let mut files = notes.files.values();

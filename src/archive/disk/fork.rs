@@ -166,10 +166,11 @@ impl Archive {
         origin.clone()
     }
 
-    /// Whether it follows the heads of another's key and signs none.
+    /// Whether it follows the heads of another's key and signs none: a mirror, or a
+    /// replica.
     pub fn is_mirror(&self) -> bool {
         self.origin()
-            .is_some_and(|origin| origin.kind == Kind::Mirror)
+            .is_some_and(|origin| origin.kind != Kind::Fork)
     }
 
     pub(super) fn set_origin(&self, origin: Origin) -> Result<(), DiskError> {

@@ -10,7 +10,7 @@
 //!   says so; the proof stays in `alarms/`.
 //! - Interrupted anywhere, the next call goes on.
 
-mod bounded;
+pub(super) mod bounded;
 mod dropped;
 
 use std::path::Path;
@@ -41,7 +41,7 @@ use dropped::{OwnOr, dropped};
 
 /// Bytes of new envelopes that one head may bring to be replayed, in memory. For
 /// more, the days are fetched as they are.
-const MAX_REPLAY_BYTES: u64 = 64 << 20;
+pub(super) const MAX_REPLAY_BYTES: u64 = 64 << 20;
 
 /// Folder of the proofs of alarms.
 const ALARMS: &str = "alarms";
@@ -202,7 +202,7 @@ impl Archive {
     }
 
     /// Keeps the proof of an alarm; an error unless it is overruled.
-    fn alarm(
+    pub(super) fn alarm(
         &self,
         alarm: Alarm,
         held: &Head,
@@ -228,7 +228,7 @@ impl Archive {
     }
 
     /// Makes a head the current one. Its history is on this disk.
-    fn install(&self, head: &Head, late: Vec<Key>) -> Result<(), DiskError> {
+    pub(super) fn install(&self, head: &Head, late: Vec<Key>) -> Result<(), DiskError> {
         self.late().append(head, late);
         self.blocks.heads.store(head)?;
         self.point(head)
@@ -236,14 +236,14 @@ impl Archive {
 
     /// As [`Self::install`], where it is not known what came late since the head
     /// before.
-    fn install_anew(&self, head: &Head) -> Result<(), DiskError> {
+    pub(super) fn install_anew(&self, head: &Head) -> Result<(), DiskError> {
         self.late().restart(head);
         self.blocks.heads.store(head)?;
         self.point(head)
     }
 
     /// Takes over the head that was stored when what came after failed.
-    fn finish_pointing(&self) -> Result<(), DiskError> {
+    pub(super) fn finish_pointing(&self) -> Result<(), DiskError> {
         if self.blocks.heads.finish_replacing()? {
             self.write_state().head = self.blocks.heads.current()?;
         }

@@ -30,6 +30,7 @@ pub mod position;
 mod public;
 mod reader;
 mod repair;
+mod replica;
 mod retention;
 mod sealing;
 mod sweep;
@@ -313,7 +314,7 @@ impl Archive {
     /// follows.
     pub fn public_key(&self) -> PublicKey {
         match self.origin() {
-            Some(origin) if origin.kind == Kind::Mirror => origin.key,
+            Some(origin) if origin.kind != Kind::Fork => origin.key,
             _ => self.key.public_key(),
         }
     }

@@ -29,6 +29,8 @@ pub enum Kind {
     Fork,
     /// A copy that follows it.
     Mirror,
+    /// What answers for it, and leaves its blocks where they are.
+    Replica,
 }
 
 /// Where a history came from.
@@ -56,7 +58,7 @@ impl Origin {
             key: *head.key(),
             name: head.body().name.clone(),
             sources,
-            complete: kind == Kind::Mirror,
+            complete: kind != Kind::Fork,
         }
     }
 

@@ -55,7 +55,7 @@ pub fn following(
         }) as Arc<dyn Leader>
     };
     let origin = match archive.origin() {
-        Some(origin) if origin.sources.is_empty() => None,
+        Some(origin) if origin.sources.is_empty() || archive.is_replica() => None,
         Some(origin) if archive.is_mirror() => {
             Some((sources.lead_of_mirror(&origin, data)?, origin))
         }

@@ -1,6 +1,7 @@
 //! `gwa store`: where the archive is kept beside this disk, and bringing it there.
 
 mod settings;
+mod shared;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::depot::{Carrier, CarrierStatus, CarryError, DepotError};
 use crate::time::{Clock, SystemClock};
 
 pub use self::settings::{StoreFlags, attach, carrier};
+pub use self::shared::{ReplicaOf, is_replica, replica, turn, wait_turn};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -44,12 +44,12 @@ impl StoreFlags {
     }
 }
 
-fn unusable(error: &dyn std::error::Error) -> CliError {
+pub(super) fn unusable(error: &dyn std::error::Error) -> CliError {
     CliError::new(Kind::Usage, "the store cannot be used").because(error)
 }
 
 /// The settings of the store for the archive in `data`.
-fn settings(flags: &StoreFlags, data: &Path) -> Result<StoreSettings, CliError> {
+pub(super) fn settings(flags: &StoreFlags, data: &Path) -> Result<StoreSettings, CliError> {
     let file = config::read(data).map_err(|error| {
         CliError::new(Kind::Usage, "the configuration is not usable").because(&error)
     })?;
@@ -58,7 +58,7 @@ fn settings(flags: &StoreFlags, data: &Path) -> Result<StoreSettings, CliError> 
 
 /// Opens the depot of the archive whose heads `key` signs; `None` where it is kept in
 /// the data folder alone.
-fn depot(
+pub(super) fn depot(
     settings: &StoreSettings,
     data: &Path,
     key: PublicKey,
@@ -115,7 +115,7 @@ pub fn attach(blocks: &Blocks, data: &Path, key: PublicKey) {
 }
 
 /// What the environment says: commands that only read have no flags for it.
-fn environment() -> StoreFlags {
+pub(super) fn environment() -> StoreFlags {
     let text = |name| std::env::var(name).ok();
     StoreFlags {
         store: text("GWA_STORE").and_then(|store| store.parse().ok()),

@@ -75,6 +75,8 @@ struct Inner {
     heads: read::HeadNumbers,
     /// The pointer that was read last.
     seen: Mutex<Option<Version>>,
+    /// When it was read for a block that nothing else names.
+    pointed: Mutex<Option<Instant>>,
 }
 
 /// The pointer as it was read.
@@ -120,6 +122,7 @@ impl ObjectsDepot {
             changing: tokio::sync::Mutex::default(),
             heads: read::HeadNumbers::default(),
             seen: Mutex::default(),
+            pointed: Mutex::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),

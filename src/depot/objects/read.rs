@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
@@ -95,9 +96,22 @@ impl Inner {
         if listed != Err(Fault::Absent) || Codec::of(cid) != Some(Codec::DagCbor) {
             return listed;
         }
-        // The newest head is listed by the pointer alone.
+        // The newest head is listed by the pointer alone. Whoever asks for what is
+        // nowhere makes it be read now and then, and not each time.
+        if !self.may_point() {
+            return Err(Fault::Absent);
+        }
         self.pointer().await.map_err(|error| fault_of(&error))?;
         self.head_block(cid).await?.ok_or(Fault::Absent)
+    }
+
+    fn may_point(&self) -> bool {
+        let mut pointed = self.pointed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = pointed.is_none_or(|at| at.elapsed() >= RENEW_AFTER);
+        if is_due {
+            *pointed = Some(Instant::now());
+        }
+        is_due
     }
 
     /// The block from its own object, where it is a head whose number is known.

@@ -7,7 +7,7 @@ use crate::blocks::{Block, BlockError, BlockSource, Cid};
 
 /// Gives blocks until they add up to more than was allowed; from then on it has
 /// none.
-pub(super) struct Bounded<'s> {
+pub(in crate::archive::disk) struct Bounded<'s> {
     source: &'s dyn BlockSource,
     most: u64,
     given: AtomicU64,
@@ -15,7 +15,7 @@ pub(super) struct Bounded<'s> {
 
 impl<'s> Bounded<'s> {
     /// `most` bytes of `source`.
-    pub(super) fn new(source: &'s dyn BlockSource, most: u64) -> Self {
+    pub(in crate::archive::disk) fn new(source: &'s dyn BlockSource, most: u64) -> Self {
         Self {
             source,
             most,
@@ -24,7 +24,7 @@ impl<'s> Bounded<'s> {
     }
 
     /// Whether more was asked for than is given.
-    pub(super) fn is_exceeded(&self) -> bool {
+    pub(in crate::archive::disk) fn is_exceeded(&self) -> bool {
         self.given.load(Ordering::Relaxed) > self.most
     }
 
