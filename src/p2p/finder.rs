@@ -51,6 +51,10 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has(&self, peer: &PeerId) -> bool {
+        self.lock().iter().any(|known| known.peer == *peer)
+    }
+
     /// Adds one that gave a block.
     fn gave(&self, provider: Provider) {
         let mut known = self.lock();
@@ -62,8 +66,7 @@ impl Known {
     /// Adds one that nobody asked yet, where there are not too many.
     fn met(&self, provider: Provider) {
         let mut known = self.lock();
-        let is_new = known.iter().all(|other| other.peer != provider.peer);
-        if is_new && known.len() < MAX_PROVIDERS {
+        if known.len() < MAX_PROVIDERS {
             known.push(provider);
         }
     }
@@ -169,7 +172,10 @@ impl DhtSource {
                     let known = Arc::clone(&self.known);
                     tokio::spawn(async move {
                         while let Some(peer) = found.recv().await {
-                            known.met(meet(peer));
+                            // A second session would take its blocks from the first.
+                            if !known.has(&peer) {
+                                known.met(meet(peer));
+                            }
                         }
                         drop(walks);
                     });

@@ -22,16 +22,13 @@ use super::bitswap::ledger::{Filled, Found, Ledger, fill};
 use super::bitswap::message::{Kind, Message, Want};
 use super::bitswap::{MAX_MESSAGE, MAX_WANTS_MESSAGE};
 use super::node::Node;
-use super::outbox::Outbox;
+use super::outbox;
 use crate::blocks::{BlockError, BlockSource};
 use crate::limits::Address;
 
 /// How long a stream may bring nothing before it is closed; who has more to say
 /// opens another one. A connection without streams is closed in its turn.
 const STREAM_IDLE: Duration = Duration::from_secs(120);
-
-/// How long our own stream to a peer is kept without use.
-const KEEP_OPEN: Duration = Duration::from_secs(20);
 
 /// A connected peer.
 #[derive(Debug)]
@@ -120,24 +117,19 @@ impl Peer {
     }
 
     async fn answer_on(self: &Arc<Self>, node: &Node) {
-        let mut outbox = Outbox::new(node.clone(), self.id);
         loop {
-            let wanted = timeout(KEEP_OPEN, self.wanted.notified()).await;
-            if wanted.is_err() {
-                outbox.rest().await;
-                self.wanted.notified().await;
-            }
+            self.wanted.notified().await;
             while !self.ledger().is_empty() {
                 let Some((message, filled)) = self.next_message(node).await else {
                     return;
                 };
                 let sent = if message.is_empty() {
-                    Ok(0)
+                    Ok(())
                 } else {
-                    outbox.send(&message).await
+                    outbox::send(node, self.id, &message).await
                 };
                 match sent {
-                    Ok(_) => {
+                    Ok(()) => {
                         node.count(|counters| &counters.blocks, filled.blocks);
                         node.count(|counters| &counters.bytes, filled.bytes);
                     }

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::PeerId;
 use libp2p::core::Multiaddr;
@@ -20,16 +20,13 @@ use tokio_util::sync::CancellationToken;
 use super::bitswap::message::Message;
 use super::bitswap::wants::{Outcome, Wants};
 use super::node::Node;
-use super::outbox::Outbox;
+use super::outbox;
 use super::peer::Peer;
 use crate::blocks::{Block, Cid, Fault};
 use crate::sources::net::NetLimits;
 
 /// Requests that may wait for the session.
 const WAITING: usize = 64;
-
-/// How long a stream on which nothing is asked is kept.
-const KEEP_OPEN: Duration = Duration::from_secs(20);
 
 /// Who waits for a block.
 pub(super) struct Request {
@@ -88,23 +85,18 @@ impl Session {
 
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut said = self.node.listen_to(self.peer);
-        let mut outbox = Outbox::new(self.node.clone(), self.peer);
         let mut link: Option<Arc<Peer>> = None;
         loop {
             self.forget_the_patient();
-            if !self.wants.is_idle() && !self.tell(&mut link, &mut outbox).await {
+            if !self.wants.is_idle() && !self.tell(&mut link).await {
                 continue;
             }
-            let time = match self.wants.deadline() {
-                Some(deadline) => deadline,
-                None => Instant::now() + KEEP_OPEN,
-            };
-            let can_rest = outbox.is_open() || self.wants.deadline().is_some();
+            let deadline = self.wants.deadline();
             let happened = tokio::select! {
                 request = requests.recv() => Happened::Asked(request),
                 message = said.recv() => Happened::Said(message),
                 () = gone(link.as_ref()), if link.is_some() => Happened::Gone,
-                () = tokio::time::sleep_until(time.into()), if can_rest => Happened::Time,
+                () = until(deadline) => Happened::Time,
             };
             match happened {
                 Happened::Asked(None) | Happened::Said(None) => return,
@@ -123,16 +115,12 @@ impl Session {
                 }
                 Happened::Gone => {
                     link = None;
-                    outbox.rest().await;
                     self.wants.ask_again();
                     if !self.wants.is_idle() {
                         self.broke("hung up").await;
                     }
                 }
                 Happened::Time => {
-                    if self.wants.deadline().is_none() {
-                        outbox.rest().await;
-                    }
                     let over = self.wants.expired(Instant::now());
                     self.answer_all(over);
                 }
@@ -147,7 +135,7 @@ impl Session {
     }
 
     /// Tells the peer what is wanted; false where that failed.
-    async fn tell(&mut self, link: &mut Option<Arc<Peer>>, outbox: &mut Outbox) -> bool {
+    async fn tell(&mut self, link: &mut Option<Arc<Peer>>) -> bool {
         if link.is_none() {
             let connecting = self.node.connect(self.peer, self.at.clone());
             let connected = timeout(self.limits.connect, connecting).await;
@@ -162,8 +150,8 @@ impl Session {
         let Some(message) = self.wants.next_message(Instant::now()) else {
             return true;
         };
-        match outbox.send(&message).await {
-            Ok(_) => true,
+        match outbox::send(&self.node, self.peer, &message).await {
+            Ok(()) => true,
             Err(what) => {
                 *link = None;
                 self.wants.ask_again();
@@ -234,6 +222,13 @@ impl Session {
             }
             !waiting.is_empty()
         });
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 
