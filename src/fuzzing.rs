@@ -11,6 +11,7 @@ mod api;
 mod archive;
 mod gateway;
 mod import;
+mod kubo;
 mod p2p;
 mod publish;
 mod reconcile;
@@ -44,6 +45,7 @@ pub use archive::{
 };
 pub use gateway::{gateway_denylist, gateway_request};
 pub use import::{import_json, import_leveldb, import_stream};
+pub use kubo::kubo_holding;
 pub use p2p::bitswap_message;
 pub use publish::{announcement, ipns_path, ipns_record, share};
 pub use reconcile::{archive_position, gwa_frame, gwa_message};

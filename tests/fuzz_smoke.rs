@@ -87,6 +87,7 @@ const TARGETS: &[Target] = &[
     ("ipns_record", fuzzing::ipns_record, seeds::ipns_record),
     ("ipns_path", fuzzing::ipns_path, seeds::ipns_path),
     ("bitswap_message", fuzzing::bitswap_message, seeds::bitswap),
+    ("kubo_holding", fuzzing::kubo_holding, seeds::kubo_holding),
     ("swarm_index", fuzzing::swarm_index, seeds::swarm_index),
     ("swarm_folder", fuzzing::swarm_folder, seeds::swarm_folder),
 ];
@@ -592,6 +593,20 @@ mod seeds {
             bytes: 900,
         };
         vec![folder("calendar"), folder("days/2018"), folder("hours")]
+    }
+
+    pub fn kubo_holding() -> Vec<Vec<u8>> {
+        let cids: Vec<_> = (0..3)
+            .map(|n| *Block::new(Codec::Raw, vec![n]).cid())
+            .collect();
+        let list = gwa::depot::kubo::holding::list(&cids);
+        let holding = gwa::depot::kubo::holding::Holding {
+            gwa: "0123456789abcdef".to_owned(),
+            root: cids[0],
+            what: "days/2018/2018-09-15.ei66wof36n5e.car".to_owned(),
+            lists: vec![*list.cid()],
+        };
+        vec![holding.block().bytes().to_vec(), list.bytes().to_vec()]
     }
 
     pub fn swarm_index() -> Vec<Vec<u8>> {

@@ -156,7 +156,7 @@ impl Kubo {
             }
             // Kubo's word, and that of IPFS Cluster.
             Err(KuboError::Failed(text))
-                if text.contains("not pinned") || text.contains("not found") =>
+                if text.contains("not pinned") || text.contains("not part of the pinset") =>
             {
                 Ok(false)
             }

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::kubo::Kubo;
 use crate::kubo_depot::depot;
+use crate::scene::Scene;
 
 /// After the last envelope of the corpus.
 const END: UnixSeconds = UnixSeconds(1_538_438_400);
@@ -79,6 +80,35 @@ fn asked(data: &Path, args: &[&str]) -> Vec<u8> {
     let all = ["query", "--count", "--rlp", file.to_str().unwrap()];
     gwa(data, &[&all, args].concat());
     fs::read(file).unwrap()
+}
+
+#[test]
+fn a_daemon_brings_the_real_corpus_to_its_store_and_catches_up_after_it_was_away() {
+    let mut kubo = Kubo::start();
+    let store = format!("kubo:{}", kubo.api());
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/corpus/envelopes.rlps");
+    let scene = Scene::new("password");
+    scene.run(&["import", corpus.to_str().unwrap()]);
+    scene.run(&["seal", "--until", &END.0.to_string()]);
+    kubo.kill();
+    let mut server = scene.serve(&["--store", &store]);
+    server.process.wait_for("the store is away");
+    kubo.restart();
+    // It asks again after a second, and then less and less often.
+    server.process.wait_for("the store is back");
+    server.end();
+    let head = scene.run(&["head"]);
+    let envelopes = asked(&scene.data(), &[]);
+    fs::remove_dir_all(scene.data()).unwrap();
+
+    let pins = kubo.ipfs(&["pin", "ls", "--type=recursive", "--names"]);
+    let shown = format!("{head} recursive gwa/");
+    assert!(pins.contains(&shown), "{pins}");
+    assert!(pins.contains("/days/2018/2018-09-15."), "{pins}");
+    kubo.ipfs(&["dag", "get", &format!("/ipfs/{head}/state/2018/09/15")]);
+    let data = scene.folder().join("stranger");
+    let source = format!("kubo:{}", kubo.api());
+    assert_eq!(asked(&data, &[&head, "--source", &source]), envelopes);
 }
 
 #[test]

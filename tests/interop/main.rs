@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "what does not work fails the test")]
 
 mod bee;
+mod cluster;
 mod discovery;
 mod geth;
 mod kubo;
