@@ -114,10 +114,10 @@ impl Message {
             data: block.data,
         });
         Ok(Self {
-            wants: list.entries.into_iter().filter_map(want).collect(),
+            wants: list.entries.iter().filter_map(want).collect(),
             full: list.full,
             blocks: without_prefix.chain(with_prefix).collect(),
-            presences: raw.presences.into_iter().filter_map(presence).collect(),
+            presences: raw.presences.iter().filter_map(presence).collect(),
             pending: u32::try_from(raw.pending_bytes).unwrap_or(0),
         })
     }
@@ -163,7 +163,7 @@ impl Message {
     }
 }
 
-fn want(entry: proto::Entry) -> Option<Want> {
+fn want(entry: &proto::Entry) -> Option<Want> {
     Some(Want {
         cid: Cid::try_from(&entry.block[..]).ok()?,
         priority: entry.priority,
@@ -176,7 +176,7 @@ fn want(entry: proto::Entry) -> Option<Want> {
     })
 }
 
-fn presence(raw: proto::Presence) -> Option<Presence> {
+fn presence(raw: &proto::Presence) -> Option<Presence> {
     Some(Presence {
         cid: Cid::try_from(&raw.cid[..]).ok()?,
         held: raw.kind == 0,
