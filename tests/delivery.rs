@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use gwa::archive::disk::{Archive, Stop};
 use gwa::archive::testing::Synthetic;
 use gwa::archive::watermark::Watermark;
-use gwa::mailserver::request::MailQuery;
+use gwa::mailserver::request::{ListForm, MailQuery};
 use gwa::mailserver::response::Completion;
 use gwa::mailserver::{
     BoxFuture, Cursor, Delivered, MailPeer, MailRequest, MailServer, Mailserver, MailserverConfig,
@@ -76,7 +76,7 @@ fn sealed(query: &MailQuery) -> MailRequest {
     let key = key();
     let reader = Reader::Holders(&key);
     let data = seal(
-        &query.encode(),
+        &query.encode(ListForm::Six),
         Some(&signer),
         reader,
         &MessageRandom::draw(),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use gwa::archive::disk::Archive;
 use gwa::archive::testing::Synthetic;
 use gwa::limits::Limits;
-use gwa::mailserver::request::MailQuery;
+use gwa::mailserver::request::{ListForm, MailQuery};
 use gwa::mailserver::response::Completion;
 use gwa::mailserver::{Cursor, MailClient, Mailserver, MailserverConfig, Requester};
 use gwa::node::vault::ArchiveVault;
@@ -154,7 +154,7 @@ impl Probe {
         let signer = SecretKey::from_secret_bytes([9; 32]).expect("a small number is a key");
         let key = password();
         let data = seal(
-            &query.encode(),
+            &query.encode(ListForm::Six),
             Some(&signer),
             Reader::Holders(&key),
             &MessageRandom::draw(),
