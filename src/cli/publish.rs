@@ -15,7 +15,7 @@ use crate::config::{self, Span};
 use crate::kubo::Auth;
 use crate::publish::Hints;
 use crate::publish::ipns::{
-    ContentPath, IpnsKey, KeyName, NameFolder, NameFolderError, NameRef, Record, Wish,
+    ContentPath, IpnsKey, KeyName, Name, NameFolder, NameFolderError, NameRef, Record, Wish,
 };
 use crate::sources::names::{RecordTaker, TakerAddress};
 use crate::time::{Clock, SystemClock};
@@ -75,8 +75,8 @@ pub struct PublishArgs {
     /// A host whose DNS is to lead to the name: its TXT record is printed.
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Hand the name over to another one, for good: a key in DIR/ipns, or the name of one
-    /// elsewhere.
+    /// Hand the name over to another key, for good: one in DIR/ipns, or the name of one
+    /// elsewhere. A host will not do: whoever owns it later would own the name.
     #[arg(long, value_name = "KEY|NAME")]
     hand_over: Option<String>,
 }
@@ -142,10 +142,10 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
         (None, to) => Wish::of_hand_over(successor(to.as_deref().unwrap_or_default(), &folder)?),
     };
     if let Some(Span(validity)) = args.validity {
-        wish.validity = validity;
+        (wish.validity, wish.exact) = (validity, true);
     }
     if let Some(Span(ttl)) = args.ttl {
-        wish.ttl = ttl;
+        (wish.ttl, wish.exact) = (ttl, true);
     }
     let takers = takers(&args.to)?;
     let key_name = args.key.clone().unwrap_or_default();
@@ -155,14 +155,14 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
     };
     let handle = context.sources.net()?.handle().clone();
     let now = SystemClock.now();
-    // A number that only others know of, as after a backup was put back.
+    // A record that only others know of, as after a backup was put back.
     let name = NameRef::Key(key.name());
     let mut names = context.sources.names(&name, &context.data)?;
     let asked = takers.iter().map(|taker| Arc::clone(taker) as _);
     names.givers.extend(asked);
     let known = handle.block_on(names.highest(&key.name()));
     let record = folder
-        .say(&key, &wish, known, now)
+        .say(&key, &wish, known.as_ref(), now)
         .map_err(|e| failed(&e))?;
     let to = handle.block_on(hand_in(&takers, &record));
     let published = Published {
@@ -247,14 +247,16 @@ fn hints(args: &PublishArgs, context: &Context) -> Result<Hints, CliError> {
 }
 
 /// What a name is handed over to.
-fn successor(text: &str, folder: &NameFolder) -> Result<NameRef, CliError> {
+fn successor(text: &str, folder: &NameFolder) -> Result<Name, CliError> {
     if let Ok(name) = text.parse::<KeyName>()
         && let Some(key) = folder.key(&name).map_err(|error| failed(&error))?
     {
-        return Ok(NameRef::Key(key.name()));
+        return Ok(key.name());
     }
-    let path = text.strip_prefix("ipns://").unwrap_or(text);
-    path.parse().map_err(|_| {
+    let name = text
+        .strip_prefix("ipns://")
+        .or_else(|| text.strip_prefix("/ipns/"));
+    name.unwrap_or(text).parse().map_err(|_| {
         CliError::new(
             Kind::Usage,
             format!("`{text}` is neither a key in DIR/ipns nor the name of one"),
@@ -291,7 +293,9 @@ fn failed(error: &NameFolderError) -> CliError {
     let kind = match error {
         NameFolderError::Key { .. } => Kind::WrongKey,
         NameFolderError::Record { .. } => Kind::Verification,
-        NameFolderError::Exists { .. } | NameFolderError::HandedOver { .. } => Kind::Usage,
+        NameFolderError::Exists { .. }
+        | NameFolderError::HandedOver { .. }
+        | NameFolderError::Loop { .. } => Kind::Usage,
         _ => Kind::Error,
     };
     let told = CliError::new(kind, "cannot use the name").because(error);
@@ -301,6 +305,9 @@ fn failed(error: &NameFolderError) -> CliError {
         ),
         NameFolderError::HandedOver { .. } => {
             told.hint("`--key` names another key; a name that was handed over stays so")
+        }
+        NameFolderError::Loop { .. } => {
+            told.hint("`--hand-over` names another key than `--key` does")
         }
         NameFolderError::Exists { .. } => told.hint("give it another name"),
         _ => told,

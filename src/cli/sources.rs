@@ -492,10 +492,12 @@ fn rewritten(source: &str, error: &SeenError) -> CliError {
             )
         }
         SeenError::Name(told) => {
-            let folder = told.proof.parent().unwrap_or(&told.proof).display();
+            let folder = told.proof.as_deref().and_then(Path::parent);
             (
                 "was taken back, or whoever gave its record is behind",
-                format!("both records are kept in {folder}; "),
+                folder.map_or_else(String::new, |folder| {
+                    format!("both records are kept in {}; ", folder.display())
+                }),
             )
         }
         SeenError::Io { .. } => ("cannot be judged", String::new()),

@@ -2,7 +2,8 @@
 //!
 //! Always true:
 //! - A record is durable in the data folder, and so served over HTTP, before it is
-//!   handed to anybody; its number is above those that whoever is handed it has.
+//!   handed to anybody; its number is above those that whoever is handed it has. A name
+//!   that was handed over elsewhere is left to its successor.
 //! - Each new head makes a record. One that has lost half of its time is made anew,
 //!   and every record of the data folder is handed in again each [`AGAIN`]: routers of
 //!   IPFS forget what nobody repeats.
@@ -18,10 +19,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::disk::Archive;
+use crate::archive::head::Head;
 use crate::publish::Hints;
 use crate::publish::ipns::{KeyName, Name, NameFolder, NameFolderError, Record, Wish};
 use crate::sources::names::RecordTaker;
-use crate::time::Clock;
+use crate::time::{Clock, UnixSeconds};
 
 /// How often the head is looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -90,8 +92,8 @@ impl Drop for Publisher {
     }
 }
 
-/// The highest number of the name that somebody else was seen to have.
-type Known = Arc<Mutex<Option<u64>>>;
+/// The newest record of the name that somebody else was seen to have.
+type Known = Arc<Mutex<Option<Record>>>;
 
 /// Renews the record for good. Whoever is handed records has a task of his own, so
 /// that one who is slow keeps nobody waiting.
@@ -121,19 +123,16 @@ async fn run(archive: Arc<Archive>, publishing: Publishing, clock: Arc<dyn Clock
     let mut looks = tokio::time::interval(LOOK);
     loop {
         looks.tick().await;
-        match naming.renew().await {
-            Ok(records) => {
-                failing = None;
-                tell.send_replace(records);
-            }
-            // Once, and again only where it fails otherwise.
-            Err(error) => {
-                if failing.as_ref() != Some(&error) {
-                    tracing::error!(error, "the name cannot be brought up to date");
-                }
-                failing = Some(error);
-            }
+        let (records, failed) = naming.renew().await;
+        // One name that fails keeps no other waiting.
+        if let Some(records) = records {
+            tell.send_replace(records);
         }
+        // Once, and again only where it fails otherwise.
+        if let Some(error) = failed.as_ref().filter(|_| failed != failing) {
+            tracing::error!(error, "a name cannot be brought up to date");
+        }
+        failing = failed;
     }
 }
 
@@ -149,30 +148,49 @@ struct Naming {
 
 impl Naming {
     /// Makes the record of the current head where it is not made, and gives every
-    /// record there is.
-    async fn renew(&self) -> Result<Vec<Record>, String> {
+    /// record there is that can be read, and what failed.
+    async fn renew(&self) -> (Option<Vec<Record>>, Option<String>) {
         let head = self.archive.head();
-        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner).clone();
         let (folder, now) = (self.folder.clone(), self.clock.now());
         let (key, hints) = (self.key.clone(), self.hints.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let key = folder.key_or_new(&key)?;
-            if let Some(head) = head {
-                let before = folder.record(&key.name())?;
-                let wish = Wish::of_head(&head, &hints);
-                let record = folder.say(&key, &wish, known, now)?;
-                if before.as_ref() != Some(&record) {
-                    let (name, sequence) = (record.name(), record.sequence());
-                    tracing::info!(%name, sequence, head = %head.cid(), "named");
-                }
-            }
-            folder.records()
+            let named = name_head(&folder, &key, head.map(|head| (head, hints)), known, now);
+            let (records, unread) = match folder.records() {
+                Ok((records, unread)) => (Some(records), unread),
+                Err(error) => (None, vec![error]),
+            };
+            let failures = named.err().into_iter().chain(unread);
+            let failures: Vec<_> = failures.map(|error| error.to_string()).collect();
+            let failed = (!failures.is_empty()).then(|| failures.join("; "));
+            (records, failed)
         });
-        match made.await {
-            Ok(records) => records.map_err(|error: NameFolderError| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        }
+        made.await
+            .unwrap_or_else(|error| (None, Some(error.to_string())))
     }
+}
+
+/// Makes the record of `head` where it is not made.
+fn name_head(
+    folder: &NameFolder,
+    key: &KeyName,
+    head: Option<(Head, Hints)>,
+    known: Option<Record>,
+    now: UnixSeconds,
+) -> Result<(), NameFolderError> {
+    let key = folder.key_or_new(key)?;
+    let Some((head, hints)) = head else {
+        return Ok(());
+    };
+    let before = folder.record(&key.name())?;
+    let wish = Wish::of_head(&head, &hints);
+    let record = folder.say(&key, &wish, known.as_ref(), now)?;
+    if before.as_ref() != Some(&record) {
+        let (name, sequence) = (record.name(), record.sequence());
+        tracing::info!(%name, sequence, head = %head.cid(), "named");
+    }
+    Ok(())
 }
 
 /// What became of the record of a name.
@@ -235,9 +253,10 @@ impl Handing {
         match theirs.filter(|theirs| theirs.precedence() > record.precedence()) {
             Some(theirs) => {
                 let sequence = theirs.sequence();
-                tracing::warn!(%name, to, sequence, "has a newer record: a newer one is made");
+                tracing::warn!(%name, to, sequence, "has a newer record, made elsewhere");
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                *known = (*known).max(Some(sequence));
+                let newest = [known.take(), Some(theirs)].into_iter().flatten();
+                *known = newest.max_by_key(Record::precedence);
             }
             None if !was_failing => tracing::warn!(%name, to, error, "not handed in; tried again"),
             None => {}
@@ -254,9 +273,11 @@ mod tests {
     use crate::archive::testing::envelope;
     use crate::archive::watermark::Watermark;
     use crate::progress::Quiet;
-    use crate::publish::ipns::IpnsKey;
+    use crate::publish::ipns::{Draft, IpnsKey};
     use crate::sources::names::{Giving, RecordGiver, Taking};
-    use crate::time::{SystemClock, UnixSeconds};
+    use crate::time::SystemClock;
+
+    const OTHER_HEAD: &str = "/ipfs/bafyreic5wlgq6a6ibjfx5m73hs4v3g5lv4ibxktyhdf524kl6q6w6dxiqi";
 
     /// A node that refuses what is older than what it has, and everything while it is
     /// away.
@@ -358,6 +379,18 @@ mod tests {
             panic!("it never came");
         }
 
+        /// A record of the name, made elsewhere, with this number.
+        fn made_elsewhere(&self, value: &str, sequence: u64) -> Record {
+            let draft = Draft {
+                value: value.parse().unwrap(),
+                sequence,
+                until: SystemClock.now().saturating_add(86_400),
+                ttl: Duration::from_secs(60),
+                extra: std::collections::BTreeMap::new(),
+            };
+            Record::make(&self.key, &draft).unwrap()
+        }
+
         fn names(&self, record: &Record) -> bool {
             let head = self.archive.head_cid().unwrap();
             record.value() == format!("/ipfs/{head}").as_bytes()
@@ -388,15 +421,52 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_newer_record_of_the_same_key_is_outdone() {
         let world = World::new();
-        let elsewhere = tempfile::tempdir().unwrap();
-        let wish = Wish::of_hand_over("a.example".parse().unwrap());
-        let theirs = NameFolder::new(elsewhere.path());
-        let now = SystemClock.now();
-        let theirs = theirs.say(&world.key, &wish, Some(41), now).unwrap();
+        let theirs = world.made_elsewhere(OTHER_HEAD, 42);
         *world.node.has.lock().unwrap() = Some(theirs);
         let publisher = world.start();
         let record = world.until(|record| world.names(record)).await;
         assert_eq!(record.sequence(), 43);
+        publisher.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_was_handed_over_elsewhere_is_left_to_its_successor() {
+        let world = World::new();
+        let to = IpnsKey::generate().name();
+        let last = world.made_elsewhere(&format!("/ipns/{to}"), 42);
+        *world.node.has.lock().unwrap() = Some(last.clone());
+        let publisher = world.start();
+        let folder = NameFolder::new(world.archive.dir());
+        let is_kept = || folder.record(&world.key.name()).unwrap() == Some(last.clone());
+        world.until(|_| is_kept()).await;
+        // From then on it is told on here, and outdone by no head.
+        world.seal(2);
+        *world.node.has.lock().unwrap() = None;
+        assert_eq!(world.until(|_| true).await, last);
+        tokio::time::sleep(3 * AGAIN).await;
+        assert_eq!(world.node.has.lock().unwrap().clone(), Some(last.clone()));
+        assert!(is_kept());
+        publisher.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_name_that_is_damaged_stops_no_other() {
+        let world = World::new();
+        let other = IpnsKey::generate().name();
+        let damaged = world.archive.dir().join(format!("ipns/{other}.record"));
+        std::fs::write(damaged, b"nonsense").unwrap();
+        let publisher = world.start();
+        world.until(|record| world.names(record)).await;
+        publisher.end().await;
+
+        // Nor does the own one, whose last record is there to be told on.
+        let world = World::new();
+        let other = IpnsKey::generate();
+        let folder = NameFolder::new(world.archive.dir());
+        let over = Wish::of_hand_over(other.name());
+        let last = folder.say(&world.key, &over, None, SystemClock.now());
+        let publisher = world.start();
+        assert_eq!(world.until(|_| true).await, last.unwrap());
         publisher.end().await;
     }
 }

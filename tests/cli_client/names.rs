@@ -132,22 +132,68 @@ fn a_name_leads_to_the_head_and_to_the_next_one() {
 }
 
 #[test]
-fn a_record_that_goes_back_is_refused() {
+fn a_source_that_is_behind_takes_nothing_from_a_name() {
     let mut world = World::new();
     let name = text(&world.publish("a", &[]), "name");
     let file = world.house.path(&format!("a/ipns/{name}.record"));
     let old = std::fs::read(&file).expect("a record");
-    world.seal("a");
+    let next = world.seal("a");
     world.publish("a", &[]);
     let url = world.serve(&[]);
     let reference = format!("ipns://{name}");
     let at = ["--source", &url];
     world.read(&reference, &at).expect(0);
     std::fs::write(&file, old).expect("a file");
+    let read = world.read(&reference, &at).expect(0);
+    assert_eq!(head_of(&read), next);
+    read.says("was seen before");
+}
+
+#[test]
+fn two_records_of_one_number_are_refused_and_kept() {
+    let mut world = World::new();
+    let name = text(&world.publish("a", &[]), "name");
+    let file = world.house.path(&format!("a/ipns/{name}.record"));
+    let url = world.serve(&[]);
+    let reference = format!("ipns://{name}");
+    let at = ["--source", &url];
+    world.read(&reference, &at).expect(0);
+    world.server = None;
+    world.seal("a");
+    // Whoever loses the newest record begins anew.
+    std::fs::remove_file(&file).expect("a record");
+    assert_eq!(world.publish("a", &[])["sequence"], 0);
+    let url = world.serve(&[]);
+    let at = ["--source", &url];
     let refused = world.read(&reference, &at).expect(20);
-    refused.says("was seen before").says("--accept-rewrite");
+    refused.says("two records").says("--accept-rewrite");
+    let kept = std::fs::read_dir(world.house.path("gwa/seen")).expect("a memory");
+    let is_proof = |file: &std::fs::DirEntry| {
+        let name = file.file_name().into_string().expect("a name");
+        name.ends_with(".ipns-proof")
+    };
+    assert_eq!(kept.filter_map(Result::ok).filter(is_proof).count(), 2);
     let accepted = ["--source", &url, "--accept-rewrite"];
     world.read(&reference, &accepted).expect(0);
+}
+
+#[test]
+fn a_disk_that_remembers_nothing_is_no_broken_signature() {
+    let mut world = World::new();
+    let name = text(&world.publish("a", &[]), "name");
+    let url = world.serve(&[]);
+    let reference = format!("ipns://{name}");
+    let at = ["--source", &url];
+    // A folder where the lock is written: as on a disk that is full or read-only.
+    let lock = world.house.path("gwa/seen/lock");
+    std::fs::create_dir_all(lock).expect("a folder");
+    let read = world.read(&reference, &at).expect(0);
+    assert_eq!(head_of(&read), world.head("a"));
+    read.says("cannot remember");
+    let seen = world.house.path(&format!("gwa/seen/{name}.ipns"));
+    std::fs::create_dir(seen).expect("a folder");
+    let unread = world.read(&reference, &at).expect(1);
+    unread.says("cannot be read");
 }
 
 #[test]
@@ -276,6 +322,27 @@ fn a_name_is_handed_over_to_another_key() {
         .expect(0);
     let keys: Vec<_> = keys.objects().iter().map(|key| text(key, "key")).collect();
     assert_eq!(keys, ["new", "old"]);
+    // Neither to itself, nor round in a circle, nor to whoever owns a host.
+    for (key, to) in [("new", "new"), ("new", &*old), ("new", "new.example")] {
+        let args = ["publish", "--key", key, "--hand-over", to];
+        world.house.run("a", &args).expect(2);
+    }
+    // Who has the key elsewhere, or an older copy of the folder, is told.
+    let record = world.house.path(&format!("a/ipns/{old}.record"));
+    let kept = std::fs::read(&record).expect("a record");
+    let url = world.serve(&[]);
+    let key = world.house.path("old.key");
+    let export = ["publish", "export", "old", &key];
+    world.house.run("a", &export).expect(0);
+    world.house.run("b", &["init"]).expect(0);
+    world.seal("b");
+    let import = ["publish", "import", "old", &key];
+    world.house.run("b", &import).expect(0);
+    let again = ["publish", "--key", "old", "--source", &url];
+    world.house.run("b", &again).expect(2).says("handed over");
+    let there = world.house.path(&format!("b/ipns/{old}.record"));
+    assert_eq!(std::fs::read(there).expect("a record"), kept);
+    world.server = None;
     // The old key may go; its last record stays.
     std::fs::remove_file(world.house.path("a/ipns/old.key")).expect("a key");
     let url = world.serve(&[]);

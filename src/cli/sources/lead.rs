@@ -30,6 +30,7 @@ use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::cli::context::{newest_head, read_head};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::publish::Hints;
 use crate::publish::ipns::NameRef;
 use crate::sources::names::Resolved;
 use crate::sources::seen::{Judgement, SeenError, SeenHeads};
@@ -61,6 +62,8 @@ struct Place {
     address: SourceAddress,
     /// Whether its newest head is asked for.
     tells: bool,
+    /// Whether nothing but the record of a name told of it.
+    by_name: bool,
     /// The same, where it is on the network and may tell of a head.
     far: Option<Arc<HttpSource>>,
     /// The same, where it is on the network and gives blocks alone.
@@ -176,14 +179,7 @@ impl Sources {
             if places.iter().any(|place| place.address == address) {
                 continue;
             }
-            let far = self.far(&address)?;
-            let mute = self.mute(&address)?;
-            places.push(Place {
-                address,
-                tells,
-                far,
-                mute,
-            });
+            places.push(self.place(address, tells, false)?);
         }
         Ok(Lead {
             data: data.to_owned(),
@@ -194,6 +190,16 @@ impl Sources {
             named: None,
             head_of_name: None,
             kept: None,
+        })
+    }
+
+    fn place(&self, address: SourceAddress, tells: bool, by_name: bool) -> Result<Place, CliError> {
+        Ok(Place {
+            tells,
+            by_name,
+            far: self.far(&address)?,
+            mute: self.mute(&address)?,
+            address,
         })
     }
 }
@@ -268,19 +274,7 @@ impl Lead {
                 format!("{place} stands for /ipfs/{cid}/{path}, where a head was expected"),
             ));
         }
-        for address in named.sources.hints(&resolved.hints, &self.data)? {
-            if !self.places.iter().any(|place| place.address == address) {
-                let far = named.sources.far(&address)?;
-                let mute = named.sources.mute(&address)?;
-                let tells = true;
-                self.places.push(Place {
-                    address,
-                    tells,
-                    far,
-                    mute,
-                });
-            }
-        }
+        self.go_where_told(named, &resolved.hints)?;
         let head = match resolved.head {
             Some(head) => *head,
             None => self.fetched(&resolved.cid)?,
@@ -294,6 +288,22 @@ impl Lead {
         remembered(&place, judged.map(|()| Judgement::Same))?;
         self.head_of_name = Some(head.block().clone());
         self.choose(Some(head), None)
+    }
+
+    /// Asks at the addresses that the record of a name tells from now on, and no longer
+    /// at those that only an earlier one told: an owner who moves on and on must not
+    /// leave his readers with ever more to ask.
+    fn go_where_told(&mut self, named: &Named, hints: &Hints) -> Result<(), CliError> {
+        let told = named.sources.hints(hints, &self.data)?;
+        self.places
+            .retain(|place| !place.by_name || told.contains(&place.address));
+        for address in told {
+            if !self.places.iter().any(|place| place.address == address) {
+                let place = named.sources.place(address, true, true)?;
+                self.places.push(place);
+            }
+        }
+        Ok(())
     }
 
     /// The newest of what is told; `line` is the head that a shared line or a name
@@ -538,62 +548,4 @@ fn nobody() -> CliError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::disk::Archive;
-    use crate::archive::testing::envelope;
-    use crate::archive::watermark::Watermark;
-    use crate::progress::Quiet;
-    use crate::time::UnixSeconds;
-
-    /// Takes in an envelope of this hour, and seals it.
-    fn go_on(archive: &Archive, hour: u32) -> Head {
-        let sent = 1_538_092_800 + hour * 3_600;
-        archive.append(&[envelope(1, sent, 20)]).unwrap();
-        let until = Watermark::at_or_before(UnixSeconds(sent + 3_600));
-        let sealed = archive.seal(until, until.at(), &Quiet).unwrap();
-        sealed.head.unwrap()
-    }
-
-    #[test]
-    fn sources_stay_open_as_long_as_the_head_does_and_the_own_archive_is_none() {
-        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        go_on(&Archive::init(own.path(), "").unwrap(), 1);
-        let archive = Archive::init(other.path(), "").unwrap();
-        let first = go_on(&archive, 1);
-        let reference = Reference::Folder(other.path().to_owned());
-        let mut lead = Sources::default().lead(&reference, own.path()).unwrap();
-        let (head, pool) = lead.latest().unwrap();
-        assert_eq!(head, first);
-        let sources = pool.balances().into_iter().map(|balance| balance.source);
-        let folder = other.path().display().to_string();
-        assert_eq!(sources.collect::<Vec<_>>(), [folder]);
-        assert!(Arc::ptr_eq(&pool, &lead.latest().unwrap().1));
-        // What is new lies in files that were not there.
-        let second = go_on(&archive, 2);
-        let (head, later) = lead.latest().unwrap();
-        assert_eq!(head, second);
-        assert!(later.get(&head.body().state.unwrap()).is_ok());
-    }
-
-    #[test]
-    fn a_mirror_that_is_served_knows_all_its_places() {
-        let dir = tempfile::tempdir().unwrap();
-        let (gone, here) = (dir.path().join("gone"), dir.path().join("here"));
-        let head = go_on(&Archive::init(&here, "").unwrap(), 1);
-        let places = [&gone, &here].map(|path| path.display().to_string());
-        let origin = Origin::of(crate::archive::disk::Kind::Mirror, &head, places.to_vec());
-        let sources = Sources::default();
-        let mut lead = sources.lead_of_mirror(&origin, dir.path()).unwrap();
-        assert_eq!(lead.latest().unwrap().0, head);
-        // Whoever shows the archive of another key is passed over.
-        let key = secp256k1::SecretKey::from_secret_bytes([9; 32]).unwrap();
-        let other = Origin {
-            key: key.public_key(),
-            ..origin
-        };
-        let mut lead = sources.lead_of_mirror(&other, dir.path()).unwrap();
-        let error = lead.latest().map(|(head, _)| head).unwrap_err();
-        assert_eq!(error.kind(), Kind::Verification);
-    }
-}
+mod tests;

@@ -88,16 +88,19 @@ impl Sources {
 /// The records of the data folder's own names. What helps to find others must not
 /// fail for itself.
 fn own_records(data: &Path) -> Vec<Record> {
-    let records = NameFolder::new(data).records();
-    records.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the records of the own names are left out");
-        Vec::new()
-    })
+    let told = NameFolder::new(data).records();
+    let (records, unread) = told.unwrap_or_else(|error| (Vec::new(), vec![error]));
+    for error in unread {
+        tracing::warn!(%error, "a record of the own names is left out");
+    }
+    records
 }
 
 fn unresolved(name: &NameRef, error: &ResolveError) -> CliError {
     let what = format!("cannot look up {}", place_of(name));
-    if let ResolveError::Seen(seen) = error {
+    if let ResolveError::Seen(seen) = error
+        && error.is_lie()
+    {
         return rewritten(&place_of(name), seen);
     }
     let kind = if error.is_lie() {
@@ -112,6 +115,10 @@ fn unresolved(name: &NameRef, error: &ResolveError) -> CliError {
              that knows IPNS",
         ),
         ResolveError::Dns(_) => told.hint("`--dns ADDR` asks another DNS server"),
+        ResolveError::Seen(_) => told.hint(
+            "what was seen of names before cannot be read, so that nothing told now can be \
+             judged by it",
+        ),
         _ => told,
     }
 }

@@ -8,9 +8,10 @@
 //! - A record is durable here before it leaves. The next one has a higher number than
 //!   it, and than every other that its maker knows of.
 //! - Processes that make records take turns, so that no two have one number.
-//! - A record file that is not what it should be stops its name: to begin anew would
-//!   be to go back.
-//! - No key is ever replaced.
+//! - A record file that is not what it should be stops its name, and no other: to begin
+//!   anew would be to go back.
+//! - A name that was handed over, here or elsewhere, names no head again.
+//! - No key is ever replaced, and no file beside one touched.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -136,6 +137,12 @@ pub enum NameFolderError {
         /// The other name.
         to: NameRef,
     },
+    /// The name would lead to itself.
+    #[error("{to} leads back to the name that is handed over")]
+    Loop {
+        /// The other name.
+        to: Name,
+    },
     /// Sequence numbers are used up, or the record is too long.
     #[error("no record of number {0} can be made")]
     Unmade(u64),
@@ -158,6 +165,9 @@ pub struct Wish {
     pub validity: Duration,
     /// For how long it may be used before somebody asks again.
     pub ttl: Duration,
+    /// Whether a record of other times than these will not do, as where a user named
+    /// them.
+    pub exact: bool,
 }
 
 impl Wish {
@@ -168,44 +178,45 @@ impl Wish {
             extra: told::fields(head, hints),
             validity: VALIDITY,
             ttl: TTL,
+            exact: false,
         }
     }
 
-    /// The last record of a name whose owner goes over to another one.
-    pub fn of_hand_over(to: NameRef) -> Self {
+    /// The last record of a name whose owner goes over to another key.
+    pub fn of_hand_over(to: Name) -> Self {
         Self {
             value: ContentPath::Name {
-                name: to,
+                name: NameRef::Key(to),
                 path: Vec::new(),
             },
             extra: std::collections::BTreeMap::new(),
             validity: HAND_OVER_VALIDITY,
             ttl: TTL,
+            exact: false,
         }
     }
 
-    /// The record to make after `newest`, where the highest number known from
-    /// elsewhere is `known`; `None` where `newest` will do: it says the same, and
-    /// counts for another half of the time.
+    /// The record to make after `newest`, where `known` from elsewhere is newer still;
+    /// `None` where `newest` will do: it says the same, and counts for another half of
+    /// the time.
     fn draft(
         &self,
         newest: Option<&Record>,
-        known: Option<u64>,
+        known: Option<&Record>,
         now: UnixSeconds,
     ) -> Result<Option<Draft>, NameFolderError> {
-        if let Some(record) = newest
-            && let Ok(Told::Name { name, .. }) = Told::of(record)
+        let over = newest.and_then(successor).or(known.and_then(successor));
+        if let Some(to) = over
             && !matches!(&self.value, ContentPath::Name { .. })
         {
-            return Err(NameFolderError::HandedOver { to: name });
+            return Err(NameFolderError::HandedOver { to });
         }
-        let own = newest.map(Record::sequence);
-        let highest = own.max(known);
+        let highest = known.or(newest).map(Record::sequence);
         if let Some(record) = newest
-            && highest == own
+            && known.is_none()
             && record.extra_fields() == &self.extra
             && record.value() == self.value.to_string().as_bytes()
-            && record.until().left(now) >= self.validity / 2
+            && self.lasts_as(record, now)
         {
             return Ok(None);
         }
@@ -223,6 +234,21 @@ impl Wish {
             ttl: self.ttl,
             extra: self.extra.clone(),
         }))
+    }
+
+    /// Whether the times of `record` will do.
+    fn lasts_as(&self, record: &Record, now: UnixSeconds) -> bool {
+        let left = record.until().left(now);
+        let as_named = record.ttl() == self.ttl && left <= self.validity;
+        left >= self.validity / 2 && (as_named || !self.exact)
+    }
+}
+
+/// The name that `record` hands its own over to.
+fn successor(record: &Record) -> Option<NameRef> {
+    match Told::of(record) {
+        Ok(Told::Name { name, .. }) => Some(name),
+        _ => None,
     }
 }
 
@@ -289,9 +315,7 @@ impl NameFolder {
     /// Keeps a key under a name that none has.
     pub fn keep_key(&self, name: &KeyName, key: &IpnsKey) -> Result<(), NameFolderError> {
         durable::create_folder(&self.dir).map_err(io_error(&self.dir))?;
-        let path = self.key_path(name);
-        write_key(&path, &key.to_protobuf())?;
-        durable::sync_folder(&self.dir).map_err(io_error(&self.dir))
+        write_key(&self.key_path(name), &key.to_protobuf())
     }
 
     /// The newest record made of a name here.
@@ -306,37 +330,81 @@ impl NameFolder {
         }
     }
 
-    /// The newest record of every name here, of keys that are gone too.
-    pub fn records(&self) -> Result<Vec<Record>, NameFolderError> {
-        let mut records = Vec::new();
+    /// The newest record of every name here, of keys that are gone too, and why those
+    /// of other names cannot be read.
+    pub fn records(&self) -> Result<(Vec<Record>, Vec<NameFolderError>), NameFolderError> {
+        let (mut records, mut unread) = (Vec::new(), Vec::new());
         for name in self.files_of("record")? {
             let Ok(name) = name.parse() else { continue };
-            records.extend(self.record(&name)?);
+            match self.record(&name) {
+                Ok(record) => records.extend(record),
+                Err(error) => unread.push(error),
+            }
         }
         records.sort_by_key(|record| record.name().to_string());
-        Ok(records)
+        Ok((records, unread))
     }
 
     /// The record that says what `key`'s name is to say: the newest one where it will
     /// do, else a new one, durable when this returns, with a number above it and
-    /// above `known`, the highest that was seen elsewhere.
+    /// above `known`, the newest that was seen elsewhere.
+    ///
+    /// Where `known` is newer and hands the name over it is kept here instead, to be
+    /// told on for as long as it counts, and no head is named.
     pub fn say(
         &self,
         key: &IpnsKey,
         wish: &Wish,
-        known: Option<u64>,
+        known: Option<&Record>,
         now: UnixSeconds,
     ) -> Result<Record, NameFolderError> {
         let _turn = self.turn()?;
         let name = key.name();
+        self.check_way(&name, &wish.value)?;
         let newest = self.record(&name)?;
-        let Some(draft) = wish.draft(newest.as_ref(), known, now)? else {
+        let own = newest.as_ref().map(Record::precedence);
+        let is_newer = |known: &&Record| *known.name() == name && own < Some(known.precedence());
+        let known = known.filter(is_newer);
+        let draft = wish.draft(newest.as_ref(), known, now);
+        if let Err(NameFolderError::HandedOver { .. }) = draft
+            && let Some(last) = known.filter(|known| successor(known).is_some())
+        {
+            self.keep(last)?;
+        }
+        let Some(draft) = draft? else {
             return Ok(newest.expect("nothing is to be made only where something was"));
         };
         let record = Record::make(key, &draft).ok_or(NameFolderError::Unmade(draft.sequence))?;
-        let path = self.record_path(&name);
-        durable::replace_file(&path, record.bytes()).map_err(io_error(&path))?;
+        self.keep(&record)?;
         Ok(record)
+    }
+
+    /// Refuses to lead `own` to itself, as far as the records here lead on.
+    fn check_way(&self, own: &Name, value: &ContentPath) -> Result<(), NameFolderError> {
+        let ContentPath::Name { name, .. } = value else {
+            return Ok(());
+        };
+        let NameRef::Key(to) = name else {
+            return Ok(());
+        };
+        let mut next = *to;
+        // A way longer than the names there are goes round among others.
+        for _ in 0..MAX_NAMES {
+            if next == *own {
+                return Err(NameFolderError::Loop { to: *to });
+            }
+            let record = self.record(&next).ok().flatten();
+            match record.as_ref().and_then(successor) {
+                Some(NameRef::Key(key)) => next = key,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, record: &Record) -> Result<(), NameFolderError> {
+        let path = self.record_path(record.name());
+        durable::replace_file(&path, record.bytes()).map_err(io_error(&path))
     }
 
     fn record_path(&self, name: &Name) -> PathBuf {
@@ -381,30 +449,55 @@ impl NameFolder {
     }
 }
 
-/// Writes a key where nothing is yet: whole, readable by its owner alone.
+/// Writes a key where nothing is yet: whole, durable, readable by its owner alone.
 pub fn write_key(path: &Path, bytes: &[u8]) -> Result<(), NameFolderError> {
-    let new = path.with_extension("new");
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(MODE)
-            .open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+    let written = write_beside(path, bytes).and_then(|new| {
         // Unlike a rename this replaces nothing.
-        fs::hard_link(&new, path)
-    })();
-    // What is left of it would be a second copy of the key.
-    let removed = fs::remove_file(&new);
+        let linked = match fs::hard_link(&new, path) {
+            Err(error) if has_no_links(&error) => write_new(path, bytes),
+            other => other,
+        };
+        // What is left of it would be a second copy of the key.
+        let removed = fs::remove_file(&new);
+        linked.and(removed)
+    });
     match written {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let path = path.to_owned();
             Err(NameFolderError::Exists { path })
         }
-        other => other.and(removed).map_err(io_error(path)),
+        other => other
+            .and_then(|()| durable::sync_folder(durable::parent_of(path)))
+            .map_err(io_error(path)),
     }
+}
+/// Whether a file system has no links, as those of cards and sticks have none.
+fn has_no_links(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, Unsupported};
+    matches!(error.kind(), Unsupported | PermissionDenied)
+}
+
+/// Writes `bytes` beside `path`, under a name that nobody else has.
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}.new", rand::random::<u64>()));
+    let new = path.with_file_name(name);
+    write_new(&new, bytes).map(|()| new)
+}
+
+/// Makes a file that must not be there, not even as a link, and leaves none where it
+/// fails.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.inspect_err(|_| {
+        // The error told is the first one.
+        let _ = fs::remove_file(path);
+    })
 }
 
 /// The contents of a file of at most `most` bytes, one more where there are more;
@@ -426,3 +519,6 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> NameFolderError {
     let path = path.to_owned();
     |source| NameFolderError::Io { path, source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,6 @@
 //! implementation.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +9,6 @@ use ipld_core::ipld::Ipld;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::folder::{TTL, VALIDITY, Wish};
 use super::record::sign_data;
 use super::*;
 use crate::archive::cbor;
@@ -21,7 +18,7 @@ use crate::archive::watermark::Watermark;
 use crate::publish::Hints;
 use crate::time::UnixSeconds;
 
-const NOW: UnixSeconds = UnixSeconds(1_600_000_000);
+pub(super) const NOW: UnixSeconds = UnixSeconds(1_600_000_000);
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -67,7 +64,7 @@ fn vector(what: &str) -> Vector {
     all.into_iter().find(|vector| vector.what == what).unwrap()
 }
 
-fn head(sequence: u64, name: &str) -> Head {
+pub(super) fn head(sequence: u64, name: &str) -> Head {
     let before = crate::blocks::Block::new(crate::blocks::Codec::Raw, &b"before"[..]);
     let body = HeadBody {
         network: "shh/6".to_owned(),
@@ -87,7 +84,7 @@ fn head(sequence: u64, name: &str) -> Head {
     Head::sign(body, &key).unwrap()
 }
 
-fn draft(value: &str, sequence: u64, extra: BTreeMap<String, Ipld>) -> Draft {
+pub(super) fn draft(value: &str, sequence: u64, extra: BTreeMap<String, Ipld>) -> Draft {
     Draft {
         value: value.parse().unwrap(),
         sequence,
@@ -380,98 +377,6 @@ fn a_path_reads_what_it_prints() {
     }
 }
 
-#[test]
-fn a_key_is_kept_once_and_for_its_owner_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = NameFolder::new(dir.path());
-    let name = KeyName::default();
-    assert!(folder.keys().unwrap().is_empty());
-    let key = folder.key_or_new(&name).unwrap();
-    assert_eq!(folder.key_or_new(&name).unwrap().name(), key.name());
-    assert_eq!(folder.keys().unwrap(), [(name.clone(), key.name())]);
-    let mode = fs::metadata(folder.key_path(&name)).unwrap().permissions();
-    assert_eq!(mode.mode() & 0o777, 0o600);
-    let refused = folder.keep_key(&name, &IpnsKey::generate());
-    assert!(matches!(refused, Err(NameFolderError::Exists { .. })));
-    assert_eq!(folder.key(&name).unwrap().unwrap().name(), key.name());
-    assert_eq!(fs::read_dir(dir.path().join("ipns")).unwrap().count(), 1);
-    fs::write(folder.key_path(&name), b"nonsense").unwrap();
-    assert!(matches!(
-        folder.key(&name),
-        Err(NameFolderError::Key { .. })
-    ));
-    for text in ["", ".hidden", "a/b", "../x", "a b", &"x".repeat(65)] {
-        assert!(text.parse::<KeyName>().is_err(), "{text}");
-    }
-}
-
-#[test]
-fn numbers_rise_whoever_else_made_some() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = NameFolder::new(dir.path());
-    let key = folder.key_or_new(&KeyName::default()).unwrap();
-    let say = |head: &Head, known, now| {
-        let wish = Wish::of_head(head, &Hints::default());
-        folder.say(&key, &wish, known, now).unwrap()
-    };
-    let (one, two) = (head(1, ""), head(2, ""));
-    let first = say(&one, None, NOW);
-    assert_eq!(first.sequence(), 0);
-    assert_eq!(folder.record(&key.name()).unwrap(), Some(first.clone()));
-    // The same again is the same record, as long as it counts for long.
-    assert_eq!(say(&one, Some(0), NOW), first);
-    let half = u32::try_from(VALIDITY.as_secs() / 2).unwrap();
-    assert_eq!(say(&one, None, NOW.saturating_add(half)), first);
-    let renewed = say(&one, None, NOW.saturating_add(half + 1));
-    assert_eq!(renewed.sequence(), 1);
-    assert!(renewed.says_as(&first) && renewed.until() > first.until());
-    assert_eq!(say(&two, None, NOW).sequence(), 2);
-    // Somebody with the same key went further.
-    assert_eq!(say(&two, Some(9), NOW).sequence(), 10);
-    assert_eq!(say(&one, Some(3), NOW).sequence(), 11);
-    assert_eq!(folder.records().unwrap().len(), 1);
-}
-
-#[test]
-fn a_damaged_memory_of_a_name_does_not_begin_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = NameFolder::new(dir.path());
-    let key = folder.key_or_new(&KeyName::default()).unwrap();
-    let wish = Wish::of_head(&head(1, ""), &Hints::default());
-    folder.say(&key, &wish, None, NOW).unwrap();
-    let path = dir.path().join(format!("ipns/{}.record", key.name()));
-    fs::write(path, b"nonsense").unwrap();
-    let refused = folder.say(&key, &wish, None, NOW);
-    assert!(matches!(refused, Err(NameFolderError::Record { .. })));
-}
-
-#[test]
-fn a_name_that_was_handed_over_names_no_head_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = NameFolder::new(dir.path());
-    let old = folder.key_or_new(&"old".parse().unwrap()).unwrap();
-    let new = folder.key_or_new(&"new".parse().unwrap()).unwrap();
-    let wish = Wish::of_head(&head(1, ""), &Hints::default());
-    folder.say(&old, &wish, None, NOW).unwrap();
-    let over = Wish::of_hand_over(NameRef::Key(new.name()));
-    let last = folder.say(&old, &over, None, NOW).unwrap();
-    assert_eq!(last.sequence(), 1);
-    let to = NameRef::Key(new.name());
-    assert_eq!(
-        Told::of(&last),
-        Ok(Told::Name {
-            name: to.clone(),
-            path: Vec::new()
-        })
-    );
-    match folder.say(&old, &wish, None, NOW) {
-        Err(NameFolderError::HandedOver { to: told }) => assert_eq!(told, to),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(folder.say(&new, &wish, None, NOW).unwrap().ttl(), TTL);
-    assert_eq!(folder.records().unwrap().len(), 2);
-}
-
 fn cases() -> ProptestConfig {
     ProptestConfig::default()
 }
@@ -509,22 +414,5 @@ proptest! {
         prop_assert_eq!(record.is_expired(UnixSeconds(until.saturating_sub(1))), until == 0);
         let other = IpnsKey::generate().name();
         prop_assert!(Record::read(&other, record.bytes().clone()).is_err());
-    }
-
-    #[test]
-    fn numbers_never_go_back(steps in proptest::collection::vec((0u8..3, proptest::option::of(0u64..20)), 1..12)) {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = NameFolder::new(dir.path());
-        let key = folder.key_or_new(&KeyName::default()).unwrap();
-        let mut before: Option<Record> = None;
-        for (which, known) in steps {
-            let wish = Wish::of_head(&head(u64::from(which) + 1, ""), &Hints::default());
-            let record = folder.say(&key, &wish, known, NOW).unwrap();
-            if let Some(before) = &before {
-                prop_assert!(record == *before || record.sequence() > before.sequence());
-            }
-            prop_assert!(known.is_none_or(|known| record.sequence() > known || before.as_ref() == Some(&record)));
-            before = Some(record);
-        }
     }
 }

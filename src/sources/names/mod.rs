@@ -3,12 +3,15 @@
 //! Always true:
 //! - A record is checked whoever gave it; of several that count the one with the
 //!   highest number does.
-//! - A name never goes back: an older record than the newest one seen, or another one
-//!   of the same number, is refused.
+//! - A name never goes back: where all that is offered is older than the newest record
+//!   seen, that one counts until it expires; whoever is behind takes nothing from it.
+//! - Two records of one number that say different things are refused, whether one was
+//!   seen before or both come at once.
 //! - A way from name to name ends after [`MAX_STEPS`].
 //! - Whoever is asked as the last resort, the DHT, is asked only where nobody else has
-//!   a record that counts; where nobody has, the one seen before does until it
-//!   expires.
+//!   a record that counts and is not behind.
+//! - A disk that remembers nothing keeps nobody from reading; one whose memory cannot be
+//!   read does, for nothing could be judged.
 
 mod dns;
 mod giver;
@@ -176,8 +179,8 @@ impl Names {
         Err(ResolveError::TooLong { start })
     }
 
-    /// The highest number that anybody has of `name`, whether it still counts or not.
-    pub async fn highest(&self, name: &Name) -> Option<u64> {
+    /// The newest record that anybody has of `name`, whether it still counts or not.
+    pub async fn highest(&self, name: &Name) -> Option<Record> {
         let mut offered = Offered::default();
         // Nothing has expired at the first second there is.
         self.ask(&self.givers, name, UnixSeconds::MIN, &mut offered)
@@ -185,35 +188,82 @@ impl Names {
         let seen = self.seen.newest_record(name).ok().flatten();
         let known = self.here.iter().filter(|record| record.name() == name);
         let known = known.chain(&seen).chain(&offered.records);
-        known.map(Record::sequence).max()
+        known.max_by_key(|record| record.precedence()).cloned()
     }
 
     /// The newest record of `name` that counts, remembered.
     pub async fn record(&self, name: &Name, now: UnixSeconds) -> Result<Record, ResolveError> {
+        let seen = self.seen.newest_record(name)?;
+        let is_behind = |record: &Record| {
+            seen.as_ref()
+                .is_some_and(|seen| record.sequence() < seen.sequence())
+        };
         let mut offered = Offered::default();
         let here = self.here.iter().filter(|record| record.name() == name);
         offered
             .records
             .extend(here.filter(|record| !record.is_expired(now)).cloned());
         self.ask(&self.givers, name, now, &mut offered).await;
-        if offered.records.is_empty() {
+        if offered.records.iter().all(is_behind) {
             self.ask(&self.last, name, now, &mut offered).await;
         }
-        let best = offered.records.into_iter().max_by_key(Record::precedence);
-        let Some(best) = best else {
-            let seen = self.seen.newest_record(name)?;
-            if let Some(seen) = seen.filter(|seen| !seen.is_expired(now)) {
-                tracing::warn!(%name, until = %seen.until(), "nobody has its record: the one seen before counts");
-                return Ok(seen);
+        let best = offered
+            .records
+            .iter()
+            .max_by_key(|record| record.precedence());
+        if let Some(best) = best.filter(|best| self.accept_rewrite || !is_behind(best)) {
+            return Ok(self.taken(best, &offered.records)?);
+        }
+        if let Some(seen) = seen.as_ref().filter(|seen| !seen.is_expired(now)) {
+            let (number, until) = (seen.sequence(), seen.until());
+            match best.map(Record::sequence) {
+                None => {
+                    tracing::warn!(%name, number, %until, "nobody has its record: the one seen before counts")
+                }
+                Some(told) => tracing::warn!(
+                    %name, told, number, %until,
+                    "only older records are told: the newer one that was seen before counts"
+                ),
             }
-            return Err(ResolveError::NoRecord {
-                name: *name,
-                refusals: offered.refusals,
-                lied: offered.lied && !offered.away,
-            });
-        };
-        self.seen.remember_record(&best, self.accept_rewrite)?;
-        Ok(best)
+            return Ok(seen.clone());
+        }
+        if let Some(best) = best {
+            // History was taken back, unless somebody who is away knows better.
+            if !offered.away {
+                return Ok(self.taken(best, &offered.records)?);
+            }
+            let older = best.sequence();
+            offered.refusals.push(format!(
+                "number {older} is older than the record seen before"
+            ));
+        }
+        Err(ResolveError::NoRecord {
+            name: *name,
+            refusals: offered.refusals,
+            lied: offered.lied && !offered.away,
+        })
+    }
+
+    /// Takes and remembers `best` of `offered`, unless it contradicts another one of
+    /// them, or what was seen.
+    fn taken(&self, best: &Record, offered: &[Record]) -> Result<Record, SeenError> {
+        let is_rival =
+            |other: &&Record| other.sequence() == best.sequence() && !other.says_as(best);
+        if let Some(rival) = offered.iter().find(is_rival) {
+            let refused = self.seen.equivocation(best, rival);
+            if !self.accept_rewrite {
+                return Err(refused);
+            }
+            tracing::warn!("{refused}");
+        }
+        if let Err(error) = self.seen.remember_record(best, self.accept_rewrite) {
+            let SeenError::Io { .. } = error else {
+                return Err(error);
+            };
+            self.seen.judge_record(best, self.accept_rewrite)?;
+            tracing::warn!("cannot remember the record: {error}");
+        }
+        Ok(best.clone())
     }
 
     async fn ask(

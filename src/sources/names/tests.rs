@@ -57,7 +57,7 @@ fn newest(key: &IpnsKey, sequence: u64) -> Record {
 }
 
 struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     names: Names,
 }
 
@@ -71,7 +71,7 @@ fn world(givers: Vec<Arc<dyn RecordGiver>>) -> World {
         seen: SeenHeads::new(dir.path()),
         accept_rewrite: false,
     };
-    World { _dir: dir, names }
+    World { dir, names }
 }
 
 impl World {
@@ -116,20 +116,92 @@ async fn a_name_without_a_record_says_who_was_asked() {
     assert!(failed(vec![]).await.to_string().contains("nobody to ask"));
 }
 
+/// Files of the memory whose names end so.
+fn kept(world: &World, end: &str) -> usize {
+    let files = std::fs::read_dir(world.dir.path().join("seen")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name());
+    names
+        .filter(|name| name.to_str().unwrap().ends_with(end))
+        .count()
+}
+
+#[tokio::test]
+async fn whoever_is_behind_takes_nothing_from_a_name() {
+    let key = IpnsKey::generate();
+    let newer = newest(&key, 4);
+    let mut world = world(vec![gives(&newer)]);
+    world.record(&key).await.unwrap();
+    world.names.givers = vec![gives(&record(&key, 3, "/ipns/a.b", NOW.0 + 99))];
+    assert_eq!(world.record(&key).await.unwrap(), newer);
+    // Where they are behind the last resort is asked as if they had none.
+    let newest = newest(&key, 5);
+    world.names.last = vec![gives(&newest)];
+    assert_eq!(world.record(&key).await.unwrap(), newest);
+    assert_eq!(kept(&world, ".ipns-proof"), 0);
+}
+
 #[tokio::test]
 async fn a_name_never_goes_back() {
     let key = IpnsKey::generate();
     let mut world = world(vec![gives(&newest(&key, 4))]);
     world.record(&key).await.unwrap();
-    world.names.givers = vec![gives(&newest(&key, 3))];
-    let error = world.record(&key).await.unwrap_err();
+    let older = record(&key, 3, &format!("/ipfs/{CID}"), NOW.0 + 99);
+    world.names.givers = vec![gives(&older)];
+    let later = NOW.saturating_add(10);
+    let name = key.name();
+    let error = world.names.record(&name, later).await.unwrap_err();
     assert!(error.is_lie(), "{error}");
     assert!(matches!(error, ResolveError::Seen(SeenError::Name(_))));
+    // Who is away may know better.
+    world.names.givers.push(is_away());
+    let error = world.names.record(&name, later).await.unwrap_err();
+    assert!(
+        !error.is_lie() && error.to_string().contains("older"),
+        "{error}"
+    );
     let rival = record(&key, 4, "/ipns/a.b", NOW.0 + 99);
     world.names.givers = vec![gives(&rival)];
     assert!(world.record(&key).await.unwrap_err().is_lie());
     world.names.accept_rewrite = true;
     assert_eq!(world.record(&key).await.unwrap(), rival);
+    world.names.givers = vec![gives(&older)];
+    assert_eq!(world.record(&key).await.unwrap(), older);
+}
+
+#[tokio::test]
+async fn two_records_of_one_number_are_refused_also_where_both_come_at_once() {
+    let key = IpnsKey::generate();
+    let rivals = ["/ipns/a.b", "/ipns/c.d"].map(|value| record(&key, 4, value, NOW.0 + 10));
+    // One that says the same for longer is no rival.
+    let longer = record(&key, 4, "/ipns/a.b", NOW.0 + 20);
+    let mut world = world(vec![gives(&rivals[0]), gives(&longer)]);
+    assert_eq!(world.record(&key).await.unwrap(), longer);
+    let unknown = IpnsKey::generate();
+    let rivals = ["/ipns/a.b", "/ipns/c.d"].map(|value| record(&unknown, 4, value, NOW.0 + 10));
+    world.names.givers = rivals.iter().map(gives).collect();
+    let error = world.record(&unknown).await.unwrap_err();
+    assert!(error.is_lie(), "{error}");
+    assert_eq!(kept(&world, ".ipns-proof"), 2);
+    let name = unknown.name();
+    assert_eq!(world.names.seen.newest_record(&name).unwrap(), None);
+    world.names.accept_rewrite = true;
+    assert!(rivals.contains(&world.record(&unknown).await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_disk_that_remembers_nothing_keeps_nobody_from_reading() {
+    let key = IpnsKey::generate();
+    let given = newest(&key, 4);
+    let world = world(vec![gives(&given)]);
+    let seen = world.dir.path().join("seen");
+    std::fs::create_dir_all(seen.join("lock")).unwrap();
+    assert_eq!(world.record(&key).await.unwrap(), given);
+    // What was seen cannot be told: nothing can be judged, and nobody lied.
+    let file = seen.join(format!("{}.ipns", key.name()));
+    std::fs::create_dir(file).unwrap();
+    let error = world.record(&key).await.unwrap_err();
+    assert!(matches!(error, ResolveError::Seen(SeenError::Io { .. })));
+    assert!(!error.is_lie());
 }
 
 #[tokio::test]
