@@ -8,11 +8,14 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::archive::head::Head;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
+use crate::cli::store;
 use crate::config::{self, Span};
 use crate::kubo::Auth;
+use crate::node::publish::newest_of;
 use crate::publish::Hints;
 use crate::publish::ipns::{
     ContentPath, IpnsKey, KeyName, Name, NameFolder, NameFolderError, NameRef, Record, Wish,
@@ -134,7 +137,7 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
     let folder = NameFolder::new(&context.data);
     // Whoever has no archive wants no key of it either.
     let head = match &args.hand_over {
-        None => Some(context.head(&Reference::OwnHead)?.head),
+        None => Some(head_to_tell(args, &folder, context)?),
         Some(_) => None,
     };
     let mut wish = match (&head, &args.hand_over) {
@@ -208,6 +211,31 @@ impl fmt::Display for Published {
         let [host, text] = &self.dnslink;
         write!(f, "dnslink  {host} TXT \"{text}\"")
     }
+}
+
+/// The archive's head; where it has a store, the newest one that is there too, for what a
+/// name leads to must be had by whoever reads there.
+fn head_to_tell(
+    args: &PublishArgs,
+    folder: &NameFolder,
+    context: &mut Context,
+) -> Result<Head, CliError> {
+    let own = context.head(&Reference::OwnHead)?.head;
+    let Some(kept) = store::kept_head(&context.data, *own.key())? else {
+        return Ok(own);
+    };
+    if kept.cid() != own.cid() {
+        context.output.story(format!(
+            "the store keeps head {} so far, and the name leads to that one",
+            kept.body().sequence
+        ));
+    }
+    let key = folder.key(&args.key.clone().unwrap_or_default());
+    let record = match key.map_err(|error| failed(&error))? {
+        None => None,
+        Some(key) => folder.record(&key.name()).map_err(|error| failed(&error))?,
+    };
+    Ok(newest_of(record.as_ref(), kept))
 }
 
 /// Hands the record to each, one after another.

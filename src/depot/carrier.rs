@@ -152,6 +152,10 @@ struct State {
     status: CarrierStatus,
     /// Whether heads before the newest were looked for.
     knows_lineage: bool,
+    /// Whether some of them were lost there, so that all are to be brought again.
+    lost_lineage: bool,
+    /// The newest head that it keeps, as far as it said.
+    kept: Option<Head>,
 }
 
 impl Carrier {
@@ -193,6 +197,12 @@ impl Carrier {
     /// How the depot stood when it was asked last.
     pub fn status(&self) -> CarrierStatus {
         self.state().status.clone()
+    }
+
+    /// The newest head of this archive that the depot keeps with all that it reaches, as
+    /// far as it said: the newest one that may be told of to whoever reads there.
+    pub fn kept_head(&self) -> Option<Head> {
+        self.state().kept.clone()
     }
 
     fn count_evicted(&self) {
@@ -262,9 +272,12 @@ impl Carrier {
             status.head = newest.as_ref().map(|head| head.cid().to_string());
             status.seq = newest.as_ref().map(|head| head.body().sequence.0);
         }
-        if let Some(newest) = &newest {
-            self.require_own(newest, &head)?;
-        }
+        let own = newest
+            .as_ref()
+            .map(|newest| self.require_own(newest, &head));
+        let is_own = matches!(own, Some(Ok(())));
+        self.state().kept = newest.clone().filter(|_| is_own);
+        own.transpose()?;
         // All that the head reaches was there before it.
         let files = self.archive.blocks().folder().files()?;
         let plan = plan(&files, &self.archive.blocks().evicted(), &kept);
@@ -394,19 +407,24 @@ impl Carrier {
         if is_news {
             self.depot.keep_head(head, newest)?;
             carried.head = true;
-            let status = &mut self.state().status;
-            status.head = Some(head.cid().to_string());
-            status.seq = Some(head.body().sequence.0);
+            let mut state = self.state();
+            state.status.head = Some(head.cid().to_string());
+            state.status.seq = Some(head.body().sequence.0);
+            state.kept = Some(head.clone());
         }
-        let known = self.state().knows_lineage;
-        if !is_news && known {
+        let (known, lost) = {
+            let mut state = self.state();
+            state.lost_lineage |= self.depot.lost_lineage();
+            (state.knows_lineage, state.lost_lineage)
+        };
+        if !is_news && known && !lost {
             return Ok(());
         }
         let from = newest.map_or(0, |newest| newest.body().sequence.0);
-        let from = if known {
-            from
-        } else {
-            from.saturating_sub(HEADS_LOOKED_FOR)
+        let from = match (lost, known) {
+            (true, _) => 0,
+            (false, true) => from,
+            (false, false) => from.saturating_sub(HEADS_LOOKED_FOR),
         };
         // Until they are there they are looked for again.
         self.state().knows_lineage = false;
@@ -428,7 +446,8 @@ impl Carrier {
         if !some.is_empty() {
             self.depot.keep_lineage(&some)?;
         }
-        self.state().knows_lineage = true;
+        let mut state = self.state();
+        (state.knows_lineage, state.lost_lineage) = (true, false);
         Ok(())
     }
 

@@ -6,15 +6,16 @@
 //! gwa/TAG/days/2018/2018-09-15.zq4x2tkcsb5m.car   a file, under its name
 //! gwa/TAG/heads                                   the newest head, and some before it
 //! gwa/TAG/heads/zq4x2tkcsb5m                      heads before those, once for each list
-//! gwa/TAG/head                                    the newest head itself, for users
+//! gwa/TAG/head                                    the newest head itself, directly
+//! gwa/TAG/state                                   its state, and all that it leads to
 //! ```
 //!
 //! Always true:
 //! - What is kept is what is pinned: no list is written that could say otherwise.
 //! - Those pins are on blocks of their own ([`holding`]), which nobody else pins. The
-//!   last one is on the head that users know, and nothing rests on it: it reaches down
-//!   through the whole history until a day is released, and is on the head alone from
-//!   then on. Where somebody pinned that head himself it is left to him.
+//!   last two are on what users know, and nothing rests on them ([`show`]).
+//! - What the node has lost is let go of by nobody, and brought again where it is here
+//!   ([`losses`]).
 //! - The node is never asked to look in the network for what is ours.
 //! - Two writers are told apart only where one comes after the other: a node knows no
 //!   condition for a write.
@@ -22,15 +23,21 @@
 mod cluster;
 mod head;
 pub mod holding;
+mod losses;
+mod show;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use url::Url;
 
 use self::holding::{Holding, LINKS, WHAT_HEADS, list};
+use self::losses::Losses;
+use self::show::WHAT_HEAD;
 use super::{Depot, DepotError, DepotSettings, Parcel};
 use crate::archive::head::Head;
 use crate::blocks::car::{CarError, CarWriter, Scan};
@@ -38,6 +45,9 @@ use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Group, Refusal, 
 use crate::kubo::{Auth, Depth, Imported, Kubo, KuboError, KuboLimits, Part};
 use crate::sources::net::{Net, NetLimits};
 use crate::sources::{KuboSource, Pool};
+
+/// What names of days begin with.
+const WHAT_DAYS: &str = "days/";
 
 /// A depot at an IPFS node.
 pub struct KuboDepot {
@@ -51,6 +61,11 @@ pub struct KuboDepot {
     /// What pins without a name were found to be: blocks never change. A cluster
     /// tells no names.
     nameless: Mutex<HashMap<Cid, Option<String>>>,
+    /// Pins without a name that nobody had the block of, and when.
+    absent: Mutex<HashMap<Cid, Instant>>,
+    losses: Mutex<Losses>,
+    /// How often in a row the node was too slow for a state.
+    slow: AtomicU32,
 }
 
 /// A pin of ours.
@@ -114,6 +129,9 @@ impl KuboDepot {
             tag,
             client,
             nameless: Mutex::default(),
+            absent: Mutex::default(),
+            losses: Mutex::default(),
+            slow: AtomicU32::new(0),
         })
     }
 
@@ -144,8 +162,12 @@ impl KuboDepot {
     async fn room(&self, bytes: u64) -> Result<bool, KuboError> {
         let stat = match self.client.repo_stat().await {
             Ok(stat) => stat,
-            // Whoever closed this to us let us do the rest.
-            Err(KuboError::Failed(_) | KuboError::NotUnderstood(_)) => return Ok(false),
+            // Whoever closed this to us may let us do the rest; then it is known from that
+            // who answers.
+            Err(KuboError::Refused(_) | KuboError::Failed(_) | KuboError::NotUnderstood(_)) => {
+                let name = format!("{}{WHAT_HEAD}", self.prefix);
+                return Ok(self.client.pin_ls(Depth::Direct, &name).await?.of_cluster);
+            }
             Err(error) => return Err(error),
         };
         if stat.most > 0 && stat.bytes.saturating_add(bytes) > stat.most {
@@ -222,10 +244,28 @@ impl KuboDepot {
         for pin in self.pins_of(name).await? {
             self.client.pin_rm(&pin.cid, Depth::Recursive).await?;
         }
+        self.forget(name);
         if matches!(group, Group::Day(_)) {
-            self.let_go_below_head().await?;
+            // One that was written again is in the state as it is now; one that was dropped
+            // would be kept by it.
+            let days = self.pinned(WHAT_DAYS).await?;
+            if !days.iter().any(|pin| group_of(&pin.what) == Some(group)) {
+                self.let_go_state().await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether the pin on a file is there, and nothing of it is known to be lost.
+    async fn is_held(&self, packed: &Packed, pin: &str, name: &str) -> Result<bool, KuboError> {
+        if self.is_damaged(name) {
+            return Ok(false);
+        }
+        let held = self
+            .client
+            .pin_of(packed.holding.cid(), Depth::Recursive)
+            .await?;
+        Ok(held.is_some_and(|held| held.name.as_deref() == Some(pin)))
     }
 
     /// The file as it is imported: its blocks, and before them the lists and the
@@ -333,19 +373,24 @@ impl Depot for KuboDepot {
         }
         let packed = self.pack(parcel)?;
         let kept = self.wait(async {
-            let of_cluster = self.room(parcel.file.bytes).await?;
             let pin = format!("{}{name}", self.prefix);
+            // A node that pins again lets go first.
+            if self.is_held(&packed, &pin, name).await? {
+                return Ok(());
+            }
+            let of_cluster = self.room(parcel.file.bytes).await?;
             self.hold(&packed, &pin, of_cluster).await
         });
         kept.map_err(|error| self.failed(error))
     }
 
     fn kept(&self) -> Result<Vec<String>, DepotError> {
-        let pins = self
-            .wait(self.pinned(""))
-            .map_err(|error| self.failed(error))?;
+        let asked = async { Ok((self.pinned("").await?, self.damaged().await?)) };
+        let (pins, damaged) = self.wait(asked).map_err(|error| self.failed(error))?;
         let files = pins.into_iter().map(|pin| pin.what);
-        let mut files: Vec<String> = files.filter(|what| group_of(what).is_some()).collect();
+        let mut files: Vec<String> = files
+            .filter(|what| group_of(what).is_some() && !damaged.contains(what))
+            .collect();
         // A file may have been packed in two ways, by two versions of this program.
         files.sort_unstable();
         files.dedup();
@@ -370,10 +415,14 @@ impl Depot for KuboDepot {
     }
 
     fn newest_head(&self) -> Result<Option<Head>, DepotError> {
-        let newest = self
-            .wait(self.newest())
+        let heads = self
+            .wait(self.heads())
             .map_err(|error| self.failed(error))?;
-        Ok(newest.map(|newest| newest.head))
+        Ok(heads.newest.map(|newest| newest.head))
+    }
+
+    fn lost_lineage(&self) -> bool {
+        self.take_lost_heads()
     }
 }
 

@@ -86,6 +86,12 @@ pub trait Depot: BlockSource {
     /// The newest head that is kept; `None` where none is.
     fn newest_head(&self) -> Result<Option<Head>, DepotError>;
 
+    /// Whether heads before the newest were found to be gone since this was asked last:
+    /// all of them are brought again then.
+    fn lost_lineage(&self) -> bool {
+        false
+    }
+
     /// Its entries that are written on a condition; `None` where the place knows no
     /// such writing.
     fn registry(&self) -> Option<&dyn registry::Registry> {

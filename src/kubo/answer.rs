@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{KuboError, innermost};
 use crate::blocks::Cid;
@@ -26,10 +26,16 @@ pub struct Answer {
     body: reqwest::Body,
     is_cluster: bool,
     idle: Duration,
+    /// When it is to be whole.
+    until: Option<Instant>,
 }
 
 impl Answer {
-    pub(super) fn new(response: reqwest::Response, idle: Duration) -> Self {
+    pub(super) fn new(
+        response: reqwest::Response,
+        idle: Duration,
+        whole: Option<Duration>,
+    ) -> Self {
         let server = response.headers().get(reqwest::header::SERVER);
         let is_cluster = server.is_some_and(|name| name.as_bytes().starts_with(CLUSTER.as_bytes()));
         let response: hyper::Response<reqwest::Body> = response.into();
@@ -37,6 +43,7 @@ impl Answer {
             body: response.into_body(),
             is_cluster,
             idle,
+            until: whole.map(|whole| Instant::now() + whole),
         }
     }
 
@@ -48,8 +55,16 @@ impl Answer {
     /// The next piece; `None` at the end of an answer that is whole.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, KuboError> {
         loop {
-            let frame = timeout(self.idle, self.body.frame()).await.map_err(|_| {
-                KuboError::Away(format!("sent nothing for {} s", self.idle.as_secs_f64()))
+            let left = self.until.map(|until| until - Instant::now());
+            let frame = timeout(
+                left.map_or(self.idle, |left| left.min(self.idle)),
+                self.body.frame(),
+            );
+            let frame = frame.await.map_err(|_| match left {
+                Some(left) if left <= self.idle => {
+                    KuboError::Away("did not end its answer in time".to_owned())
+                }
+                _ => KuboError::Away(format!("sent nothing for {} s", self.idle.as_secs_f64())),
             })?;
             let frame = match frame {
                 None => return Ok(None),

@@ -1,7 +1,10 @@
 //! Single blocks, and DAGs in one piece.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::import::{Part, upload};
 use super::{Answer, Kubo, KuboError};
@@ -54,7 +57,10 @@ impl Kubo {
             .option("cid-codec", codec)
             .option("mhtype", "sha2-256");
         let parts = vec![Part::Bytes(block.bytes().clone())];
-        let put: Put = upload(self, call, "block", parts).await?.json().await?;
+        let put: Put = upload(self, call, "block", parts, None)
+            .await?
+            .json()
+            .await?;
         if put.cid != *block.cid() {
             return Err(KuboError::NotUnderstood(format!(
                 "stored {} under {}",
@@ -68,20 +74,42 @@ impl Kubo {
     /// Goes through the DAG below `root`, which has about `bytes`; an error where a
     /// block of it is not there.
     pub async fn dag_stat(&self, root: &Cid, bytes: u64) -> Result<(), KuboError> {
-        let patience = self.limits().to_settle(bytes);
+        self.dag_stat_within(root, self.limits().to_settle(bytes))
+            .await
+    }
+
+    /// The same, as long as `patience` lasts and it comes further.
+    pub(super) async fn dag_stat_within(
+        &self,
+        root: &Cid,
+        patience: Duration,
+    ) -> Result<(), KuboError> {
+        let stall = self.limits().stall;
         let call = self
             .call("dag/stat")
             .arg(root)
-            .option("progress", false)
-            .option("offline", true);
+            // It tells of each block, so that silence means something.
+            .option("progress", true)
+            .option("offline", true)
+            .of_any_length();
         let going = async {
-            let mut answer = call.send_within(patience).await?;
-            answer.whole(super::answer::LONGEST_LINE as u64).await
+            let mut answer = call.send_within(stall).await?;
+            loop {
+                match timeout(stall, answer.chunk()).await {
+                    Ok(Ok(Some(_))) => {}
+                    Ok(ended) => return ended.map(drop),
+                    Err(_) => {
+                        let seconds = stall.as_secs_f64();
+                        let text = format!("went no further through a DAG for {seconds} s");
+                        return Err(KuboError::Away(text));
+                    }
+                }
+            }
         };
-        let gone = tokio::time::timeout(patience, going).await;
-        let silent =
-            |_| KuboError::Away(format!("went through no DAG in {} s", patience.as_secs()));
-        gone.map_err(silent)?.map(|_| ())
+        let gone = timeout(patience, going).await;
+        gone.map_err(|_| {
+            KuboError::Away(format!("went through no DAG in {} s", patience.as_secs()))
+        })?
     }
 
     /// The DAG below `root` as a CAR: depth first, each block once. It ends with an
@@ -91,7 +119,8 @@ impl Kubo {
             .call("dag/export")
             .arg(root)
             .option("progress", false)
-            .when("offline", offline);
+            .when("offline", offline)
+            .of_any_length();
         call.send().await
     }
 

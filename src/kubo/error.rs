@@ -47,11 +47,12 @@ const FULL: [&str; 4] = [
     "file too large",
 ];
 
-/// Texts in which it says that it has not got a block.
-const MISSING: [&str; 3] = [
+/// Texts in which it says that it has not got a block, or has it wrongly.
+const MISSING: [&str; 4] = [
     "block was not found locally",
     "ipld: could not find",
     "merkledag: not found",
+    "different hash than requested",
 ];
 
 impl KuboError {

@@ -103,7 +103,7 @@ impl Kubo {
             .call("dag/import")
             .option("pin-roots", pin_roots)
             .option("stats", true);
-        let mut answer = upload(self, call, "blocks.car", parts).await?;
+        let mut answer = upload(self, call, "blocks.car", parts, None).await?;
         let (mut imported, mut roots) = (None, 0);
         answer
             .lines(|line: Line| {
@@ -130,12 +130,14 @@ impl Kubo {
     }
 }
 
-/// Sends the parts as one file of a form, as they are read.
+/// Sends the parts as one file of a form, as they are read. The answer may begin as
+/// long after the last one as `settle` says, else as their bytes take.
 pub(super) async fn upload(
     kubo: &Kubo,
     call: super::request::Call<'_>,
     name: &str,
     parts: Vec<Part>,
+    settle: Option<Duration>,
 ) -> Result<super::Answer, KuboError> {
     let lens: Result<Vec<u64>, _> = parts.iter().map(Part::len).collect();
     let bytes = lens?.iter().sum();
@@ -172,7 +174,8 @@ pub(super) async fn upload(
     });
     let content_type = format!("multipart/form-data; boundary={boundary}");
     let limits = kubo.limits();
-    let stalled = progress.stalled(limits.idle, limits.to_settle(bytes));
+    let settle = settle.unwrap_or_else(|| limits.to_settle(bytes));
+    let stalled = progress.stalled(limits.idle, settle);
     let body = reqwest::Body::wrap_stream(body);
     let answer = call.send_body(content_type, body, stalled).await;
     // Only the disk knows what this one would otherwise blame the node for.

@@ -14,6 +14,13 @@ pub struct KuboLimits {
     /// How long the answer to a question may take in which the node has little to
     /// do. One that collects its garbage keeps pins waiting for a while.
     pub answer: Duration,
+    /// How long an answer may take from its beginning to its end, unless it is as long
+    /// as what was asked for: a million pins over a slow line. Without it whoever sends
+    /// a byte now and then would hold a call for ever.
+    pub whole: Duration,
+    /// How long a value may take on its way into the routing system. In the DHT it is
+    /// a look-up, and then twenty peers of whom each may take half a minute.
+    pub routing: Duration,
     /// How long a pin may come no further. A node has a block at once or not at all,
     /// and then looks for it in the network, `offline` or not: Kubo's pinner does.
     pub stall: Duration,
@@ -33,6 +40,8 @@ impl Default for KuboLimits {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             answer: Duration::from_secs(60),
+            whole: Duration::from_secs(600),
+            routing: Duration::from_secs(300),
             stall: Duration::from_secs(10),
             slowest: 1 << 20,
             // Below the minute after which servers close them.

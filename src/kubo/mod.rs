@@ -16,6 +16,8 @@
 mod answer;
 mod auth;
 mod blocks;
+#[cfg(test)]
+mod bounds;
 mod error;
 mod import;
 mod limits;

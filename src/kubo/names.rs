@@ -88,12 +88,16 @@ impl Kubo {
 
     /// Stores a value in the routing system: a record of IPNS under `/ipns/NAME`,
     /// which the node verifies. One that knows no peers keeps it for itself.
+    ///
+    /// It answers once the peers have it, and breaks off where nobody waits for that.
     pub async fn routing_put(&self, key: &str, value: Bytes) -> Result<(), KuboError> {
         let call = self
             .call("routing/put")
             .arg(key)
             .option("allow-offline", true);
-        let mut answer = upload(self, call, "value", vec![Part::Bytes(value)]).await?;
+        let settle = Some(self.limits().routing);
+        let value = vec![Part::Bytes(value)];
+        let mut answer = upload(self, call, "value", value, settle).await?;
         // Events without end may come; what matters is that they end well.
         while answer.chunk().await?.is_some() {}
         Ok(())

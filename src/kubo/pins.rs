@@ -3,6 +3,8 @@
 //! Kubo keeps one recursive pin for each CID, under one name: a second `pin add`
 //! renames it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -11,6 +13,10 @@ use crate::blocks::Cid;
 
 /// Most pins of one listing that are remembered: 300 bytes each.
 const MOST_PINS: usize = 1 << 20;
+
+/// Most lines of one listing, those of others included: some make no difference by
+/// names.
+const MOST_LINES: usize = 1 << 22;
 
 /// How much a pin keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +102,8 @@ impl Kubo {
             // It tells how far it is every half second, so that silence means
             // something.
             .option("progress", true)
-            .option("offline", true);
+            .option("offline", true)
+            .of_any_length();
         let patience = self.limits().to_settle(bytes);
         let stall = self.limits().stall;
         let pinning = async {
@@ -120,11 +127,13 @@ impl Kubo {
             Ok(pinned)
         };
         let pinned = match tokio::time::timeout(patience, pinning).await {
-            Ok(Err(KuboError::Away(text))) => return Err(self.or_missing(cid, bytes, text).await),
+            Ok(Err(KuboError::Away(text))) => {
+                return Err(self.or_missing(cid, patience, text).await);
+            }
             Ok(pinned) => pinned?,
             Err(_) => {
                 let text = format!("did not pin within {} s", patience.as_secs());
-                return Err(self.or_missing(cid, bytes, text).await);
+                return Err(self.or_missing(cid, patience, text).await);
             }
         };
         if !pinned {
@@ -134,9 +143,14 @@ impl Kubo {
     }
 
     /// Why a pin on `cid` did not come about, with the block that is missing where one
-    /// is; else that the node is away, as `text` says.
-    async fn or_missing(&self, cid: &Cid, bytes: u64, text: String) -> KuboError {
-        match self.dag_stat(cid, bytes).await {
+    /// is; else that the node is away, as `text` says. One that answers nothing at all
+    /// is not asked for so much.
+    async fn or_missing(&self, cid: &Cid, patience: Duration, text: String) -> KuboError {
+        let asked = self.call("version").send_within(self.limits().stall).await;
+        if let Err(KuboError::Away(_)) = asked {
+            return KuboError::Away(text);
+        }
+        match self.dag_stat_within(cid, patience).await {
             Err(error) if error.is_missing() => error,
             _ => KuboError::Away(text),
         }
@@ -164,9 +178,12 @@ impl Kubo {
         }
     }
 
-    /// Pins `to` in the place of `from`, looking only at what differs. `bytes` is what
-    /// there is below `to`.
-    pub async fn pin_update(&self, from: &Cid, to: &Cid, bytes: u64) -> Result<Update, KuboError> {
+    /// Pins `to` in the place of `from`, looking only at what differs.
+    ///
+    /// The node pairs the links that differ by their order: below nodes that lose a link
+    /// before others that change it goes through everything. It does not tell how far
+    /// it is, so that it may take no longer than any answer.
+    pub async fn pin_update(&self, from: &Cid, to: &Cid) -> Result<Update, KuboError> {
         let call = self
             .call("pin/update")
             .arg(from)
@@ -186,7 +203,7 @@ impl Kubo {
             Err(KuboError::Failed(text)) if text.contains("was already recursively pinned") => {
                 Ok(Update::IsPinned)
             }
-            Err(KuboError::Away(text)) => Err(self.or_missing(to, bytes, text).await),
+            Err(KuboError::Away(text)) => Err(self.or_missing(to, patience, text).await),
             Err(error) => Err(error),
         }
     }
@@ -230,8 +247,15 @@ impl Kubo {
             pins: Vec::new(),
             of_cluster: answer.is_cluster(),
         };
+        let mut lines = 0;
         answer
             .lines(|line: Listed| {
+                lines += 1;
+                if lines > MOST_LINES {
+                    return Err(KuboError::NotUnderstood(format!(
+                        "more than {MOST_LINES} lines"
+                    )));
+                }
                 let name = Some(line.name).filter(|name| !name.is_empty());
                 if name.as_ref().is_some_and(|name| !name.starts_with(prefix)) {
                     return Ok(());

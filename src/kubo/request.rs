@@ -15,6 +15,8 @@ pub(super) struct Call<'k> {
     kubo: &'k Kubo,
     command: &'static str,
     query: Vec<(&'static str, String)>,
+    /// How long the answer may take once it began.
+    whole: Option<Duration>,
 }
 
 impl Kubo {
@@ -23,6 +25,7 @@ impl Kubo {
             kubo: self,
             command,
             query: Vec::new(),
+            whole: Some(self.limits.whole),
         }
     }
 }
@@ -48,6 +51,14 @@ impl Call<'_> {
         if on { self.option(name, true) } else { self }
     }
 
+    /// Whoever reads the answer bounds by himself how long it may take.
+    pub(super) fn of_any_length(self) -> Self {
+        Self {
+            whole: None,
+            ..self
+        }
+    }
+
     /// Sends it without a body; waits until the answer begins.
     pub(super) async fn send(self) -> Result<Answer, KuboError> {
         let patience = self.kubo.limits.answer;
@@ -60,7 +71,7 @@ impl Call<'_> {
         let sent = sent.map_err(|_| {
             KuboError::Away(format!("gave no answer for {} s", patience.as_secs_f64()))
         })?;
-        begun(self.kubo, sent).await
+        begun(self.kubo, sent, self.whole).await
     }
 
     /// Sends it with a body, and waits as long as `stalled` does.
@@ -79,7 +90,7 @@ impl Call<'_> {
             sent = request => sent,
             error = stalled => return Err(error),
         };
-        begun(self.kubo, sent).await
+        begun(self.kubo, sent, self.whole).await
     }
 
     fn request(&self) -> Result<reqwest::RequestBuilder, KuboError> {
@@ -102,11 +113,12 @@ impl Call<'_> {
 async fn begun(
     kubo: &Kubo,
     sent: Result<reqwest::Response, reqwest::Error>,
+    whole: Option<Duration>,
 ) -> Result<Answer, KuboError> {
     // The URL in it would repeat what the user wrote.
     let response = sent.map_err(|error| KuboError::Away(innermost(&error.without_url())))?;
     let status = response.status();
-    let mut answer = Answer::new(response, kubo.limits.idle);
+    let mut answer = Answer::new(response, kubo.limits.idle, whole);
     if status.is_success() {
         return Ok(answer);
     }

@@ -308,6 +308,7 @@ impl Daemon {
         let publisher = Publisher::start(
             Arc::clone(&self.archive),
             self.publishing.take(),
+            self.carrier.clone(),
             Arc::clone(&self.clock),
         );
         let writing = WriterTask::start(

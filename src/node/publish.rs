@@ -7,6 +7,9 @@
 //! - Each new head makes a record. One that has lost half of its time is made anew,
 //!   and every record of the data folder is handed in again each [`AGAIN`]: routers of
 //!   IPFS forget what nobody repeats.
+//! - Where the archive has a store, a name leads to the newest head that the store keeps:
+//!   whoever reads there finds all that it reaches. The daemon's own interface tells of a
+//!   later one before.
 //! - A mirror, which has no heads of its own, has no name of its own.
 
 use std::collections::HashMap;
@@ -20,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::disk::Archive;
 use crate::archive::head::Head;
+use crate::depot::Carrier;
 use crate::publish::Hints;
-use crate::publish::ipns::{KeyName, Name, NameFolder, NameFolderError, Record, Wish};
+use crate::publish::ipns::{KeyName, Name, NameFolder, NameFolderError, Record, Told, Wish};
 use crate::sources::names::RecordTaker;
 use crate::time::{Clock, UnixSeconds};
 
@@ -31,8 +35,13 @@ const LOOK: Duration = Duration::from_secs(5);
 /// After how long a record is handed in again: what Kubo does with its own.
 const AGAIN: Duration = Duration::from_secs(4 * 3_600);
 
-/// After how long somebody who could not be handed a record is tried again.
+/// After how long somebody who could not be handed a record is tried again; twice as long
+/// each time.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// The longest of these pauses: records are at most that late once he is back, and a node
+/// whose DHT takes none is not kept busy with them.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// As whom, and to whom, heads are told.
 #[derive(Clone)]
@@ -54,16 +63,18 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Begins, unless `publishing` is `None`.
+    /// Begins, unless `publishing` is `None`. `carrier` is what brings the archive to its
+    /// store, where it has one.
     pub(super) fn start(
         archive: Arc<Archive>,
         publishing: Option<Publishing>,
+        carrier: Option<Arc<Carrier>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let stopping = CancellationToken::new();
         let publishing = publishing.filter(|_| !archive.is_mirror());
         let task = publishing.map(|publishing| {
-            let work = run(archive, publishing, clock);
+            let work = run(archive, publishing, carrier, clock);
             let stopping = stopping.clone();
             tokio::spawn(async move {
                 tokio::select! {
@@ -97,7 +108,12 @@ type Known = Arc<Mutex<Option<Record>>>;
 
 /// Renews the record for good. Whoever is handed records has a task of his own, so
 /// that one who is slow keeps nobody waiting.
-async fn run(archive: Arc<Archive>, publishing: Publishing, clock: Arc<dyn Clock>) {
+async fn run(
+    archive: Arc<Archive>,
+    publishing: Publishing,
+    carrier: Option<Arc<Carrier>>,
+    clock: Arc<dyn Clock>,
+) {
     let (tell, told) = watch::channel(Vec::new());
     let known = Known::default();
     // They end with this.
@@ -114,6 +130,7 @@ async fn run(archive: Arc<Archive>, publishing: Publishing, clock: Arc<dyn Clock
     let naming = Naming {
         folder: NameFolder::new(archive.dir()),
         archive,
+        carrier,
         key: publishing.key,
         hints: publishing.hints,
         known,
@@ -139,6 +156,7 @@ async fn run(archive: Arc<Archive>, publishing: Publishing, clock: Arc<dyn Clock
 /// Makes records.
 struct Naming {
     archive: Arc<Archive>,
+    carrier: Option<Arc<Carrier>>,
     folder: NameFolder,
     key: KeyName,
     hints: Hints,
@@ -150,7 +168,10 @@ impl Naming {
     /// Makes the record of the current head where it is not made, and gives every
     /// record there is that can be read, and what failed.
     async fn renew(&self) -> (Option<Vec<Record>>, Option<String>) {
-        let head = self.archive.head();
+        let head = match &self.carrier {
+            None => self.archive.head(),
+            Some(carrier) => carrier.kept_head(),
+        };
         let known = self.known.lock();
         let known = known.unwrap_or_else(PoisonError::into_inner).clone();
         let (folder, now) = (self.folder.clone(), self.clock.now());
@@ -184,6 +205,7 @@ fn name_head(
         return Ok(());
     };
     let before = folder.record(&key.name())?;
+    let head = newest_of(before.as_ref(), head);
     let wish = Wish::of_head(&head, &hints);
     let record = folder.say(&key, &wish, known.as_ref(), now)?;
     if before.as_ref() != Some(&record) {
@@ -193,18 +215,39 @@ fn name_head(
     Ok(())
 }
 
+/// The head that a name is to lead to where `kept` is the newest one that is kept: a name
+/// that leads to a later one already goes back to none.
+pub fn newest_of(record: Option<&Record>, kept: Head) -> Head {
+    match record.map(Told::of) {
+        Some(Ok(Told::Head {
+            head: Some(named), ..
+        })) if named.key() == kept.key() && named.body().sequence > kept.body().sequence => *named,
+        _ => kept,
+    }
+}
+
 /// What became of the record of a name.
 struct Handed {
     record: Record,
     at: Instant,
     done: bool,
+    /// When it is handed in again, in any case.
+    pause: Duration,
 }
 
 impl Handed {
     /// Whether `record` is to be handed in after this.
     fn leaves_due(&self, record: &Record) -> bool {
-        let pause = if self.done { AGAIN } else { RETRY };
-        (self.done && self.record != *record) || self.at.elapsed() >= pause
+        (self.done && self.record != *record) || self.at.elapsed() >= self.pause
+    }
+
+    /// The pause after another try that came to `done`.
+    fn pause(before: Option<&Self>, done: bool) -> Duration {
+        match before {
+            _ if done => AGAIN,
+            Some(before) if !before.done => (before.pause * 2).min(LONGEST_RETRY),
+            _ => RETRY,
+        }
     }
 }
 
@@ -228,10 +271,12 @@ impl Handing {
                 if before.is_none_or(|handed| handed.leaves_due(record)) {
                     let was_failing = before.is_some_and(|handed| !handed.done);
                     let done = self.hand_in(record, was_failing).await;
+                    let pause = Handed::pause(self.handed.get(record.name()), done);
                     let handed = Handed {
                         record: record.clone(),
                         at: Instant::now(),
                         done,
+                        pause,
                     };
                     self.handed.insert(*record.name(), handed);
                 }
@@ -270,8 +315,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::archive::disk::Stop;
     use crate::archive::testing::envelope;
     use crate::archive::watermark::Watermark;
+    use crate::depot::{FolderDepot, Keep};
     use crate::progress::Quiet;
     use crate::publish::ipns::{Draft, IpnsKey};
     use crate::sources::names::{Giving, RecordGiver, Taking};
@@ -356,6 +403,10 @@ mod tests {
         }
 
         fn start(&self) -> Publisher {
+            self.start_with_store(None)
+        }
+
+        fn start_with_store(&self, carrier: Option<Arc<Carrier>>) -> Publisher {
             let publishing = Publishing {
                 key: KeyName::default(),
                 name: self.key.name(),
@@ -363,7 +414,7 @@ mod tests {
                 to: vec![self.node.clone()],
             };
             let clock = Arc::new(SystemClock);
-            Publisher::start(Arc::clone(&self.archive), Some(publishing), clock)
+            Publisher::start(Arc::clone(&self.archive), Some(publishing), carrier, clock)
         }
 
         /// Waits until the node's record holds what `holds` says; in no time at all,
@@ -415,6 +466,64 @@ mod tests {
         // Routers forget.
         *world.node.has.lock().unwrap() = None;
         assert_eq!(world.until(|_| true).await, second);
+        publisher.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_leads_to_what_the_store_keeps_and_never_back() {
+        let world = World::new();
+        let store = tempfile::tempdir().unwrap();
+        let depot = Arc::new(FolderDepot::new(store.path()));
+        let archive = Arc::clone(&world.archive);
+        let carrier = Carrier::new(archive, depot, "folder:store", Keep::Everything);
+        let carrier = Arc::new(carrier);
+        let carry = || {
+            let carried = carrier.round(&Stop::default(), SystemClock.now(), &Quiet);
+            assert!(carried.unwrap().head);
+        };
+        let publisher = world.start_with_store(Some(Arc::clone(&carrier)));
+        tokio::time::sleep(AGAIN).await;
+        assert!(world.node.has.lock().unwrap().is_none(), "nothing is kept");
+        carry();
+        let first = world.until(|record| world.names(record)).await;
+        // Sealed, and the store is slow.
+        world.seal(2);
+        tokio::time::sleep(2 * AGAIN).await;
+        assert_eq!(*world.node.has.lock().unwrap(), Some(first.clone()));
+        carry();
+        let second = world.until(|record| world.names(record)).await;
+        publisher.end().await;
+        let kept = first.sequence();
+        assert_eq!(second.sequence(), kept + 1);
+
+        // A store that has to begin anew is behind the name.
+        let again = tempfile::tempdir().unwrap();
+        let depot = Arc::new(FolderDepot::new(again.path()));
+        let archive = Arc::clone(&world.archive);
+        let behind = Carrier::new(archive, depot, "folder:again", Keep::Everything);
+        let behind = Arc::new(behind);
+        behind
+            .round(&Stop::default(), SystemClock.now(), &Quiet)
+            .unwrap();
+        world.seal(3);
+        let publisher = world.start();
+        let third = world.until(|record| world.names(record)).await;
+        publisher.end().await;
+        let publisher = world.start_with_store(Some(behind));
+        tokio::time::sleep(2 * AGAIN).await;
+        assert_eq!(*world.node.has.lock().unwrap(), Some(third));
+        publisher.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_nothing_is_asked_less_and_less_often() {
+        let world = World::new();
+        *world.node.away.lock().unwrap() = true;
+        let publisher = world.start();
+        tokio::time::sleep(AGAIN).await;
+        let puts = *world.node.puts.lock().unwrap();
+        let most = u32::try_from(AGAIN.as_secs() / LONGEST_RETRY.as_secs()).unwrap() + 5;
+        assert!((5..=most).contains(&puts), "{puts} times");
         publisher.end().await;
     }
 

@@ -92,7 +92,7 @@ async fn pins_are_named_listed_moved_on_and_let_go() {
             .collect::<Vec<_>>()
     };
     assert_eq!(listed().await, [(*first.cid(), "gwa/x/head".to_owned())]);
-    let update = |from, to| client.pin_update(from, to, 1);
+    let update = |from, to| client.pin_update(from, to);
     assert_eq!(update(first.cid(), second.cid()).await, Ok(Update::Updated));
     assert_eq!(update(first.cid(), second.cid()).await, Ok(Update::NoOld));
     assert_eq!(listed().await, [(*second.cid(), "gwa/x/head".to_owned())]);

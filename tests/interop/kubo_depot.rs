@@ -18,11 +18,13 @@ pub fn depot(kubo: &Kubo, tag: &str) -> KuboDepot {
     KuboDepot::with(client(kubo), tag.to_owned()).unwrap()
 }
 
-/// Names of the recursive pins of a node, with what they are on.
-fn pins(kubo: &Kubo) -> Vec<(String, String)> {
-    let listed = kubo.ipfs(&["pin", "ls", "--type=recursive", "--names"]);
+/// Names of the pins of a node, with what they are on.
+pub fn pins(kubo: &Kubo) -> Vec<(String, String)> {
+    let listed = |kind: &str| kubo.ipfs(&["pin", "ls", &format!("--type={kind}"), "--names"]);
+    let listed = [listed("recursive"), listed("direct")];
     let mut pins: Vec<_> = listed
-        .lines()
+        .iter()
+        .flat_map(|listed| listed.lines())
         .map(|line| {
             let mut words = line.split_whitespace();
             let cid = words.next().unwrap().to_owned();
@@ -63,6 +65,8 @@ fn a_head_can_be_walked_pinned_and_exported_with_the_nodes_own_tools() {
     let cid = head.cid().to_string();
     let named = |name: &str| pins(&kubo).into_iter().find(|(of, _)| of == name);
     assert_eq!(named("gwa/a/head").unwrap().1, cid);
+    let state = head.body().state.unwrap().to_string();
+    assert_eq!(named("gwa/a/state").unwrap().1, state);
     for file in archive.blocks().folder().files().unwrap() {
         let (_, holding) = named(&format!("gwa/a/{}", file.name)).unwrap();
         let shown = kubo.ipfs(&["dag", "get", &format!("/ipfs/{holding}/what")]);
@@ -166,7 +170,7 @@ fn what_was_released_is_gone_with_the_next_garbage() {
 }
 
 /// Where a node of the usual kind keeps a block.
-fn block_file(kubo: &Kubo, cid: &Cid) -> PathBuf {
+pub fn block_file(kubo: &Kubo, cid: &Cid) -> PathBuf {
     let name = multibase::Base::Base32Upper.encode(cid.hash().to_bytes());
     let shard = &name[name.len() - 3..name.len() - 1];
     let path = kubo.repo().join("blocks").join(shard);

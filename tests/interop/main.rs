@@ -18,6 +18,7 @@ mod kubo_client;
 mod kubo_depot;
 mod kubo_history;
 mod kubo_killed;
+mod kubo_losses;
 mod kubo_names;
 mod murmur;
 mod objects;

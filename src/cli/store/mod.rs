@@ -16,7 +16,7 @@ use crate::cli::error::{CliError, Kind};
 use crate::depot::{Carrier, CarrierStatus, CarryError, DepotError};
 use crate::time::{Clock, SystemClock};
 
-pub use self::settings::{StoreFlags, attach, carrier};
+pub use self::settings::{StoreFlags, attach, carrier, kept_head};
 pub use self::shared::{ReplicaOf, is_replica, replica, turn, wait_turn};
 
 const EXAMPLES: &str = "\

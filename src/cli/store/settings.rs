@@ -7,6 +7,7 @@ use clap::Args;
 use secp256k1::PublicKey;
 
 use crate::archive::disk::{Archive, Blocks};
+use crate::archive::head::Head;
 use crate::cli::error::{CliError, Kind};
 use crate::config::{self, Password, StorePartial, StoreSettings};
 use crate::depot::{self, Carrier, Depot, DepotSettings, Keep, StoreAddress};
@@ -111,6 +112,26 @@ pub fn attach(blocks: &Blocks, data: &Path, key: PublicKey) {
         Ok(Some((address, depot))) => blocks.set_depot(address, Arc::new(depot)),
         Ok(None) => {}
         Err(error) => tracing::warn!("the store cannot be asked: {}", error.brief()),
+    }
+}
+
+/// The newest head that the store keeps of the archive whose heads `key` signs: the
+/// newest one that names may lead to. `None` where there is no store.
+pub fn kept_head(data: &Path, key: PublicKey) -> Result<Option<Head>, CliError> {
+    let settings = settings(&environment(), data)?;
+    let Some(depot) = depot(&settings, data, key)? else {
+        return Ok(None);
+    };
+    let failed = |text: String| {
+        CliError::new(Kind::Error, text)
+            .hint("`gwa store carry` brings the newest head there, as does a daemon")
+    };
+    match depot.newest_head() {
+        Ok(Some(head)) if *head.key() == key => Ok(Some(head)),
+        Ok(_) => Err(failed(format!("{} keeps no head yet", depot.name()))),
+        Err(error) => {
+            Err(failed("the store does not say which head it keeps".to_owned()).because(&error))
+        }
     }
 }
 

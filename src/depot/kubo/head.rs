@@ -1,17 +1,18 @@
-//! Heads at a node: one pin holds all of them, another one is on the newest itself.
+//! Heads at a node: one pin holds them.
+//!
+//! Always true:
+//! - A pin that cannot be read any more counts for nothing: another one does, or none, and
+//!   the heads are brought again. It goes when another one is there in its place.
 
 use std::collections::HashSet;
 
 use crate::archive::head::Head;
 use crate::blocks::{Block, Cid};
 use crate::depot::DepotError;
-use crate::kubo::{Depth, KuboError, Part, Update};
+use crate::kubo::{Depth, KuboError, Part};
 
 use super::holding::{HEADS, Holding, WHAT_HEADS, as_bytes, list, read_list};
-use super::{KuboDepot, Packed, Pinned, car, is_heads};
-
-/// Name of the pin on the newest head itself.
-const WHAT_HEAD: &str = "head";
+use super::{KuboDepot, Packed, car, is_heads};
 
 /// The newest head that is kept, and the pin that says so.
 pub(super) struct Newest {
@@ -20,25 +21,59 @@ pub(super) struct Newest {
     cid: Cid,
 }
 
+/// The pins on heads.
+#[derive(Default)]
+pub(super) struct Heads {
+    pub(super) newest: Option<Newest>,
+    /// Those that go once another one is there: older ones, where a change was cut off,
+    /// and what cannot be read.
+    others: Vec<Cid>,
+}
+
 impl KuboDepot {
-    /// The newest head that is kept.
-    pub(super) async fn newest(&self) -> Result<Option<Newest>, KuboError> {
-        let mut newest: Option<Newest> = None;
+    /// The newest head that is kept, and what else is pinned as such.
+    pub(super) async fn heads(&self) -> Result<Heads, KuboError> {
+        let mut heads = Heads::default();
         let pins = self.pinned(WHAT_HEADS).await?;
-        // Two, where a change was cut off between them.
-        for Pinned { cid, .. } in pins.into_iter().filter(|pin| is_heads(&pin.what)) {
-            let lost = |what: &str| KuboError::Missing(format!("{what} {cid}"));
-            let block = self.block(&cid).await?;
-            let holding = Holding::read(&block, &self.tag).ok_or_else(|| lost("no heads in"))?;
-            let head = self.block(&holding.root).await?;
-            let head = Head::decode(head).map_err(|_| lost("no head in"))?;
-            let sequence = head.body().sequence;
-            let is_newer = |than: &Newest| sequence > than.head.body().sequence;
-            if newest.as_ref().is_none_or(is_newer) {
-                newest = Some(Newest { head, holding, cid });
+        for pin in pins.into_iter().filter(|pin| is_heads(&pin.what)) {
+            let found = match self.read_newest(&pin.cid).await {
+                Err(error) if error.is_missing() => {
+                    self.note_lost_heads(&pin.cid, &error);
+                    heads.others.push(pin.cid);
+                    continue;
+                }
+                other => other?,
+            };
+            let Some(newest) = &mut heads.newest else {
+                heads.newest = Some(found);
+                continue;
+            };
+            let sequence = |newest: &Newest| newest.head.body().sequence;
+            if sequence(&found) > sequence(newest) {
+                heads.others.push(newest.cid);
+                *newest = found;
+                continue;
             }
+            // Of two with one head, one holds more before it.
+            if sequence(&found) == sequence(newest) {
+                newest.holding.lists.extend(found.holding.lists);
+            }
+            heads.others.push(found.cid);
         }
-        Ok(newest)
+        Ok(heads)
+    }
+
+    async fn read_newest(&self, cid: &Cid) -> Result<Newest, KuboError> {
+        let lost = |what: &str| KuboError::Missing(format!("{what} {cid}"));
+        let block = self.block(cid).await?;
+        let holding = Holding::read(&block, &self.tag).ok_or_else(|| lost("no heads in"))?;
+        let head = self.block(&holding.root).await?;
+        let head = Head::decode(head).map_err(|_| lost("no head in"))?;
+        Ok(Newest {
+            head,
+            holding,
+            cid: *cid,
+        })
     }
 
     /// Makes `head` the newest.
@@ -48,8 +83,8 @@ impl KuboDepot {
         before: Option<&Head>,
     ) -> Result<(), DepotError> {
         let failed = |error| self.failed(error);
-        let newest = self.newest().await.map_err(failed)?;
-        match (&newest, before) {
+        let heads = self.heads().await.map_err(failed)?;
+        match (&heads.newest, before) {
             (Some(newest), _) if newest.head.cid() == head.cid() => return Ok(()),
             (Some(newest), _)
                 if before.map(Head::cid) != Some(newest.head.cid())
@@ -69,32 +104,42 @@ impl KuboDepot {
             _ => {}
         }
         let of_cluster = self.room(0).await.map_err(failed)?;
-        let packed = self
-            .take_in(newest.as_ref(), head.cid(), std::slice::from_ref(head))
-            .await
-            .map_err(failed)?;
-        // What it reaches is looked through before anybody is told of it.
-        if !of_cluster && let Err(error) = self.show(head).await {
-            let untold = packed.holding.cid();
-            let removed = self.client.pin_rm(untold, Depth::Recursive).await;
-            return Err(removed.map_or_else(failed, |_| error));
+        // What is new is looked through before anybody is told of it.
+        if !of_cluster {
+            self.look_through(head).await?;
         }
-        self.hold_heads(&packed, newest.as_ref())
-            .await
-            .map_err(failed)
+        let told = async {
+            let more = std::slice::from_ref(head);
+            let packed = self
+                .take_in(heads.newest.as_ref(), head.cid(), more)
+                .await?;
+            self.hold_heads(&packed, &heads).await
+        };
+        told.await.map_err(failed)?;
+        if !of_cluster && let Err(error) = self.show(head.cid()).await {
+            // Nothing rests on it, and the next head makes it good.
+            tracing::warn!(depot = self.name, %error, "users are not shown the head");
+        }
+        Ok(())
     }
 
     /// Adds heads to those that are kept; the newest stays.
     pub(super) async fn add_lineage(&self, heads: &[Head]) -> Result<(), KuboError> {
-        let Some(newest) = self.newest().await? else {
+        let mut held = self.heads().await?;
+        let Some(newest) = &held.newest else {
             return Ok(());
         };
         let mut known = HashSet::new();
         for pin in self.pinned(WHAT_HEADS).await? {
-            let block = self.block(&pin.cid).await?;
-            let holding = Holding::read(&block, &self.tag);
-            for cid in holding.into_iter().flat_map(|holding| holding.lists) {
-                known.extend(read_list(&self.block(&cid).await?).unwrap_or_default());
+            match self.listed_by(&pin.cid).await {
+                Ok(links) => known.extend(links),
+                Err(error) if error.is_missing() => {
+                    self.note_lost_heads(&pin.cid, &error);
+                    if pin.cid != newest.cid && !held.others.contains(&pin.cid) {
+                        held.others.push(pin.cid);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         let unknown = heads
@@ -106,8 +151,25 @@ impl KuboDepot {
         }
         self.room(0).await?;
         let cid = *newest.head.cid();
-        let packed = self.take_in(Some(&newest), &cid, &unknown).await?;
-        self.hold_heads(&packed, Some(&newest)).await
+        let packed = self.take_in(Some(newest), &cid, &unknown).await?;
+        self.hold_heads(&packed, &held).await
+    }
+
+    /// The heads that a pin holds.
+    async fn listed_by(&self, pin: &Cid) -> Result<Vec<Cid>, KuboError> {
+        let block = self.block(pin).await?;
+        match Holding::read(&block, &self.tag) {
+            Some(holding) => self.listed(&holding).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn listed(&self, holding: &Holding) -> Result<Vec<Cid>, KuboError> {
+        let mut links = Vec::new();
+        for cid in &holding.lists {
+            links.extend(read_list(&self.block(cid).await?).unwrap_or_default());
+        }
+        Ok(links)
     }
 
     /// Imports heads beside those that are held together with the newest so far; gives
@@ -120,10 +182,17 @@ impl KuboDepot {
         more: &[Head],
     ) -> Result<Packed, KuboError> {
         let mut links = Vec::new();
-        for cid in before.into_iter().flat_map(|before| &before.holding.lists) {
-            links.extend(read_list(&self.block(cid).await?).unwrap_or_default());
+        if let Some(before) = before {
+            match self.listed(&before.holding).await {
+                Ok(listed) => links = listed,
+                // They are brought again.
+                Err(error) if error.is_missing() => self.note_lost_heads(&before.cid, &error),
+                Err(error) => return Err(error),
+            }
         }
         links.extend(more.iter().map(|head| as_bytes(head.cid())));
+        let mut seen = HashSet::new();
+        links.retain(|link| seen.insert(*link));
         let mut blocks: Vec<Block> = more.iter().map(|head| head.block().clone()).collect();
         while links.len() > HEADS {
             let later = links.split_off(HEADS);
@@ -174,149 +243,14 @@ impl KuboDepot {
     }
 
     /// Holds heads that were taken in, in the place of those that were held before.
-    async fn hold_heads(&self, packed: &Packed, before: Option<&Newest>) -> Result<(), KuboError> {
+    async fn hold_heads(&self, packed: &Packed, before: &Heads) -> Result<(), KuboError> {
         self.name(packed, WHAT_HEADS).await?;
-        match before {
-            Some(before) if before.cid != *packed.holding.cid() => {
-                self.client.pin_rm(&before.cid, Depth::Recursive).await?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Puts the pin that users see on `head`, where it is not theirs: on all that it
-    /// reaches, unless a day was released.
-    async fn show(&self, head: &Head) -> Result<(), DepotError> {
-        let failed = |error| self.failed(error);
-        let (cid, bytes) = (head.cid(), head.body().totals.bytes);
-        let name = format!("{}{WHAT_HEAD}", self.prefix);
-        let shown = async |depth| {
-            let pins = self.client.pin_ls(depth, &name).await?.pins;
-            let mut pins = pins.into_iter();
-            let pin = pins.find(|pin| pin.name.as_deref() == Some(&name));
-            Ok(pin.map(|pin| pin.cid))
-        };
-        if let Some(old) = shown(Depth::Direct).await.map_err(failed)? {
-            return self
-                .show_alone(cid, Some(&old), &name)
-                .await
-                .map_err(failed);
-        }
-        let old = shown(Depth::Recursive).await.map_err(failed)?;
-        let update = match &old {
-            Some(old) if old == cid => return Ok(()),
-            Some(old) => self.client.pin_update(old, cid, bytes).await,
-            None => Ok(Update::NoOld),
-        };
-        let result = match update {
-            Ok(Update::NoOld) if self.is_pinned_by_others(cid).await.map_err(failed)? => Ok(()),
-            Ok(Update::NoOld) => {
-                let pin = self.client.pin_add(cid, Depth::Recursive, &name, bytes);
-                pin.await
-            }
-            Ok(Update::Updated) => Ok(()),
-            // Somebody pinned it before us, and it is his.
-            Ok(Update::IsPinned) => match &old {
-                Some(old) => self.client.pin_rm(old, Depth::Recursive).await.map(|_| ()),
-                None => Ok(()),
-            },
-            Err(error) => Err(error),
-        };
-        match result {
-            Err(KuboError::Missing(text)) => {
-                if let Some(file) = self.holder_of(&text).await.map_err(failed)? {
-                    return Err(DepotError::Lost {
-                        depot: self.name.clone(),
-                        what: format!("a block of {file}: {text}"),
-                    });
-                }
-                // It was never kept here: that of a day that was dropped, or of a
-                // history that was not fetched.
-                if let Some(old) = &old {
-                    self.client
-                        .pin_rm(old, Depth::Recursive)
-                        .await
-                        .map_err(failed)?;
-                }
-                self.show_alone(cid, None, &name).await.map_err(failed)
-            }
-            other => other.map_err(failed),
-        }
-    }
-
-    /// The same on the head alone.
-    async fn show_alone(&self, cid: &Cid, old: Option<&Cid>, name: &str) -> Result<(), KuboError> {
-        if !self.is_pinned_by_others(cid).await? {
-            self.client.pin_add(cid, Depth::Direct, name, 0).await?;
-        }
-        match old {
-            Some(old) if old != cid => self.client.pin_rm(old, Depth::Direct).await.map(|_| ()),
-            _ => Ok(()),
-        }
-    }
-
-    async fn is_pinned_by_others(&self, cid: &Cid) -> Result<bool, KuboError> {
-        let pin = self.client.pin_of(cid, Depth::Recursive).await?;
-        let is_ours = |name: &Option<String>| {
-            name.as_ref()
-                .is_some_and(|name| name.starts_with(&self.prefix))
-        };
-        Ok(pin.is_some_and(|pin| !is_ours(&pin.name)))
-    }
-
-    /// Takes the pin that users see from what the head reaches: a day goes.
-    pub(super) async fn let_go_below_head(&self) -> Result<(), KuboError> {
-        let name = format!("{}{WHAT_HEAD}", self.prefix);
-        let pins = self.client.pin_ls(Depth::Recursive, &name).await?.pins;
-        for pin in pins {
-            if pin.name.as_deref() == Some(&name) {
-                self.client.pin_rm(&pin.cid, Depth::Recursive).await?;
-                self.client
-                    .pin_add(&pin.cid, Depth::Direct, &name, 0)
-                    .await?;
+        let newest = before.newest.as_ref().map(|newest| &newest.cid);
+        for cid in before.others.iter().chain(newest) {
+            if cid != packed.holding.cid() {
+                self.client.pin_rm(cid, Depth::Recursive).await?;
             }
         }
         Ok(())
-    }
-
-    /// The file that is to hold the block which `text` says is missing; its pin goes,
-    /// so that it counts as kept no more. `None` where no file of ours holds it.
-    async fn holder_of(&self, text: &str) -> Result<Option<String>, KuboError> {
-        let named = text.split(|c: char| !c.is_ascii_alphanumeric());
-        let missing: Vec<Cid> = named.filter_map(|word| word.parse().ok()).collect();
-        let missing: Vec<Cid> = missing.iter().map(as_bytes).collect();
-        for pin in self.pinned("").await? {
-            let holds = self.holds_any(&pin.cid, &missing).await;
-            let is_damaged = match holds {
-                Ok(holds) => holds,
-                Err(error) if error.is_missing() => true,
-                Err(error) => return Err(error),
-            };
-            if is_damaged {
-                self.client.pin_rm(&pin.cid, Depth::Recursive).await?;
-                return Ok(Some(pin.what));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the lists of a holding name one of these blocks. An error where one of
-    /// its own is missing.
-    async fn holds_any(&self, holding: &Cid, missing: &[Cid]) -> Result<bool, KuboError> {
-        if missing.contains(&as_bytes(holding)) {
-            return Ok(true);
-        }
-        let block = self.block(holding).await?;
-        let Some(holding) = Holding::read(&block, &self.tag) else {
-            return Ok(false);
-        };
-        for cid in &holding.lists {
-            let links = read_list(&self.block(cid).await?).unwrap_or_default();
-            if missing.contains(&as_bytes(cid)) || links.iter().any(|link| missing.contains(link)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }

@@ -95,15 +95,81 @@ impl RecordTaker for KuboNames {
     fn put<'a>(&'a self, record: &'a Record) -> Taking<'a> {
         Box::pin(async move {
             let key = format!("/ipns/{}", record.name());
-            let put = self.kubo.routing_put(&key, record.bytes().clone()).await;
-            put.map_err(|error| error.to_string())
+            match self.kubo.routing_put(&key, record.bytes().clone()).await {
+                // The node keeps it before it tells its peers, and they may be slow.
+                Err(KuboError::Away(text)) => match self.kubo.routing_get(&key).await {
+                    Ok(has) if has == *record.bytes() => Ok(()),
+                    _ => Err(text),
+                },
+                other => other.map_err(|error| error.to_string()),
+            }
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::publish::ipns::{KeyName, NameFolder, Wish};
+    use crate::time::{Clock, SystemClock};
+
+    /// A node that passes a record on for longer than anybody waits, and says that it has
+    /// `value`.
+    async fn slow_node(value: String) -> KuboNames {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let value = value.clone();
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    if head.starts_with(b"POST /api/v0/routing/put") {
+                        std::future::pending::<()>().await;
+                    }
+                    let body = format!(r#"{{"Type":5,"Extra":"{value}"}}"#);
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                        body.len()
+                    );
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                });
+            }
+        });
+        let limits = KuboLimits {
+            routing: Duration::from_millis(300),
+            ..KuboLimits::default()
+        };
+        KuboNames::new(Kubo::new(url.parse().unwrap(), None, limits).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_record_that_the_node_has_is_taken_however_slow_its_peers_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = NameFolder::new(dir.path());
+        let key = folder.key_or_new(&KeyName::default()).unwrap();
+        let wish = Wish::of_hand_over("a.example".parse().unwrap());
+        let record = folder.say(&key, &wish, None, SystemClock.now()).unwrap();
+        let coded = |bytes: &[u8]| multibase::Base::Base64Pad.encode(bytes);
+        slow_node(coded(record.bytes()))
+            .await
+            .put(&record)
+            .await
+            .unwrap();
+        slow_node(coded(b"another"))
+            .await
+            .put(&record)
+            .await
+            .unwrap_err();
+    }
 
     #[test]
     fn records_are_handed_in_at_nodes_alone() {
