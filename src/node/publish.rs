@@ -177,7 +177,13 @@ impl Naming {
         let (folder, now) = (self.folder.clone(), self.clock.now());
         let (key, hints) = (self.key.clone(), self.hints.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let named = name_head(&folder, &key, head.map(|head| (head, hints)), known, now);
+            let named = name_head(
+                &folder,
+                &key,
+                head.map(|head| (head, hints)),
+                known.as_ref(),
+                now,
+            );
             let (records, unread) = match folder.records() {
                 Ok((records, unread)) => (Some(records), unread),
                 Err(error) => (None, vec![error]),
@@ -197,7 +203,7 @@ fn name_head(
     folder: &NameFolder,
     key: &KeyName,
     head: Option<(Head, Hints)>,
-    known: Option<Record>,
+    known: Option<&Record>,
     now: UnixSeconds,
 ) -> Result<(), NameFolderError> {
     let key = folder.key_or_new(key)?;
@@ -207,7 +213,7 @@ fn name_head(
     let before = folder.record(&key.name())?;
     let head = newest_of(before.as_ref(), head);
     let wish = Wish::of_head(&head, &hints);
-    let record = folder.say(&key, &wish, known.as_ref(), now)?;
+    let record = folder.say(&key, &wish, known, now)?;
     if before.as_ref() != Some(&record) {
         let (name, sequence) = (record.name(), record.sequence());
         tracing::info!(%name, sequence, head = %head.cid(), "named");

@@ -218,7 +218,7 @@ impl Names {
             let (number, until) = (seen.sequence(), seen.until());
             match best.map(Record::sequence) {
                 None => {
-                    tracing::warn!(%name, number, %until, "nobody has its record: the one seen before counts")
+                    tracing::warn!(%name, number, %until, "nobody has its record: the one seen before counts");
                 }
                 Some(told) => tracing::warn!(
                     %name, told, number, %until,
