@@ -146,8 +146,14 @@ fn a_day_that_is_nowhere_else_keeps_what_is_left_of_it_and_holds_up_no_head() {
     // Whoever has the block brings it back, and nothing is lost any more.
     let path = house.kubo.repo().join("leaf");
     std::fs::write(&path, leaf.bytes()).unwrap();
-    let put = ["block", "put", "--cid-codec=raw", path.to_str().unwrap()];
-    assert_eq!(house.kubo.ipfs(&put), leaf.cid().to_string());
+    let put = [
+        "block",
+        "put",
+        "--cid-codec=dag-cbor",
+        path.to_str().unwrap(),
+    ];
+    let put = house.kubo.ipfs(&put).parse::<Cid>().unwrap();
+    assert_eq!(put.hash(), leaf.cid().hash());
     assert_eq!(house.carry().unwrap().lost, 0);
     testing::assert_whole(&*house.depot, &house.archive.head().unwrap());
 }
