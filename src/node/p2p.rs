@@ -11,7 +11,7 @@ use crate::archive::watermark::Day;
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::config::Settings;
 use crate::p2p::key::{self, IdentityError};
-use crate::p2p::{Node, NodeConfig, NodeError};
+use crate::p2p::{Afar, Node, NodeConfig, NodeError};
 
 /// Why the peer could not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +36,16 @@ pub(super) async fn start(
         return Ok(None);
     };
     let denylist = Arc::new(Denylist::open(&settings.http.denylists)?);
+    let given = Arc::new(Given {
+        archive: Arc::clone(archive),
+        denylist: Arc::clone(&denylist),
+    });
     let config = NodeConfig {
         key: key::load_or_create(archive.dir())?,
         listen: Some(listen),
         limits: settings.limits.clone(),
-        given: Some(Arc::new(Given {
-            archive: Arc::clone(archive),
-            denylist: Arc::clone(&denylist),
-        })),
+        given: Some(Arc::clone(&given) as Arc<dyn BlockSource>),
+        afar: Some(given),
         dht: settings.p2p.dht.clone(),
     };
     let node = Node::start(config).await?;
@@ -63,11 +65,24 @@ impl BlockSource for Given {
         if self.denylist.denies(cid) {
             return Err(BlockError::Missing { cid: *cid });
         }
-        self.archive.blocks().held().get(cid)
+        self.archive.blocks().here().get(cid)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        Ok(!self.denylist.denies(cid) && self.archive.blocks().held().has(cid)?)
+        Ok(!self.denylist.denies(cid) && self.archive.blocks().here().has(cid)?)
+    }
+}
+
+impl Afar for Given {
+    fn may_hold(&self, cid: &Cid) -> bool {
+        !self.denylist.denies(cid) && self.archive.blocks().may_be_evicted(cid)
+    }
+
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        if self.denylist.denies(cid) {
+            return Err(BlockError::Missing { cid: *cid });
+        }
+        self.archive.blocks().held().get(cid)
     }
 }
 

@@ -92,6 +92,7 @@ impl DhtSource {
                 listen: None,
                 limits: Limits::default(),
                 given: None,
+                afar: None,
                 dht: Some(DhtConfig {
                     bootstrap: vec![self.bootstrap.clone()],
                     mode: DhtMode::Client,

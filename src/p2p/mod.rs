@@ -13,19 +13,24 @@
 //! whomever a DHT names.
 
 pub mod address;
+mod afar;
 pub mod bitswap;
 mod budget;
 mod dht;
 pub mod doors;
 mod finder;
 pub mod key;
+mod muxer;
 mod node;
 mod outbox;
 mod peer;
 mod session;
 mod source;
+mod swarm;
+mod walker;
 
 pub use self::address::{PeerAddress, PeerAddressError};
+pub use self::afar::Afar;
 pub use self::dht::{DhtConfig, DhtMode};
 pub use self::finder::DhtSource;
 pub use self::node::{Counters, Node, NodeConfig, NodeError};

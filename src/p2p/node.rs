@@ -7,56 +7,26 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use libp2p::core::{ConnectedPoint, Multiaddr};
 use libp2p::identity::Keypair;
-use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, NetworkBehaviour, SwarmEvent};
-use libp2p::{
-    PeerId, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, tcp, yamux,
-};
+use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::{PeerId, Swarm, kad};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::bitswap::behaviour::{self as bitswap, Opened, Spoken};
+use super::afar::{Afar, Far};
+use super::bitswap::behaviour::{Opened, Spoken};
 use super::bitswap::message::Message;
 use super::budget::Budget;
 use super::dht::{Dht, DhtConfig, Errand};
-use super::doors::{Doors, address_of};
+use super::doors::address_of;
 use super::peer::Peer;
+use super::swarm::{Behaviour, BehaviourEvent, swarm};
 use crate::blocks::{BlockSource, Cid};
 use crate::limits::Limits;
-
-/// Connections that others may open: some dozens of peers fetch at a time, and each
-/// costs up to 32 MiB of what it sends and nobody has read yet.
-const MAX_INCOMING: u32 = 32;
-
-/// Handshakes under way that others began.
-const MAX_PENDING_INCOMING: u32 = 16;
-
-/// Connections to one peer: both sides may dial at once, and a new one may come
-/// before the old one is known to be gone.
-const MAX_OF_PEER: u32 = 4;
-
-/// Connections that this node opens: a walk through a DHT has some twenty at a time.
-const MAX_OUTGOING: u32 = 64;
-
-/// Streams of one connection, where others may dial: each may fill a window of
-/// 256 KiB before anybody reads it. Kubo opens seven or so; Helia one for each
-/// message, fifty at a time.
-const STREAMS_OF_STRANGER: usize = 128;
-
-/// Streams of one connection of a node that only dials. It is the number with which
-/// no window grows beyond 256 KiB, because all of them together could take up what a
-/// connection may: some programs fill a window with one frame, and one of more than
-/// 1 MiB would end the connection.
-const STREAMS_OF_CHOSEN: usize = 4_096;
-
-/// How long a connection is kept on which nothing is done.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// Reads of the disk under way: more at once read no faster, and threads are left
 /// for sealing and for mail.
@@ -68,12 +38,6 @@ const COMMANDS: usize = 64;
 /// Messages that wait for whoever asked for what is in them.
 const INBOX: usize = 2;
 
-/// What others are told this program is.
-const AGENT: &str = concat!("gwa/", env!("CARGO_PKG_VERSION"));
-
-/// The protocol family that `identify` tells.
-const FAMILY: &str = "ipfs/0.1.0";
-
 /// What a node is to be.
 pub struct NodeConfig {
     /// Its identity.
@@ -82,8 +46,10 @@ pub struct NodeConfig {
     pub listen: Option<Multiaddr>,
     /// What peers and addresses may take.
     pub limits: Limits,
-    /// What is given to whoever wants it; it fetches nothing.
+    /// What is given to whoever wants it: what is here. It fetches nothing.
     pub given: Option<Arc<dyn BlockSource>>,
+    /// What is given too, and is not here.
+    pub afar: Option<Arc<dyn Afar>>,
     /// The DHT that it takes part in, if any.
     pub dht: Option<DhtConfig>,
 }
@@ -135,6 +101,7 @@ struct Inner {
     peers: Mutex<HashMap<PeerId, Known>>,
     inboxes: Mutex<HashMap<PeerId, mpsc::Sender<Message>>>,
     given: Option<Arc<dyn BlockSource>>,
+    afar: Option<Far>,
     reads: Arc<Semaphore>,
     budget: Budget,
     counters: Counters,
@@ -164,16 +131,6 @@ enum Command {
 
 type Done = oneshot::Sender<Result<(), String>>;
 
-#[derive(NetworkBehaviour)]
-struct Behaviour {
-    doors: Doors,
-    limits: connection_limits::Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-    bitswap: bitswap::Behaviour,
-    kad: Toggle<kad::Behaviour<kad::store::MemoryStore>>,
-}
-
 impl Node {
     /// Starts a node on the current tokio runtime; it listens when this returns.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
@@ -192,6 +149,7 @@ impl Node {
             peers: Mutex::default(),
             inboxes: Mutex::default(),
             given: config.given,
+            afar: config.afar.map(Far::new),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             budget: Budget::new(&config.limits),
             counters: Counters::default(),
@@ -335,6 +293,10 @@ impl Node {
 
     pub(super) fn given(&self) -> Option<Arc<dyn BlockSource>> {
         self.inner.given.clone()
+    }
+
+    pub(super) fn afar(&self) -> Option<&Far> {
+        self.inner.afar.as_ref()
     }
 
     pub(super) fn reads(&self) -> &Arc<Semaphore> {
@@ -537,56 +499,6 @@ fn told(error: &DialError) -> String {
         DialError::WrongPeerId { obtained, .. } => format!("another peer answers: {obtained}"),
         other => other.to_string(),
     }
-}
-
-fn swarm(config: &NodeConfig) -> Result<Swarm<Behaviour>, NodeError> {
-    let failed = |what: String| NodeError::Network(what);
-    let streams = match config.listen {
-        Some(_) => STREAMS_OF_STRANGER,
-        None => STREAMS_OF_CHOSEN,
-    };
-    let muxer = move || {
-        let mut muxer = yamux::Config::default();
-        muxer.set_max_num_streams(streams);
-        muxer
-    };
-    let caps = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
-        .with_max_established_incoming(Some(MAX_INCOMING))
-        .with_max_established_outgoing(Some(MAX_OUTGOING))
-        .with_max_established_per_peer(Some(MAX_OF_PEER));
-    let id = config.key.public().to_peer_id();
-    let kad = config.dht.as_ref().map(|dht| dht.behaviour(id));
-    let doors = Doors::new(&config.limits);
-    let swarm = SwarmBuilder::with_existing_identity(config.key.clone())
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            muxer,
-        )
-        .map_err(|error| failed(error.to_string()))?
-        .with_dns()
-        .map_err(|error| failed(error.to_string()))?
-        .with_behaviour(|key| Behaviour {
-            doors,
-            limits: connection_limits::Behaviour::new(caps),
-            identify: identify::Behaviour::new(
-                identify::Config::new(FAMILY.to_owned(), key.public())
-                    .with_agent_version(AGENT.to_owned()),
-            ),
-            ping: ping::Behaviour::default(),
-            bitswap: bitswap::Behaviour::default(),
-            kad: kad.into(),
-        })
-        .map_err(|error| failed(error.to_string()))?
-        .with_swarm_config(|swarm| {
-            swarm
-                .with_idle_connection_timeout(IDLE)
-                .with_max_negotiating_inbound_streams(STREAMS_OF_STRANGER)
-        })
-        .build();
-    Ok(swarm)
 }
 
 /// Listens, and waits until it does.

@@ -41,6 +41,7 @@ impl Client {
                 listen: None,
                 limits: Limits::default(),
                 given: None,
+                afar: None,
                 dht: None,
             })
         });

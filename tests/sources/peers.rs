@@ -52,6 +52,7 @@ fn node_as(given: Arc<dyn BlockSource>, key: Keypair, listen: &str) -> Node {
         listen: Some(listen.parse().unwrap()),
         limits: Limits::default(),
         given: Some(given),
+        afar: None,
         dht: None,
     };
     NET.handle().block_on(Node::start(config)).unwrap()
@@ -191,6 +192,7 @@ fn a_peer_that_comes_back_is_asked_again() {
             listen: Some(at.at.clone()),
             limits: Limits::default(),
             given: Some(holding(&held)),
+            afar: None,
             dht: None,
         };
         NET.handle().block_on(Node::start(config)).ok()

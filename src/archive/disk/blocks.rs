@@ -85,6 +85,16 @@ impl Blocks {
         Held(self)
     }
 
+    /// What this disk holds: nobody else is asked, so that it is soon known.
+    pub fn here(&self) -> Here<'_> {
+        Here(self)
+    }
+
+    /// Whether a block that is not here may have been evicted; its depot is not asked.
+    pub fn may_be_evicted(&self, cid: &Cid) -> bool {
+        self.was_evicted(cid)
+    }
+
     /// As [`Self::held`], as a store: what is written goes to this disk.
     pub fn own(&self) -> Own<'_> {
         Own(self)
@@ -367,6 +377,19 @@ impl BlockSource for Held<'_> {
         take: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), BlockError> {
         self.0.each(cids, None, take)
+    }
+}
+
+/// What an archive has on its disk: see [`Blocks::here`].
+pub struct Here<'a>(&'a Blocks);
+
+impl BlockSource for Here<'_> {
+    fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+        self.0.local(cid)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+        Ok(self.0.folder.has(cid)? || self.0.heads.has(cid)?)
     }
 }
 

@@ -38,6 +38,12 @@ pub enum FrameError {
     /// A length that is none.
     #[error("no length")]
     Length,
+    /// Long messages at a time.
+    #[error("a message of {len} bytes while others are under way")]
+    Crowded {
+        /// What was announced.
+        len: usize,
+    },
     /// The bytes are none.
     #[error(transparent)]
     Message(#[from] MessageError),

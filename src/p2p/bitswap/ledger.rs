@@ -47,6 +47,8 @@ pub enum Found {
     Held,
     /// It is not held, or not given.
     Absent,
+    /// It is not here, and is answered when it was looked for elsewhere.
+    Elsewhere,
 }
 
 impl Ledger {
@@ -152,7 +154,7 @@ pub fn fill(
             }
             Found::Held => len += word(&mut message, want.cid, true),
             Found::Absent if want.send_dont_have => len += word(&mut message, want.cid, false),
-            Found::Absent => {}
+            Found::Absent | Found::Elsewhere => {}
         }
         // What nobody is told costs a look as well.
         if filled.looked_up >= MAX_WANTS as u64 {

@@ -36,7 +36,7 @@ const TURNS: u32 = 4;
 pub struct Wants {
     queue: VecDeque<Cid>,
     open: HashMap<Cid, Instant>,
-    cancelled: Vec<Cid>,
+    cancelled: HashSet<Cid>,
     asked: HashSet<Cid>,
     asked_in_order: VecDeque<Cid>,
     unasked: usize,
@@ -69,7 +69,7 @@ impl Wants {
         Self {
             queue: VecDeque::new(),
             open: HashMap::new(),
-            cancelled: Vec::new(),
+            cancelled: HashSet::new(),
             asked: HashSet::new(),
             asked_in_order: VecDeque::new(),
             unasked: 0,
@@ -89,7 +89,7 @@ impl Wants {
     pub fn leave(&mut self, cid: &Cid) {
         self.queue.retain(|queued| queued != cid);
         if self.open.remove(cid).is_some() {
-            self.cancelled.push(*cid);
+            self.cancelled.insert(*cid);
         }
     }
 
@@ -101,9 +101,6 @@ impl Wants {
     /// What to tell the peer; `None` where there is nothing new.
     pub fn next_message(&mut self, now: Instant) -> Option<Message> {
         let mut message = Message::default();
-        for cid in self.cancelled.drain(..) {
-            message.wants.push(entry(cid, true));
-        }
         if self.open.is_empty() {
             // It owed nothing until now.
             self.heard = Some(now);
@@ -117,6 +114,14 @@ impl Wants {
             }
             message.wants.push(entry(cid, false));
         }
+        // Some programs take a want and a cancellation of one block in one message
+        // for a cancellation. What is wanted again needs none.
+        let cancelled = self.cancelled.drain();
+        let cancelled: Vec<Cid> = cancelled
+            .filter(|cid| !self.open.contains_key(cid))
+            .collect();
+        let cancelled = cancelled.into_iter().map(|cid| entry(cid, true));
+        message.wants.extend(cancelled);
         while self.asked_in_order.len() > REMEMBERED
             && let Some(oldest) = self.asked_in_order.pop_front()
         {
@@ -371,6 +376,47 @@ mod tests {
             let twice = giving(&[block(n), block(n)]);
             assert_eq!(got(&wants.take_in(twice, now).unwrap()), [*block(n).cid()]);
         }
+    }
+
+    #[test]
+    fn no_message_names_a_block_twice() {
+        let now = Instant::now();
+        let mut wants = Wants::new(IDLE);
+        let (one, other) = (*block(1).cid(), *block(2).cid());
+        wants.want(one);
+        wants.want(other);
+        wants.next_message(now);
+        // Given up twice, one of them is wanted again each time.
+        for _ in 0..2 {
+            wants.leave(&one);
+            wants.leave(&other);
+            wants.want(one);
+            let told = wants.next_message(now).unwrap().wants;
+            let told: HashMap<Cid, bool> = told.iter().map(|w| (w.cid, w.cancel)).collect();
+            assert!(!told[&one]);
+            wants.want(other);
+            let again = wants.next_message(now).unwrap().wants;
+            assert_eq!(
+                (again.len(), again[0].cid, again[0].cancel),
+                (1, other, false)
+            );
+        }
+    }
+
+    #[test]
+    fn a_cancellation_goes_out_where_the_block_waits_for_its_turn() {
+        let now = Instant::now();
+        let mut wants = Wants::new(IDLE);
+        let many = u32::try_from(MAX_OPEN).unwrap();
+        (0..=many).for_each(|n| wants.want(*block(n).cid()));
+        wants.next_message(now);
+        // The last one takes the free place before the first, which is wanted again.
+        wants.leave(block(0).cid());
+        wants.want(*block(0).cid());
+        let told = wants.next_message(now).unwrap().wants;
+        let told: HashMap<Cid, bool> = told.iter().map(|w| (w.cid, w.cancel)).collect();
+        let expected = [(*block(many).cid(), false), (*block(0).cid(), true)];
+        assert_eq!(told, HashMap::from(expected));
     }
 
     #[test]
