@@ -13,3 +13,4 @@ mod many;
 mod names;
 mod raw;
 mod shares;
+mod stored;
