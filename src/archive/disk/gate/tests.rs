@@ -101,7 +101,7 @@ fn what_was_sealed_on_another_machine_waits_no_more_here() {
     }
     let second = Archive::open(two.path()).unwrap();
     let (both, alone) = (envelope(1, 100, 40), envelope(2, 200, 40));
-    first.append(&[both.clone()]).unwrap();
+    first.append(std::slice::from_ref(&both)).unwrap();
     second.append(&[both, alone]).unwrap();
     let head = seal(&first, HOUR + 300).unwrap();
     let source = first.blocks();
