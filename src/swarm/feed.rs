@@ -149,6 +149,11 @@ impl Update {
         &self.payload
     }
 
+    /// What its owner signed it with.
+    pub fn signature(&self) -> &[u8; 65] {
+        &self.signature
+    }
+
     /// Where it lies in the feed of `owner`.
     pub fn address(&self, owner: &Owner) -> Reference {
         single_owner_address(&identifier(self.index), owner)

@@ -206,7 +206,9 @@ impl Bee {
         self.agreed(told, update.address(owner)).map(|_| ())
     }
 
-    /// The newest update of a feed; `None` where there is none.
+    /// The newest update of a feed that the node finds; `None` where it finds none. It
+    /// takes peers that are silent for a second for peers without an update: what
+    /// it answers may be old, and `None` is no proof that nothing was ever shown.
     pub(super) async fn newest(&self, owner: &Owner) -> Result<Option<Update>, DepotError> {
         let path = format!("feeds/{owner}/{}", hex::encode(topic()));
         let request = self.request(Method::GET, &path)?;
@@ -235,6 +237,14 @@ impl Bee {
     /// Whether a reference is pinned.
     pub(super) async fn is_pinned(&self, reference: &Reference) -> Result<bool, DepotError> {
         let request = self.request(Method::GET, &format!("pins/{reference}"))?;
+        Ok(self.send_for(request).await?.is_some())
+    }
+
+    /// Pins a reference of so many bytes, which the node fetches from its network
+    /// where it has them no more; false where it does not find them.
+    pub(super) async fn pin(&self, reference: &Reference, bytes: u64) -> Result<bool, DepotError> {
+        let request = self.request(Method::POST, &format!("pins/{reference}"))?;
+        let request = request.timeout(WHOLE + Duration::from_secs(bytes / SLOWEST));
         Ok(self.send_for(request).await?.is_some())
     }
 

@@ -7,6 +7,7 @@ use secp256k1::{PublicKey, SecretKey};
 use tokio::sync::Mutex;
 
 use super::bee::{Bee, Part};
+use super::map::{Map, Shown};
 use super::notes::Notes;
 use super::shelf::Shelf;
 use crate::archive::head::Head;
@@ -18,6 +19,14 @@ use crate::swarm::{
     reference_of,
 };
 
+/// Files that the node is asked to pin again in one look at its pins. Each may be
+/// fetched from the network and take minutes; others wait for the next look.
+const PINNED_AGAIN: usize = 16;
+
+/// Of those, how many may fail before the look ends: a node that does not find two
+/// has lost them all as a rule, and each may take a minute to say so.
+const NOT_PINNED_AGAIN: usize = 2;
+
 /// One hold of a depot.
 pub(super) struct Inner {
     pub(super) name: String,
@@ -28,6 +37,7 @@ pub(super) struct Inner {
     /// Signs the archive's heads.
     pub(super) archive: PublicKey,
     pub(super) notes: Notes,
+    pub(super) map: Map,
     /// What is kept; `None` until it was asked for.
     pub(super) state: Mutex<Option<State>>,
     /// Held by whoever shows a head.
@@ -42,8 +52,13 @@ pub(super) struct State {
     pub(super) head: Option<Head>,
     /// Its index, and the list of folders where that is apart.
     pub(super) pinned: Vec<Reference>,
-    /// The number of the next update.
-    pub(super) next: u64,
+    /// The last update of the feed. No number up to its own is ever signed again.
+    pub(super) last: Option<Update>,
+    /// Files that the node does not pin. They are named all the same, for nothing else
+    /// says where their blocks are, and the network may have them yet.
+    pub(super) unpinned: HashSet<Reference>,
+    /// Files that were tried to be pinned again so far.
+    pub(super) tried: usize,
     /// What nothing names any more and is still pinned.
     pub(super) stale: Vec<Reference>,
 }
@@ -60,12 +75,29 @@ impl Inner {
         Ok(state.as_mut().expect("it was just made"))
     }
 
-    /// What the feed shows, and the notes.
+    /// What the newer of this disk and the feed says, and the notes.
     pub(super) async fn found(&self) -> Result<State, DepotError> {
         let mut state = State::default();
-        if let Some((update, index)) = self.newest().await? {
-            state.next = update.index() + 1;
-            state.pinned.push(reference_of(update.payload()));
+        let on_disk = self.last_shown()?;
+        let own = on_disk.as_ref().filter(|shown| shown.owner == self.owner);
+        state.last = own.map(|shown| shown.update.clone());
+        let newest = self.newest().await?;
+        let is_news = |(update, _): &(Update, Index)| {
+            let last = state.last.as_ref().map(Update::index);
+            last < Some(update.index())
+        };
+        let index = match (newest.filter(is_news), on_disk) {
+            (Some((update, index)), _) => {
+                state.last = Some(update);
+                Some(index)
+            }
+            // What the feed of another key led to is kept as well.
+            (None, Some(shown)) => Some(self.index_in(&shown.update)?),
+            (None, None) => None,
+        };
+        if let Some(index) = index {
+            let payload = index.encode().expect("it was read from one");
+            state.pinned.push(reference_of(&payload));
             let folders = match &index.folders {
                 Folders::Here(folders) => folders.clone(),
                 Folders::Elsewhere { reference, bytes } => {
@@ -74,12 +106,15 @@ impl Inner {
                 }
             };
             for at in folders {
-                match self.folder(&at).await? {
-                    Some(folder) => state.shelf.load(at, folder),
-                    None => state.shelf.lost(at),
-                }
+                let folder = self.folder(&at).await?;
+                state.shelf.load(at, folder);
             }
             state.head = Some(index.head);
+        }
+        // Found once, it is not asked of the network again.
+        if let Some(last) = &state.last {
+            let shown = self.map.show(&self.owner, last);
+            shown.map_err(|source| self.mapped(source))?;
         }
         let noted = self.notes.read();
         let noted = noted.map_err(|source| self.noted(source))?;
@@ -92,53 +127,79 @@ impl Inner {
         Ok(state)
     }
 
+    /// The last update that this disk knows of.
+    fn last_shown(&self) -> Result<Option<Shown>, DepotError> {
+        self.map.last().map_err(|source| self.mapped(source))
+    }
+
+    /// Makes the state what another hold of this depot, or the feed, knows by now;
+    /// `shown` is the number that the feed shows.
+    pub(super) async fn renew(&self, shown: Option<u64>) -> Result<(), DepotError> {
+        let mut state = self.state.lock().await;
+        let known = self.load(&mut state).await?;
+        let on_disk = self.last_shown()?;
+        let on_disk = on_disk.filter(|shown| shown.owner == self.owner);
+        let newest = shown.max(on_disk.map(|shown| shown.update.index()));
+        if newest > known.last.as_ref().map(Update::index) {
+            let mut found = self.found().await?;
+            found.stale = std::mem::take(&mut known.stale);
+            found.unpinned = std::mem::take(&mut known.unpinned);
+            *known = found;
+        }
+        Ok(())
+    }
+
     /// The newest update of the feed, and the index in it.
     pub(super) async fn newest(&self) -> Result<Option<(Update, Index)>, DepotError> {
         let Some(update) = self.bee.newest(&self.owner).await? else {
             return Ok(None);
         };
+        let index = self.index_in(&update)?;
+        Ok(Some((update, index)))
+    }
+
+    /// The index in an update.
+    fn index_in(&self, update: &Update) -> Result<Index, DepotError> {
         let index = Index::decode(update.payload()).map_err(|error| self.broken(&error))?;
         if *index.head.key() != self.archive {
             let key = index.head.key();
             let what = format!("the feed of swarm.key shows the archive of another key, {key}");
             return Err(self.bee.refused(what));
         }
-        Ok(Some((update, index)))
+        Ok(index)
     }
 
-    pub(super) async fn list(
-        &self,
-        at: &Reference,
-        bytes: u64,
-    ) -> Result<Vec<FolderAt>, DepotError> {
-        match self.document(at, bytes).await? {
-            None => Ok(Vec::new()),
-            Some(bytes) => decode_list(&bytes).map_err(|error| self.broken(&error)),
+    async fn list(&self, at: &Reference, bytes: u64) -> Result<Vec<FolderAt>, DepotError> {
+        let bytes = self.document(at, bytes).await?;
+        decode_list(&bytes).map_err(|error| self.broken(&error))
+    }
+
+    async fn folder(&self, at: &FolderAt) -> Result<Folder, DepotError> {
+        let bytes = self.document(&at.reference, at.bytes).await?;
+        let folder = Folder::decode(&bytes).map_err(|error| self.broken(&error))?;
+        if folder.path != at.path {
+            let what = format!("the document of {} describes {}", at.path, folder.path);
+            return Err(self.bee.refused(what));
         }
+        Ok(folder)
     }
 
-    pub(super) async fn folder(&self, at: &FolderAt) -> Result<Option<Folder>, DepotError> {
-        match self.document(&at.reference, at.bytes).await? {
-            None => Ok(None),
-            Some(bytes) => {
-                let folder = Folder::decode(&bytes).map_err(|error| self.broken(&error))?;
-                Ok((folder.path == at.path).then_some(folder))
-            }
+    /// A document, found to be the one that was asked for; from here on this disk has
+    /// it. One that is not found is away: the files that it names are not forgotten.
+    async fn document(&self, at: &Reference, bytes: u64) -> Result<bytes::Bytes, DepotError> {
+        let here = self.map.document(at);
+        if let Some(document) = here.map_err(|source| self.mapped(source))? {
+            return Ok(document.into());
         }
-    }
-
-    /// A document, found to be the one that was asked for.
-    pub(super) async fn document(
-        &self,
-        at: &Reference,
-        bytes: u64,
-    ) -> Result<Option<bytes::Bytes>, DepotError> {
         let most = usize::try_from(bytes).unwrap_or(usize::MAX);
         let Part::Bytes(bytes) = self.bee.read_all(at, most).await? else {
-            return Ok(None);
+            let what = format!("does not find the document {at}, which says what is kept, now");
+            return Err(self.bee.away(what));
         };
         at.check(&bytes).map_err(|error| self.broken(&error))?;
-        Ok(Some(bytes))
+        let kept = self.map.keep(&bytes);
+        kept.map_err(|source| self.mapped(source))?;
+        Ok(bytes)
     }
 
     pub(super) async fn keep(
@@ -156,6 +217,11 @@ impl Inner {
         if let Some(known) = known.filter(is_the_same)
             && self.bee.is_pinned(&known.reference).await?
         {
+            let mut state = self.state.lock().await;
+            self.load(&mut state)
+                .await?
+                .unpinned
+                .remove(&known.reference);
             return Ok(());
         }
         let reference = self.bee.upload_file(car, file_len(&file.blocks)).await?;
@@ -166,40 +232,70 @@ impl Inner {
             .keep(name, &file)
             .map_err(|source| self.noted(source))?;
         state.shelf.insert(name, file);
+        state.unpinned.remove(&reference);
         Ok(())
     }
 
-    /// The files that are pinned. What is not is forgotten.
+    /// The files that are pinned.
     pub(super) async fn kept(&self) -> Result<Vec<String>, DepotError> {
         self.check_pins().await?;
         let mut state = self.state.lock().await;
         let state = self.load(&mut state).await?;
-        Ok(state.shelf.files().map(|(name, _)| name).collect())
+        let pinned = state.shelf.files();
+        let pinned = pinned.filter(|(_, file)| !state.unpinned.contains(&file.reference));
+        Ok(pinned.map(|(name, _)| name).collect())
     }
 
-    /// Forgets the files that are not pinned; gives what is, and the name of one that
-    /// was forgotten.
+    /// Marks the files that are not pinned and cannot be pinned again; gives what is,
+    /// and the name of one that was not marked before.
     pub(super) async fn check_pins(
         &self,
     ) -> Result<(HashSet<Reference>, Option<String>), DepotError> {
-        let before: Vec<(String, Reference)> = {
+        let (before, tried) = {
             let mut state = self.state.lock().await;
-            let files = self.load(&mut state).await?.shelf.files();
-            files.map(|(name, file)| (name, file.reference)).collect()
+            let state = self.load(&mut state).await?;
+            let files = state.shelf.files();
+            let files = files.map(|(name, file)| (name, file.reference, file_len(&file.blocks)));
+            (files.collect::<Vec<_>>(), state.tried)
         };
         // What is kept meanwhile may not be among them.
-        let pins = self.bee.pins().await?;
-        let mut state = self.state.lock().await;
-        let shelf = &mut self.load(&mut state).await?.shelf;
-        let mut forgotten = None;
-        for (name, reference) in before {
-            let is_there = |file: &FileAt| file.reference == reference;
-            if !pins.contains(&reference) && shelf.get(&name).is_some_and(is_there) {
-                shelf.remove(&name);
-                forgotten = Some(name);
+        let mut pins = self.bee.pins().await?;
+        let missing = before.iter().filter(|(_, at, _)| !pins.contains(at));
+        let missing: Vec<_> = missing.map(|(_, at, bytes)| (*at, *bytes)).collect();
+        let (mut now_tried, mut failed) = (0, 0);
+        // Each time from where the last look ended, so that all have their turn.
+        let turns = missing.iter().cycle().skip(tried % missing.len().max(1));
+        for (reference, bytes) in turns.take(missing.len().min(PINNED_AGAIN)) {
+            if failed == NOT_PINNED_AGAIN {
+                break;
+            }
+            now_tried += 1;
+            match self.bee.pin(reference, *bytes).await {
+                Ok(true) => {
+                    pins.insert(*reference);
+                }
+                Ok(false) => failed += 1,
+                Err(error) => {
+                    tracing::debug!(%error, %reference, "a file was not pinned again");
+                    failed += 1;
+                }
             }
         }
-        Ok((pins, forgotten))
+        let mut state = self.state.lock().await;
+        let state = self.load(&mut state).await?;
+        state.tried = tried.wrapping_add(now_tried);
+        let mut marked = None;
+        for (name, reference, _) in before {
+            let is_there = |file: &FileAt| file.reference == reference;
+            if pins.contains(&reference) {
+                state.unpinned.remove(&reference);
+            } else if state.shelf.get(&name).is_some_and(is_there)
+                && state.unpinned.insert(reference)
+            {
+                marked = Some(name);
+            }
+        }
+        Ok((pins, marked))
     }
 
     pub(super) async fn release(&self, name: &str) -> Result<(), DepotError> {
@@ -222,10 +318,14 @@ impl Inner {
     pub(super) async fn let_go(&self, reference: Reference) -> Result<(), DepotError> {
         let is_named = {
             let state = self.state.lock().await;
-            let shelf = state.as_ref().map(|state| &state.shelf);
-            shelf.is_some_and(|shelf| shelf.refers_to(&reference))
+            state.as_ref().is_some_and(|state| {
+                state.shelf.refers_to(&reference)
+                    || state.shelf.is_described_at(&reference)
+                    || state.pinned.contains(&reference)
+            })
         };
-        // Two files with the same bytes are one to Swarm.
+        // Two files with the same bytes are one to Swarm, and what was of no use may
+        // be of use again.
         if is_named {
             return Ok(());
         }
@@ -273,6 +373,13 @@ impl Inner {
 
     pub(super) fn broken(&self, error: &SwarmError) -> DepotError {
         self.bee.refused(error.to_string())
+    }
+
+    pub(super) fn mapped(&self, source: std::io::Error) -> DepotError {
+        DepotError::Io {
+            path: self.map.path().to_owned(),
+            source,
+        }
     }
 
     pub(super) fn noted(&self, source: std::io::Error) -> DepotError {

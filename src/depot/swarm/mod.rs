@@ -7,7 +7,11 @@
 //! Always true:
 //! - What is kept is pinned at the node: no collector of garbage takes it there. In
 //!   the network it stays as long as the batch of stamps that paid for it.
-//! - A file that is not pinned is not called kept, whatever a document says.
+//! - A file that is not pinned is not called kept, whatever a document says. It is
+//!   named to readers all the same, until it is released: nothing but these
+//!   documents says where its blocks are.
+//! - What the node does not find now may be there: the newer of the feed and this
+//!   disk says what was shown, and an update has a number that none had before.
 //! - The feed is shown last: what its index names was uploaded before.
 //! - Swarm has no conditional writes. Two writers with one key are noticed after the
 //!   fact at best: one archive has one writer.
@@ -15,24 +19,30 @@
 mod bee;
 mod inner;
 mod key;
+mod map;
 mod notes;
 mod shelf;
 mod show;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use url::Url;
 
 use self::bee::Bee;
 use self::inner::Inner;
+use self::map::Map;
 use self::notes::Notes;
 use super::{Depot, DepotError, DepotSettings, Parcel};
 use crate::archive::head::Head;
 use crate::blocks::catalogue::file_len;
-use crate::blocks::{Block, BlockError, BlockSource, Cid, catalogues, group_of};
+use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal, catalogues, group_of};
 use crate::sources::net::{Net, NetLimits};
 use crate::swarm::{FileAt, Owner, Reference, SwarmAddress, SwarmPlace};
 
@@ -73,6 +83,7 @@ impl SwarmDepot {
             secret,
             archive: settings.key,
             notes: Notes::new(&settings.data),
+            map: Map::new(&settings.data),
             state: Mutex::default(),
             showing: Mutex::default(),
         };
@@ -116,43 +127,92 @@ impl BlockSource for SwarmDepot {
         cids: &[Cid],
         take: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), BlockError> {
-        let (out, mut blocks) = mpsc::channel(WAITING);
+        let inner = Arc::clone(&self.inner);
         let wanted = cids.to_vec();
-        let driver = fetch_each(Arc::clone(&self.inner), wanted, out);
-        self.net.handle().spawn(driver);
-        while let Some(block) = blocks.blocking_recv() {
-            if take(block?).is_break() {
-                break;
-            }
+        let futures = wanted.into_iter().map(move |cid| {
+            let inner = Arc::clone(&inner);
+            async move { inner.block(&cid).await }
+        });
+        let mut left: HashSet<Cid> = cids.iter().copied().collect();
+        let ended = take_each(self.net.handle(), futures, &mut |block| {
+            left.remove(block.cid());
+            take(block)
+        })?;
+        match left.into_iter().next().filter(|_| ended == Ended::Short) {
+            None => Ok(()),
+            Some(cid) => Err(BlockError::Unavailable {
+                cid,
+                by: vec![Refusal {
+                    source: self.inner.name.clone(),
+                    fault: Fault::Failed("was not waited for: this program is ending".to_owned()),
+                }],
+            }),
         }
-        Ok(())
     }
 }
 
-/// Sends each block, in any order, until one cannot be had or nobody listens.
-async fn fetch_each(
-    inner: Arc<Inner>,
-    wanted: Vec<Cid>,
+/// A block on its way.
+trait Fetch: Future<Output = Result<Block, BlockError>> + Send + 'static {}
+
+impl<F: Future<Output = Result<Block, BlockError>> + Send + 'static> Fetch for F {}
+
+/// How taking blocks ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All came, or no more were wanted.
+    Well,
+    /// The threads that fetch them ended first.
+    Short,
+}
+
+/// Gives `take` what each future brings, in any order. A panic in one goes on here.
+fn take_each<F: Fetch>(
+    threads: &Handle,
+    futures: impl Iterator<Item = F> + Send + 'static,
+    take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+) -> Result<Ended, BlockError> {
+    let (out, mut blocks) = mpsc::channel(WAITING);
+    let driver = threads.spawn(fetch_each(futures, out));
+    while let Some(block) = blocks.blocking_recv() {
+        let taken = block.map(&mut *take);
+        if !matches!(taken, Ok(ControlFlow::Continue(()))) {
+            driver.abort();
+            return taken.map(|_| Ended::Well);
+        }
+    }
+    // It hung up by itself: it has fetched all, or it died.
+    match threads.block_on(driver) {
+        Ok(ended) => Ok(ended),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Ok(Ended::Short),
+        },
+    }
+}
+
+/// Sends what each future brings until nobody listens.
+async fn fetch_each<F: Fetch>(
+    futures: impl Iterator<Item = F> + Send + 'static,
     out: mpsc::Sender<Result<Block, BlockError>>,
-) {
-    let mut wanted = wanted.into_iter();
+) -> Ended {
+    let mut futures = futures;
     let mut tasks = JoinSet::new();
     loop {
         while tasks.len() < IN_FLIGHT
-            && let Some(cid) = wanted.next()
+            && let Some(future) = futures.next()
         {
-            let inner = Arc::clone(&inner);
-            tasks.spawn(async move { inner.block(&cid).await });
+            tasks.spawn(future);
         }
         let Some(fetched) = tasks.join_next().await else {
-            return;
+            return Ended::Well;
         };
-        let fetched = match fetched {
+        let fetched = match fetched.map_err(JoinError::try_into_panic) {
             Ok(fetched) => fetched,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => return Ended::Short,
         };
         if out.send(fetched).await.is_err() {
-            return;
+            return Ended::Well;
         }
     }
 }

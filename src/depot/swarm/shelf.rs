@@ -54,12 +54,6 @@ impl Shelf {
         self.folders.insert(folder.path.clone(), folder);
     }
 
-    /// A document that was shown and cannot be had any more.
-    pub(super) fn lost(&mut self, at: FolderAt) {
-        self.touch(&at.path.clone());
-        self.shown.insert(at.path.clone(), at);
-    }
-
     /// Adds a file. False where its name is not one of a file of blocks.
     pub(super) fn insert(&mut self, name: &str, file: FileAt) -> bool {
         let Some((path, last)) = split(name) else {
@@ -100,6 +94,11 @@ impl Shelf {
     /// Whether a file has this reference.
     pub(super) fn refers_to(&self, reference: &Reference) -> bool {
         self.files().any(|(_, file)| file.reference == *reference)
+    }
+
+    /// Whether a folder is described there.
+    pub(super) fn is_described_at(&self, reference: &Reference) -> bool {
+        self.shown.values().any(|at| at.reference == *reference)
     }
 
     /// Notes that documents may be gone that are not among `pinned`.

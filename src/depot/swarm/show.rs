@@ -1,4 +1,12 @@
 //! Showing a head: the documents of what changed, the index, and last the feed.
+//!
+//! Always true:
+//! - This disk has an update and its documents before the node has the update.
+//! - An update is signed once. One that the feed does not show is sent again as it
+//!   is, so that no number before the newest is missing: readers look no further
+//!   than the first that is.
+
+use std::collections::HashSet;
 
 use super::inner::Inner;
 use super::notes;
@@ -25,23 +33,23 @@ impl Inner {
                 newest: shown.body().sequence,
             });
         }
-        let is_shown = shown.is_some_and(|shown| shown.cid() == head.cid());
-        let (pins, forgotten) = self.check_pins().await?;
-        if let Some(name) = forgotten {
+        let number = newest.as_ref().map(|(update, _)| update.index());
+        self.renew(number).await?;
+        let (pins, not_pinned) = self.check_pins().await?;
+        if let Some(name) = not_pinned {
             return Err(DepotError::Lost {
                 depot: self.name.clone(),
                 what: format!("{name}, and perhaps more"),
             });
         }
-        let (changes, documents, notes) = {
+        let (changes, documents, notes, is_news) = {
             let mut state = self.state.lock().await;
             let state = self.load(&mut state).await?;
             state.shelf.check_documents(&pins);
             let changes = state.shelf.changes().clone();
             let index_is_there = state.pinned.iter().all(|at| pins.contains(at));
-            if is_shown && changes.is_empty() && index_is_there {
-                return Ok(());
-            }
+            let is_shown = state.head.as_ref() == Some(head) && state.last.is_some();
+            let is_news = !is_shown || !changes.is_empty() || !index_is_there;
             let notes = self.notes.all().map_err(|source| self.noted(source))?;
             let described = state.shelf.to_describe().into_iter();
             let documents = described.map(|folder| Ok((folder.path.clone(), folder.encode()?)));
@@ -50,43 +58,63 @@ impl Inner {
                 changes,
                 documents.map_err(|error| self.broken(&error))?,
                 notes,
+                is_news,
             )
         };
+        if !is_news {
+            return self.show_again(number).await;
+        }
         let mut described = Vec::new();
         for (path, document) in documents {
             let bytes = document.len() as u64;
+            let kept = self.map.keep(&document);
+            kept.map_err(|source| self.mapped(source))?;
             described.push(FolderAt {
                 path,
                 reference: self.bee.upload_bytes(document).await?,
                 bytes,
             });
         }
-        let (folders, next) = {
+        let (folders, last) = {
             let mut state = self.state.lock().await;
             let state = self.load(&mut state).await?;
-            (state.shelf.shown_with(&changes, &described), state.next)
+            let last = state.last.as_ref().map(Update::index);
+            (state.shelf.shown_with(&changes, &described), last)
         };
         let (payload, pinned) = self.index(head, &folders).await?;
-        let number = newest.map_or(0, |(update, _)| update.index() + 1).max(next);
-        let update = Update::sign(&self.secret, number, payload);
+        self.show_again(number).await?;
+        let next = number.max(last).map_or(0, |last| last + 1);
+        let update = Update::sign(&self.secret, next, payload);
         let update = update.map_err(|error| self.broken(&error))?;
-        self.bee.show(&self.owner, &update).await?;
+        let noted = self.map.show(&self.owner, &update);
+        noted.map_err(|source| self.mapped(source))?;
 
-        // From here on it is shown: what fails now is done at the next head.
+        // From here on it is the last one, whether the node takes it now or later.
         if let Err(error) = notes::forget(&notes) {
             tracing::debug!(%error, "notes of what was kept on Swarm stay");
         }
-        let stale = {
+        {
             let mut state = self.state.lock().await;
             let state = self.load(&mut state).await?;
-            state.next = number + 1;
+            let named: HashSet<Reference> = folders.iter().map(|at| at.reference).collect();
+            let named = named.into_iter().chain(pinned.iter().copied()).collect();
+            if let Err(error) = self.map.keep_only(&named) {
+                tracing::debug!(%error, "old documents of Swarm stay on this disk");
+            }
+            state.last = Some(update.clone());
             state.head = Some(head.clone());
-            let mut stale = std::mem::take(&mut state.stale);
-            stale.extend(state.shelf.show(folders, &changes));
+            let replaced = state.shelf.show(folders, &changes);
+            state.stale.extend(replaced);
             let before = std::mem::replace(&mut state.pinned, pinned);
             let replaced = before.into_iter().filter(|at| !state.pinned.contains(at));
-            stale.extend(replaced);
-            stale
+            state.stale.extend(replaced);
+        }
+        self.bee.show(&self.owner, &update).await?;
+
+        // Readers are led elsewhere now: what fails here is done at the next head.
+        let stale = {
+            let mut state = self.state.lock().await;
+            std::mem::take(&mut self.load(&mut state).await?.stale)
         };
         for reference in stale {
             if let Err(error) = self.let_go(reference).await {
@@ -94,6 +122,18 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Shows the last update again where the feed shows number `shown`, one before it.
+    async fn show_again(&self, shown: Option<u64>) -> Result<(), DepotError> {
+        let last = {
+            let mut state = self.state.lock().await;
+            self.load(&mut state).await?.last.clone()
+        };
+        match last.filter(|last| Some(last.index()) > shown) {
+            Some(last) => self.bee.show(&self.owner, &last).await,
+            None => Ok(()),
+        }
     }
 
     /// Uploads the index of a head; gives its bytes, and what is pinned of it.
@@ -112,6 +152,8 @@ impl Inner {
             None => {
                 let list = encode_list(folders);
                 let bytes = list.len() as u64;
+                let kept = self.map.keep(&list);
+                kept.map_err(|source| self.mapped(source))?;
                 let reference = self.bee.upload_bytes(list).await?;
                 pinned.push(reference);
                 let payload = index(Folders::Elsewhere { reference, bytes }).encode();

@@ -99,6 +99,9 @@ impl Site {
             found = newer.block(server, cid).await;
         }
         found.map_err(|error| match error {
+            NotFound::Outdated if server.swarm.is_some() => {
+                Fault::Failed(swarm::NOT_FOUND.to_owned())
+            }
             NotFound::Absent | NotFound::Outdated => Fault::Absent,
             NotFound::Fault(fault) => fault,
         })

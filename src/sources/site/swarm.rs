@@ -20,6 +20,10 @@ const INDEX: HeaderName = HeaderName::from_static("swarm-feed-index");
 /// Header of the signature of an update, 130 hex digits.
 const SIGNATURE: HeaderName = HeaderName::from_static("swarm-soc-signature");
 
+/// Why a source failed that does not find what the newest index leads to. It is no
+/// proof that a block is nowhere: a node says the same where its peers are silent.
+pub(super) const NOT_FOUND: &str = "does not find now what the index of the archive names";
+
 /// Where the bytes of a reference are, below a node.
 pub(super) fn path_of(reference: &Reference) -> String {
     format!("bytes/{reference}")
@@ -46,17 +50,26 @@ pub(super) async fn folders(server: Server<'_>, index: &Index) -> Result<Vec<Fol
     match &index.folders {
         Folders::Here(folders) => Ok(folders.clone()),
         Folders::Elsewhere { reference, bytes } => {
-            let list = named(server, reference, *bytes).await?;
+            let list = named(server, reference, *bytes).await;
+            let list = list.map_err(|fault| match fault {
+                // What was signed names it.
+                Fault::Absent => Fault::Failed(NOT_FOUND.to_owned()),
+                fault => fault,
+            })?;
             decode_list(&list).map_err(|error| Fault::Lied(error.to_string()))
         }
     }
 }
 
-/// The folder that is described there.
-pub(super) async fn folder(server: Server<'_>, at: &FolderAt) -> Result<Folder, NetError> {
-    let bytes = server.small(&path_of(&at.reference), at.bytes).await?;
-    let checked = at.reference.check(&bytes);
-    let folder = checked.and_then(|()| Folder::decode(&bytes));
+/// The document of a folder, not verified.
+pub(super) async fn document(server: Server<'_>, at: &FolderAt) -> Result<Bytes, NetError> {
+    server.small(&path_of(&at.reference), at.bytes).await
+}
+
+/// The folder that is described there by `bytes`.
+pub(super) fn folder(at: &FolderAt, bytes: &[u8]) -> Result<Folder, NetError> {
+    let checked = at.reference.check(bytes);
+    let folder = checked.and_then(|()| Folder::decode(bytes));
     folder.map_err(|error| NetError::Unexpected(error.to_string()))
 }
 

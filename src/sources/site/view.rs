@@ -126,7 +126,15 @@ impl View {
             let index = folder
                 .index
                 .get_or_try_init(|| self.fetch(server, folder))
-                .await?;
+                .await;
+            let index = match index {
+                // Named by what was signed, it must be somewhere.
+                Err(error) if error.is_absent() => {
+                    outdated = true;
+                    continue;
+                }
+                other => other?,
+            };
             for candidate in index.candidates(fragment) {
                 if looked_at == MAX_NAMESAKES {
                     return Err(missed(outdated, || {
@@ -172,8 +180,11 @@ impl View {
             None => listed(server, &folder.path, &path).await,
         };
         let files = match decoded {
-            // A folder that has gone holds nothing.
-            Err((error, _)) if error.is_absent() => return Ok(Index::default()),
+            // A folder that has gone holds nothing. A document that an index names
+            // cannot go: a node says so of whatever it does not find just now.
+            Err((error, _)) if error.is_absent() && folder.at.is_none() => {
+                return Ok(Index::default());
+            }
             // Nonsense uses up the room too, so that it is not fetched for ever.
             Err((error, bytes)) => {
                 *room = room.saturating_sub(bytes);
@@ -223,9 +234,9 @@ async fn listed_on_swarm(
     server: Server<'_>,
     at: &FolderAt,
 ) -> Result<ListedFiles, (NetError, usize)> {
-    let bytes = usize::try_from(at.bytes).unwrap_or(usize::MAX);
-    let folder = swarm::folder(server, at).await;
-    let folder = folder.map_err(|error| (error, bytes))?;
+    let bytes = swarm::document(server, at).await;
+    let bytes = bytes.map_err(|error| (error, 0))?;
+    let folder = swarm::folder(at, &bytes).map_err(|error| (error, bytes.len()))?;
     let files = folder.files.into_values();
     let files = files.map(|file| (swarm::path_of(&file.reference).into(), file.blocks));
     Ok(files.collect())
