@@ -245,6 +245,9 @@ fn give(node: &Node, bytes: &Bytes, headers: &HeaderMap) -> Response<Body> {
     let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
     let mut part = Response::new(Body::from(bytes.slice(from..=to)));
     *part.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let told = format!("bytes {from}-{to}/{}", bytes.len());
+    part.headers_mut()
+        .insert("content-range", told.parse().unwrap());
     part
 }
 
