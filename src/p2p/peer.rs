@@ -308,7 +308,7 @@ mod tests {
 
     use super::super::afar::Afar;
     use super::*;
-    use crate::blocks::{Block, Cid, Codec};
+    use crate::blocks::{Block, Cid, Codec, Fault, Refusal};
 
     fn peer() -> Peer {
         Peer::new(PeerId::random(), None, CancellationToken::new())
@@ -355,9 +355,13 @@ mod tests {
 
         fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
+            let away = Refusal {
+                source: "store".to_owned(),
+                fault: Fault::Failed("away".to_owned()),
+            };
             self.held.clone().ok_or(BlockError::Unavailable {
                 cid: *cid,
-                by: Vec::new(),
+                by: vec![away],
             })
         }
     }

@@ -156,7 +156,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = NameFolder::new(dir.path());
         let key = folder.key_or_new(&KeyName::default()).unwrap();
-        let wish = Wish::of_hand_over("a.example".parse().unwrap());
+        let next = folder.key_or_new(&"next".parse().unwrap()).unwrap();
+        let wish = Wish::of_hand_over(next.name());
         let record = folder.say(&key, &wish, None, SystemClock.now()).unwrap();
         let coded = |bytes: &[u8]| multibase::Base::Base64Pad.encode(bytes);
         slow_node(coded(record.bytes()))
