@@ -34,9 +34,27 @@ async function start () {
   return helia
 }
 
+// How often a block is asked for, and for how long: Helia aborts a stream on which
+// nothing came for 5 s, and asks no more for what was on it.
+const TRIES = 4
+const PATIENCE = 20_000
+
+async function wanted (helia, cid) {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await helia.blockstore.get(cid, { signal: AbortSignal.timeout(PATIENCE) })
+    } catch (error) {
+      tell('again', { cid: cid.toString(), tried })
+      if (tried === TRIES) {
+        throw error
+      }
+    }
+  }
+}
+
 // A block's bytes, whether the store gives them whole or in pieces.
 async function bytesOf (helia, cid) {
-  const got = await helia.blockstore.get(cid, { signal: AbortSignal.timeout(60_000) })
+  const got = await wanted(helia, cid)
   if (got instanceof Uint8Array) {
     return got
   }
