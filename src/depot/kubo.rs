@@ -13,9 +13,9 @@
 //! Always true:
 //! - What is kept is what is pinned: no list is written that could say otherwise.
 //! - Those pins are on blocks of their own ([`holding`]), which nobody else pins. The
-//!   last two are on what users know, and nothing rests on them ([`show`]).
+//!   last two are on what users know, and nothing rests on them (`show`).
 //! - What the node has lost is let go of by nobody, and brought again where it is here
-//!   ([`losses`]).
+//!   (`losses`).
 //! - The node is never asked to look in the network for what is ours.
 //! - Two writers are told apart only where one comes after the other: a node knows no
 //!   condition for a write.

@@ -5,7 +5,7 @@
 //!   handed to anybody; its number is above those that whoever is handed it has. A name
 //!   that was handed over elsewhere is left to its successor.
 //! - Each new head makes a record. One that has lost half of its time is made anew,
-//!   and every record of the data folder is handed in again each [`AGAIN`]: routers of
+//!   and every record of the data folder is handed in again each `AGAIN`: routers of
 //!   IPFS forget what nobody repeats.
 //! - Where the archive has a store, a name leads to the newest head that the store keeps:
 //!   whoever reads there finds all that it reaches. The daemon's own interface tells of a

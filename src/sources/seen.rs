@@ -8,7 +8,7 @@
 //! - A place keeps the key that it showed first, unless its user says so.
 //! - Processes that remember at the same time take turns.
 //!
-//! The same of names, whose records are remembered: [`names`](self::names).
+//! The same of names, whose records are remembered: `names`.
 //!
 //! Files: `seen/<key>.head`, the newest head's block;
 //! `seen/<key>.<number>.<cid>.proof`, heads that contradict each other;

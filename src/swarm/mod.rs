@@ -1,7 +1,7 @@
 //! An archive on Ethereum Swarm: what its files, its folders and its newest head are
 //! called there, to the byte.
 //!
-//! Swarm names bytes by a [hash of its own](chunk), so that an IPFS tool cannot ask
+//! Swarm names bytes by a hash of its own, so that an IPFS tool cannot ask
 //! it for a CID. [Documents](Index) lead from the one to the other: the newest
 //! update of a [feed](Update) holds the head and names the [folders](Folder), a
 //! folder names its CAR files and says which block lies where in them.
