@@ -52,6 +52,9 @@ impl Scene {
     fn live(&self) -> Head {
         testing::live_through(&self.owner, 2);
         testing::carry(&*self.depot, &self.owner);
+        let lineage = self.owner.blocks().heads().lineage().unwrap();
+        let earlier: Vec<Head> = lineage.skip(1).map(Result::unwrap).collect();
+        self.depot.keep_lineage(&earlier).unwrap();
         self.owner.head().unwrap()
     }
 
