@@ -39,10 +39,10 @@ async function start () {
 const TRIES = 4
 const PATIENCE = 20_000
 
-async function wanted (helia, cid) {
+async function bytesOf (helia, cid) {
   for (let tried = 1; ; tried++) {
     try {
-      return await helia.blockstore.get(cid, { signal: AbortSignal.timeout(PATIENCE) })
+      return await whole(await helia.blockstore.get(cid, { signal: AbortSignal.timeout(PATIENCE) }))
     } catch (error) {
       tell('again', { cid: cid.toString(), tried })
       if (tried === TRIES) {
@@ -53,8 +53,7 @@ async function wanted (helia, cid) {
 }
 
 // A block's bytes, whether the store gives them whole or in pieces.
-async function bytesOf (helia, cid) {
-  const got = await wanted(helia, cid)
+async function whole (got) {
   if (got instanceof Uint8Array) {
     return got
   }
