@@ -10,6 +10,7 @@ mod named;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 pub use self::named::{NamedFile, remove_unfinished};
@@ -43,29 +44,56 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_file_with(path, |file| file.write_all(bytes))
 }
 
+/// Readable by its owner alone.
+const PRIVATE: u32 = 0o600;
+
+/// As [`replace_file`], for secrets: from its first byte on the file is its owner's
+/// alone, whoever may read what a crash left beside it.
+pub fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(PRIVATE);
+    replace_through(path, &new, &options, |file| file.write_all(bytes))
+}
+
 /// Makes what `write` writes the whole contents of `path`, of any length; where it
 /// fails, `path` keeps what it had. Files that a user names are a [`NamedFile`].
 pub fn replace_file_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
+    // What a crash left behind is overwritten.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    replace_through(path, &beside(path), &options, write)
+}
+
+/// Where the contents of `path` stand until they are whole.
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
-    let new: PathBuf = path.with_file_name(name);
+    path.with_file_name(name)
+}
+
+fn replace_through(
+    path: &Path,
+    new: &Path,
+    options: &OpenOptions,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let written = (|| {
-        // What a crash left behind is overwritten.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&new)?;
+        let mut file = options.open(new)?;
         write(&mut file)?;
         file.sync_all()?;
-        fs::rename(&new, path)
+        fs::rename(new, path)
     })();
     if let Err(error) = written {
         // The error told is the first one; a leftover does no harm.
-        let _ = fs::remove_file(&new);
+        let _ = fs::remove_file(new);
         return Err(error);
     }
     sync_folder(parent_of(path))

@@ -4,9 +4,9 @@
 //! Always true: the file is its owner's alone. One that others may read is
 //! refused: whoever could read it before could read it now.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -16,9 +16,6 @@ use crate::durable;
 
 /// Name of the file in the data folder.
 pub const NAME: &str = "rpc.token";
-
-/// Only the owner reads a token.
-const MODE: u32 = 0o600;
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -79,18 +76,8 @@ pub fn read(path: &Path) -> Result<Token, TokenFileError> {
 }
 
 fn write(path: &Path, token: &Token) -> io::Result<()> {
-    // Written whole under another name first: a crash leaves no half token.
-    let new = path.with_extension("token.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE)
-        .open(&new)?;
-    writeln!(file, "{}", token.expose())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    durable::sync_folder(durable::parent_of(path))
+    let text = Zeroizing::new(format!("{}\n", token.expose()));
+    durable::replace_private_file(path, text.as_bytes())
 }
 
 #[cfg(test)]
@@ -107,7 +94,7 @@ mod tests {
             .unwrap()
             .permissions()
             .mode();
-        assert_eq!(mode & 0o777, MODE);
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
@@ -127,7 +114,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join(NAME);
         fs::write(&path, "x").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(matches!(
             load_or_create(data.path()),
             Err(TokenFileError::NoToken { .. })

@@ -7,7 +7,6 @@
 //!   away, and once that it is back.
 //! - It ends within [`FAREWELL`] of being told to: what is left waits for the next start.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::chain;
 use crate::archive::disk::Stop;
 use crate::depot::{Carried, Carrier, CarryError};
 use crate::progress::Quiet;
@@ -200,18 +200,6 @@ impl Pauses {
         self.last = Some(next);
         if is_transient { next } else { RARELY }
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

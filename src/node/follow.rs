@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::chain;
 use crate::archive::disk::{Archive, Route, Stop};
 use crate::archive::head::Head;
 use crate::blocks::BlockSource;
@@ -231,18 +232,6 @@ impl Work {
 
 fn latest(leader: &dyn Leader) -> Result<(Head, Arc<dyn BlockSource>), String> {
     leader.latest().map_err(|error| chain(&*error))
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
 //! The file that keeps a node's identity: its secret key, 64 hex digits.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::durable;
 use crate::rlpx::{KeyError, NodeKey};
-
-/// Only the owner reads a key.
-const MODE: u32 = 0o600;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +59,7 @@ pub fn load(path: &Path) -> Result<NodeKey, KeyFileError> {
 
 fn create(path: &Path) -> io::Result<NodeKey> {
     let key = NodeKey::generate();
-    // Written whole under another name first: a crash leaves no half key.
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE)
-        .open(&new)?;
-    file.write_all(key.to_secret_hex().as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    durable::sync_folder(durable::parent_of(path))?;
+    durable::replace_private_file(path, key.to_secret_hex().as_bytes())?;
     Ok(key)
 }
 
@@ -91,7 +76,7 @@ mod tests {
         let made = load_or_create(&path).unwrap();
         assert_eq!(load_or_create(&path).unwrap().id(), made.id());
         let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, MODE);
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod times;
 pub mod vault;
 pub mod writer;
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -453,6 +454,18 @@ impl Daemon {
             }
         }
     }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// Does `work` where waiting for the disk is harmless; an error comes as text.

@@ -1,9 +1,8 @@
 //! The file that keeps a peer's identity: an ed25519 key in the protobuf form that
 //! libp2p programs share, in hex.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use libp2p::identity::Keypair;
@@ -13,9 +12,6 @@ use crate::durable;
 
 /// Name of the file in the data folder.
 pub const NAME: &str = "p2p.key";
-
-/// Only the owner reads a key.
-const MODE: u32 = 0o600;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -66,18 +62,7 @@ fn create(path: &Path) -> io::Result<Keypair> {
     let bytes = key.to_protobuf_encoding().map(Zeroizing::new);
     let bytes = bytes.expect("an ed25519 key has an encoding");
     let text = Zeroizing::new(hex::encode(&*bytes));
-    // Written whole under another name first: a crash leaves no half key.
-    let new = path.with_extension("key.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE)
-        .open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    durable::sync_folder(durable::parent_of(path))?;
+    durable::replace_private_file(path, text.as_bytes())?;
     Ok(key)
 }
 
@@ -96,7 +81,7 @@ mod tests {
         let mode = fs::metadata(folder.path().join(NAME))
             .unwrap()
             .permissions();
-        assert_eq!(mode.mode() & 0o777, MODE);
+        assert_eq!(mode.mode() & 0o777, 0o600);
     }
 
     #[test]

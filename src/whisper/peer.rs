@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::time::UnixSeconds;
+use crate::whisper::Envelope;
 use crate::whisper::admission::DEFAULT_MAX_MESSAGE_SIZE;
 use crate::whisper::bloom::Bloom;
 use crate::whisper::confirm::{BatchHash, EnvelopeFault, MAX_FAULTS, MessageResponse};
@@ -29,7 +30,6 @@ use crate::whisper::packet::{
 use crate::whisper::pool::{Origin, Pool, Pooled, Sequence};
 use crate::whisper::pow::{Pow, Work};
 use crate::whisper::status::Status;
-use crate::whisper::{Envelope, EnvelopeHash};
 
 /// The Disconnect reason for everything a peer does wrong here: "subprotocol
 /// error", as geth gives.
@@ -370,11 +370,6 @@ impl Session {
     /// sender, or others, offer it again.
     pub fn batch_failed(&mut self, batch: BatchId) {
         self.offered.remove(&batch);
-    }
-
-    /// Remembers that the peer has `hash`.
-    pub fn mark_known(&mut self, hash: EnvelopeHash) {
-        self.known.insert(hash);
     }
 
     /// What of the pool the peer should have and has not, as packets to send
