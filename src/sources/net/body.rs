@@ -85,8 +85,18 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// How many bytes came so far.
+    pub fn came(&self) -> u64 {
+        self.came
+    }
+
     /// All of it.
     pub async fn whole(mut self) -> Result<Bytes, NetError> {
+        self.rest().await
+    }
+
+    /// All that is still to come.
+    pub async fn rest(&mut self) -> Result<Bytes, NetError> {
         let Some(first) = self.chunk().await? else {
             return Ok(Bytes::new());
         };

@@ -186,21 +186,39 @@ pub async fn head_file(server: Server<'_>, sequence: Sequence, cid: &Cid) -> Res
 impl Server<'_> {
     /// A file of at most `most` bytes, whole.
     async fn small(self, path: &str, most: u64) -> Result<bytes::Bytes, NetError> {
+        self.small_counted(path, most, &mut 0).await
+    }
+
+    /// The same; what came is added to `came`, however it ended.
+    async fn small_counted(
+        self,
+        path: &str,
+        most: u64,
+        came: &mut u64,
+    ) -> Result<bytes::Bytes, NetError> {
         let url = below(self.base, path)?;
         let mut tried = 0;
         loop {
-            match self.small_once(&url, most).await {
+            match self.small_once(&url, most, came).await {
                 Err(error) if self.net.again(self.account, &mut tried, &error).await => {}
                 other => return other,
             }
         }
     }
 
-    async fn small_once(self, url: &Url, most: u64) -> Result<bytes::Bytes, NetError> {
+    async fn small_once(
+        self,
+        url: &Url,
+        most: u64,
+        came: &mut u64,
+    ) -> Result<bytes::Bytes, NetError> {
         let Self {
             net, base, account, ..
         } = self;
         let answer = net.get(base, url, &HeaderMap::new(), account, most).await?;
-        answer.body.whole().await
+        let mut body = answer.body;
+        let whole = body.rest().await;
+        *came += body.came();
+        whole
     }
 }

@@ -11,7 +11,8 @@ use super::{Server, below, fault_of};
 use crate::blocks::Fault;
 use crate::sources::net::{Answer, NetError};
 use crate::swarm::{
-    CHUNK, Folder, FolderAt, Folders, Index, Reference, SwarmPlace, Update, decode_list, topic,
+    CHUNK, Folder, FolderAt, Folders, Index, Reference, SwarmError, SwarmPlace, Update,
+    decode_list, topic,
 };
 
 /// Header of the number of an update, 16 hex digits.
@@ -37,11 +38,19 @@ pub(super) async fn index(server: Server<'_>, place: &SwarmPlace) -> Result<Opti
     };
     match found {
         Ok(bytes) => {
-            let index = Index::decode(&bytes).map_err(|error| Fault::Lied(error.to_string()))?;
+            let index = Index::decode(&bytes).map_err(|error| fault_of_index(&error))?;
             Ok(Some(index))
         }
         Err(Fault::Absent) => Ok(None),
         Err(fault) => Err(fault),
+    }
+}
+
+/// An index of a later version is rightly signed: this program is too old for it.
+fn fault_of_index(error: &SwarmError) -> Fault {
+    match error {
+        SwarmError::Version(_) => Fault::Failed(error.to_string()),
+        _ => Fault::Lied(error.to_string()),
     }
 }
 
@@ -61,9 +70,14 @@ pub(super) async fn folders(server: Server<'_>, index: &Index) -> Result<Vec<Fol
     }
 }
 
-/// The document of a folder, not verified.
-pub(super) async fn document(server: Server<'_>, at: &FolderAt) -> Result<Bytes, NetError> {
-    server.small(&path_of(&at.reference), at.bytes).await
+/// The document of a folder, not verified; what came is added to `came`.
+pub(super) async fn document(
+    server: Server<'_>,
+    at: &FolderAt,
+    came: &mut u64,
+) -> Result<Bytes, NetError> {
+    let path = path_of(&at.reference);
+    server.small_counted(&path, at.bytes, came).await
 }
 
 /// The folder that is described there by `bytes`.
@@ -132,5 +146,18 @@ fn digits<const N: usize>(answer: &Answer<'_>, name: &HeaderName) -> Result<[u8;
         false => Err(NetError::Unexpected(format!(
             "answered without {name}: it shows no feeds of Swarm"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_a_later_version_is_no_lie() {
+        let later = fault_of_index(&SwarmError::Version(2));
+        assert!(matches!(&later, Fault::Failed(what) if what.contains("version 2")));
+        let wrong = SwarmError::Length { what: "x", len: 1 };
+        assert!(matches!(fault_of_index(&wrong), Fault::Lied(_)));
     }
 }

@@ -175,19 +175,21 @@ impl View {
         if *room == 0 {
             return Err(too_much());
         }
+        let mut came = 0;
         let decoded = match &folder.at {
-            Some(at) => listed_on_swarm(server, at).await,
-            None => listed(server, &folder.path, &path).await,
+            Some(at) => listed_on_swarm(server, at, &mut came).await,
+            None => listed(server, &folder.path, &path, &mut came).await,
         };
         let files = match decoded {
             // A folder that has gone holds nothing. A document that an index names
             // cannot go: a node says so of whatever it does not find just now.
-            Err((error, _)) if error.is_absent() && folder.at.is_none() => {
+            Err(error) if error.is_absent() && folder.at.is_none() => {
                 return Ok(Index::default());
             }
-            // Nonsense uses up the room too, so that it is not fetched for ever.
-            Err((error, bytes)) => {
-                *room = room.saturating_sub(bytes);
+            // Nonsense uses up the room too, and so does what breaks off, so that it is
+            // not fetched for ever.
+            Err(error) => {
+                *room = room.saturating_sub(usize::try_from(came).unwrap_or(usize::MAX));
                 return Err(error);
             }
             Ok(files) => files,
@@ -212,18 +214,17 @@ fn missed(outdated: bool, otherwise: impl FnOnce() -> NotFound) -> NotFound {
 /// The files of a folder, by their path below the base.
 type ListedFiles = Vec<(Arc<str>, Vec<Listed>)>;
 
-/// The files that a folder's catalogue lists, or why not, and how many bytes came.
+/// The files that a folder's catalogue lists; the bytes that came are added to `came`.
 async fn listed(
     server: Server<'_>,
     folder: &str,
     path: &str,
-) -> Result<ListedFiles, (NetError, usize)> {
-    let bytes = server.small(path, MAX_CATALOGUE as u64).await;
-    let bytes = bytes.map_err(|error| (error, 0))?;
-    let catalogue = Catalogue::decode(&bytes).map_err(|error| {
-        let error = NetError::Unexpected(format!("{path}: {error}"));
-        (error, bytes.len())
-    })?;
+    came: &mut u64,
+) -> Result<ListedFiles, NetError> {
+    let most = MAX_CATALOGUE as u64;
+    let bytes = server.small_counted(path, most, came).await?;
+    let catalogue = Catalogue::decode(&bytes)
+        .map_err(|error| NetError::Unexpected(format!("{path}: {error}")))?;
     let files = catalogue.files.into_iter();
     let files = files.map(|(name, blocks)| (format!("blocks/{folder}/{name}").into(), blocks));
     Ok(files.collect())
@@ -233,10 +234,10 @@ async fn listed(
 async fn listed_on_swarm(
     server: Server<'_>,
     at: &FolderAt,
-) -> Result<ListedFiles, (NetError, usize)> {
-    let bytes = swarm::document(server, at).await;
-    let bytes = bytes.map_err(|error| (error, 0))?;
-    let folder = swarm::folder(at, &bytes).map_err(|error| (error, bytes.len()))?;
+    came: &mut u64,
+) -> Result<ListedFiles, NetError> {
+    let bytes = swarm::document(server, at, came).await?;
+    let folder = swarm::folder(at, &bytes)?;
     let files = folder.files.into_values();
     let files = files.map(|file| (swarm::path_of(&file.reference).into(), file.blocks));
     Ok(files.collect())
@@ -347,7 +348,12 @@ fn described(mut folders: Vec<FolderAt>) -> Vec<Folder> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::sources::Account;
+    use crate::sources::net::{Net, NetLimits};
 
     fn paths(text: &str) -> Vec<String> {
         let folders = read_folders(text.as_bytes()).unwrap();
@@ -378,6 +384,57 @@ mod tests {
         let paths = paths(&text);
         assert_eq!(paths.len(), MAX_FOLDERS);
         assert_eq!(paths[0], "calendar");
+    }
+
+    /// A server that breaks off each answer after `came` bytes.
+    fn breaking_off(net: &Net, came: usize) -> url::Url {
+        let listener = net.handle().block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.unwrap();
+        let address = listener.local_addr().unwrap();
+        net.handle().spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 4_096];
+                let _ = stream.read(&mut asked).await;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 2 * came);
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(&vec![b'x'; came]).await;
+            }
+        });
+        format!("http://{address}/").parse().unwrap()
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_uses_up_the_room_of_what_came() {
+        let limits = NetLimits {
+            attempts: 1,
+            ..NetLimits::default()
+        };
+        let net = Net::new(limits).unwrap();
+        let base = breaking_off(&net, 600);
+        let account = Account::new("a");
+        let server = Server {
+            net: &net,
+            base: &base,
+            account: &account,
+            swarm: None,
+        };
+        let view = View {
+            room: Mutex::new(1_000),
+            ..View::new(Vec::new(), None)
+        };
+        let folder = Folder {
+            path: "hours".to_owned(),
+            at: None,
+            index: OnceCell::new(),
+        };
+        let left = || {
+            let fetched = net.handle().block_on(view.fetch(server, &folder));
+            let error = fetched.unwrap_err().to_string();
+            (error.contains("MiB of lists"), *view.room.blocking_lock())
+        };
+        assert_eq!(left(), (false, 400));
+        assert_eq!(left(), (false, 0));
+        assert_eq!(left(), (true, 0));
     }
 
     #[test]
