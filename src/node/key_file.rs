@@ -32,9 +32,17 @@ pub enum KeyFileError {
 
 /// The key in the file at `path`; a new one where there is no file yet.
 pub fn load_or_create(path: &Path) -> Result<NodeKey, KeyFileError> {
+    load_or_create_after(path, |_| Ok(()))
+}
+
+/// The same, where a new key is in its file only after `before` was told of it.
+pub fn load_or_create_after(
+    path: &Path,
+    before: impl FnOnce(&NodeKey) -> io::Result<()>,
+) -> Result<NodeKey, KeyFileError> {
     match load(path) {
         Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            create(path).map_err(|source| KeyFileError::Io {
+            create(path, before).map_err(|source| KeyFileError::Io {
                 path: path.to_owned(),
                 source,
             })
@@ -57,8 +65,9 @@ pub fn load(path: &Path) -> Result<NodeKey, KeyFileError> {
     })
 }
 
-fn create(path: &Path) -> io::Result<NodeKey> {
+fn create(path: &Path, before: impl FnOnce(&NodeKey) -> io::Result<()>) -> io::Result<NodeKey> {
     let key = NodeKey::generate();
+    before(&key)?;
     durable::replace_private_file(path, key.to_secret_hex().as_bytes())?;
     Ok(key)
 }

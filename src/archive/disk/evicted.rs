@@ -268,6 +268,40 @@ impl Evicted {
     }
 }
 
+/// A file that was evicted, and the store that keeps it, as its user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvictedTo {
+    /// The name of the file.
+    pub name: String,
+    /// The store.
+    pub store: String,
+}
+
+/// The files that were evicted from the archive in `dir`, but for those the last part of
+/// whose name is known: their notes are not even read. One that cannot be read is left
+/// out, and whoever opens the archive is told of it.
+pub fn evicted_beside(dir: &Path, is_known: impl Fn(&str) -> bool) -> io::Result<Vec<EvictedTo>> {
+    let dir = dir.join(FOLDER);
+    let entries = match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut beside = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        let last = name.strip_suffix(ENDING);
+        if last.is_some_and(|last| !is_known(last))
+            && let Ok(Some(evicted)) = read(&dir.join(&name))
+        {
+            beside.push(EvictedTo {
+                name: evicted.file.name,
+                store: evicted.store,
+            });
+        }
+    }
+    Ok(beside)
+}
+
 /// The note of a file: names of days differ in their last part.
 fn note_of(name: &str) -> String {
     let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
@@ -344,8 +378,14 @@ mod tests {
             assert_eq!(evicted.files()[0].file, file(NAME));
             assert_eq!(evicted.files()[0].file.group, Group::Day(17_789));
         }
+        let last = NAME.rsplit_once('/').unwrap().1;
+        let beside = |known: &str| evicted_beside(dir.path(), |name| name == known).unwrap();
+        let (name, store) = (NAME.to_owned(), "s3".to_owned());
+        assert_eq!(beside("another"), [EvictedTo { name, store }]);
+        assert!(beside(last).is_empty());
         let reader = Evicted::open(dir.path()).unwrap();
         evicted.forget(NAME).unwrap();
+        assert!(beside("another").is_empty());
         assert!(evicted.is_empty());
         assert!(reader.refresh().unwrap() && reader.is_empty());
     }

@@ -47,6 +47,7 @@ use secp256k1::{PublicKey, SecretKey};
 
 pub use blocks::{Blocks, Held, Own};
 pub use error::DiskError;
+pub use evicted::{EvictedTo, evicted_beside};
 pub use gate::{Gate, GateError};
 pub use heads::Heads;
 pub use merging::{MergeError, Merged};

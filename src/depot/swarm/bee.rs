@@ -16,6 +16,7 @@ use futures_util::stream;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::depot::DepotError;
@@ -29,8 +30,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// the network waits for several answers that never come.
 const WHOLE: Duration = Duration::from_secs(60);
 
-/// What an upload has to go at least, bytes a second: a node writes some megabytes
-/// a second, a slow line to one a tenth of that.
+/// What bytes have to go at least, bytes a second, either way: a node writes some
+/// megabytes a second, a slow line to one a tenth of that.
 const SLOWEST: u64 = 64 << 10;
 
 /// What a file is read in.
@@ -174,7 +175,7 @@ impl Bee {
             // Parity would make another reference of the same bytes.
             .header("swarm-redundancy-level", "0")
             .header("content-type", "application/octet-stream")
-            .timeout(WHOLE + Duration::from_secs(bytes / SLOWEST))
+            .timeout(time_for(bytes))
             .body(body);
         let answer = self.send(request).await?;
         self.reference(answer).await
@@ -227,7 +228,10 @@ impl Bee {
 
     /// Everything that is pinned.
     pub(super) async fn pins(&self) -> Result<HashSet<Reference>, DepotError> {
-        let answer = self.send(self.request(Method::GET, "pins")?).await?;
+        let request = self
+            .request(Method::GET, "pins")?
+            .timeout(time_for(MAX_PINS as u64));
+        let answer = self.successful(self.begun(request).await?).await?;
         let pins: Pins = self.json(answer, MAX_PINS).await?;
         // References of another length are of encrypted bytes, and none of ours.
         let pins = pins.references.unwrap_or_default().into_iter();
@@ -244,7 +248,7 @@ impl Bee {
     /// where it has them no more; false where it does not find them.
     pub(super) async fn pin(&self, reference: &Reference, bytes: u64) -> Result<bool, DepotError> {
         let request = self.request(Method::POST, &format!("pins/{reference}"))?;
-        let request = request.timeout(WHOLE + Duration::from_secs(bytes / SLOWEST));
+        let request = request.timeout(time_for(bytes));
         Ok(self.send_for(request).await?.is_some())
     }
 
@@ -261,7 +265,8 @@ impl Bee {
         most: usize,
     ) -> Result<Part, DepotError> {
         let request = self.request(Method::GET, &format!("bytes/{reference}"))?;
-        match self.send_for(request).await? {
+        let request = request.timeout(time_for(most as u64));
+        match self.found(self.begun(request).await?)? {
             None => Ok(Part::Absent),
             Some(answer) => self.body(answer, most).await.map(Part::Bytes),
         }
@@ -324,10 +329,27 @@ impl Bee {
         }
     }
 
+    /// The answer to a request.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, DepotError> {
+        let answer = request.send().await;
+        answer.map_err(|error| self.away(innermost(&error)))
+    }
+
+    /// The same of a request that may take long: it is begun as soon as any.
+    async fn begun(&self, request: RequestBuilder) -> Result<Response, DepotError> {
+        match timeout(WHOLE, self.answer(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.silent()),
+        }
+    }
+
     /// The answer to a request, where it is one of success.
     async fn send(&self, request: RequestBuilder) -> Result<Response, DepotError> {
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| self.away(innermost(&error)))?;
+        let answer = self.answer(request).await?;
+        self.successful(answer).await
+    }
+
+    async fn successful(&self, answer: Response) -> Result<Response, DepotError> {
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -348,8 +370,11 @@ impl Bee {
 
     /// The same where a node that has not what is asked for answers so.
     async fn send_for(&self, request: RequestBuilder) -> Result<Option<Response>, DepotError> {
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| self.away(innermost(&error)))?;
+        let answer = self.answer(request).await?;
+        self.found(answer)
+    }
+
+    fn found(&self, answer: Response) -> Result<Option<Response>, DepotError> {
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => Ok(Some(answer)),
@@ -380,7 +405,8 @@ impl Bee {
     async fn body(&self, mut answer: Response, most: usize) -> Result<Bytes, DepotError> {
         let mut body = BytesMut::new();
         loop {
-            let piece = answer.chunk().await;
+            let piece = timeout(WHOLE, answer.chunk()).await;
+            let piece = piece.map_err(|_| self.silent())?;
             let Some(piece) = piece.map_err(|error| self.away(innermost(&error)))? else {
                 return Ok(body.freeze());
             };
@@ -409,12 +435,21 @@ impl Bee {
         }
     }
 
+    fn silent(&self) -> DepotError {
+        self.away(format!("says nothing for {} s", WHOLE.as_secs()))
+    }
+
     pub(super) fn refused(&self, what: impl Into<String>) -> DepotError {
         DepotError::Refused {
             depot: self.name.clone(),
             what: what.into(),
         }
     }
+}
+
+/// How long so many bytes may take, either way.
+fn time_for(bytes: u64) -> Duration {
+    WHOLE + Duration::from_secs(bytes / SLOWEST)
 }
 
 /// Reads a file piece by piece and finds its reference on the way.

@@ -1,7 +1,7 @@
 //! What a depot on Swarm knows of itself, and what it asks its node for.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secp256k1::{PublicKey, SecretKey};
 use tokio::sync::Mutex;
@@ -10,10 +10,11 @@ use super::bee::{Bee, Part};
 use super::map::{Map, Shown};
 use super::notes::Notes;
 use super::shelf::Shelf;
+use crate::archive::disk::evicted_beside;
 use crate::archive::head::Head;
 use crate::blocks::catalogue::{file_len, fragment_of};
 use crate::blocks::{Block, BlockError, Cid, Fault, Refusal};
-use crate::depot::DepotError;
+use crate::depot::{DepotError, StoreAddress};
 use crate::swarm::{
     FileAt, Folder, FolderAt, Folders, Index, Owner, Reference, SwarmError, Update, decode_list,
     reference_of,
@@ -27,6 +28,11 @@ const PINNED_AGAIN: usize = 16;
 /// has lost them all as a rule, and each may take a minute to say so.
 const NOT_PINNED_AGAIN: usize = 2;
 
+/// Whether a store, as its user named it, is Swarm: the address of a node may change.
+fn is_on_swarm(store: &str) -> bool {
+    matches!(store.parse(), Ok(StoreAddress::Swarm(_)))
+}
+
 /// One hold of a depot.
 pub(super) struct Inner {
     pub(super) name: String,
@@ -36,6 +42,8 @@ pub(super) struct Inner {
     pub(super) owner: Owner,
     /// Signs the archive's heads.
     pub(super) archive: PublicKey,
+    /// The archive's data folder.
+    pub(super) data: PathBuf,
     pub(super) notes: Notes,
     pub(super) map: Map,
     /// What is kept; `None` until it was asked for.
@@ -59,8 +67,15 @@ pub(super) struct State {
     pub(super) unpinned: HashSet<Reference>,
     /// Files that were tried to be pinned again so far.
     pub(super) tried: usize,
-    /// What nothing names any more and is still pinned.
-    pub(super) stale: Vec<Reference>,
+}
+
+impl State {
+    /// Whether something that is kept, or that readers are led by, has this reference.
+    fn names(&self, reference: &Reference) -> bool {
+        self.shelf.refers_to(reference)
+            || self.shelf.is_described_at(reference)
+            || self.pinned.contains(reference)
+    }
 }
 
 impl Inner {
@@ -82,6 +97,9 @@ impl Inner {
         let own = on_disk.as_ref().filter(|shown| shown.owner == self.owner);
         state.last = own.map(|shown| shown.update.clone());
         let newest = self.newest().await?;
+        if newest.is_none() && own.is_none() {
+            self.require_new()?;
+        }
         let is_news = |(update, _): &(Update, Index)| {
             let last = state.last.as_ref().map(Update::index);
             last < Some(update.index())
@@ -127,6 +145,19 @@ impl Inner {
         Ok(state)
     }
 
+    /// A feed that is not found was never shown only where it was begun here, and has
+    /// shown nothing since by all that this disk knows.
+    fn require_new(&self) -> Result<(), DepotError> {
+        let is_new = self.map.is_new(&self.owner);
+        if is_new.map_err(|source| self.mapped(source))? {
+            return Ok(());
+        }
+        Err(self.bee.away(
+            "does not find the feed of swarm.key now, and this disk does not know what it showed; \
+             a feed that never showed anything is begun anew without swarm.key",
+        ))
+    }
+
     /// The last update that this disk knows of.
     fn last_shown(&self) -> Result<Option<Shown>, DepotError> {
         self.map.last().map_err(|source| self.mapped(source))
@@ -142,7 +173,6 @@ impl Inner {
         let newest = shown.max(on_disk.map(|shown| shown.update.index()));
         if newest > known.last.as_ref().map(Update::index) {
             let mut found = self.found().await?;
-            found.stale = std::mem::take(&mut known.stale);
             found.unpinned = std::mem::take(&mut known.unpinned);
             *known = found;
         }
@@ -299,43 +329,68 @@ impl Inner {
     }
 
     pub(super) async fn release(&self, name: &str) -> Result<(), DepotError> {
-        let reference = {
-            let mut state = self.state.lock().await;
-            let state = self.load(&mut state).await?;
-            if state.shelf.get(name).is_none() {
-                return Ok(());
-            }
-            self.notes
-                .release(name)
-                .map_err(|source| self.noted(source))?;
-            let removed = state.shelf.remove(name);
-            removed.expect("it was just there").reference
-        };
-        self.let_go(reference).await
+        let mut state = self.state.lock().await;
+        let state = self.load(&mut state).await?;
+        if let Some(file) = state.shelf.get(name) {
+            let noted = self.notes.release(name, &file.reference);
+            noted.map_err(|source| self.noted(source))?;
+            state.shelf.remove(name);
+        }
+        Ok(())
     }
 
-    /// Unpins a reference that nothing names any more, at once or at the next head.
-    pub(super) async fn let_go(&self, reference: Reference) -> Result<(), DepotError> {
+    /// What is perhaps pinned, and named by nothing: documents that were replaced or
+    /// never shown, and files that were released.
+    pub(super) async fn unnamed(&self) -> Result<Vec<Reference>, DepotError> {
+        let documents = self.map.documents();
+        let mut all = documents.map_err(|source| self.mapped(source))?;
+        let released = self.notes.to_unpin();
+        all.extend(released.map_err(|source| self.noted(source))?);
+        let mut state = self.state.lock().await;
+        let state = self.load(&mut state).await?;
+        all.retain(|reference| !state.names(reference));
+        Ok(all)
+    }
+
+    /// Unpins a reference, unless it is of use again: two files with the same bytes are
+    /// one to Swarm.
+    pub(super) async fn let_go(&self, reference: &Reference) -> Result<(), DepotError> {
         let is_named = {
-            let state = self.state.lock().await;
-            state.as_ref().is_some_and(|state| {
-                state.shelf.refers_to(&reference)
-                    || state.shelf.is_described_at(&reference)
-                    || state.pinned.contains(&reference)
-            })
+            let mut state = self.state.lock().await;
+            self.load(&mut state).await?.names(reference)
         };
-        // Two files with the same bytes are one to Swarm, and what was of no use may
-        // be of use again.
-        if is_named {
-            return Ok(());
+        if !is_named {
+            self.bee.unpin(reference).await?;
+            let forgotten = self.map.forget(reference);
+            forgotten.map_err(|source| self.mapped(source))?;
         }
-        let unpinned = self.bee.unpin(&reference).await;
-        if unpinned.is_err()
-            && let Some(state) = self.state.lock().await.as_mut()
-        {
-            state.stale.push(reference);
+        let noted = self.notes.unpinned(reference);
+        noted.map_err(|source| self.noted(source))
+    }
+
+    /// Days that left this disk for this depot must be among what readers are led to:
+    /// nothing else says where they lie.
+    pub(super) async fn require_evicted(&self) -> Result<(), DepotError> {
+        let mut state = self.state.lock().await;
+        let shelf = &self.load(&mut state).await?.shelf;
+        let evicted = evicted_beside(&self.data, |last| shelf.has_last(last));
+        let evicted = evicted.map_err(|source| DepotError::Io {
+            path: self.data.clone(),
+            source,
+        })?;
+        let mut here = evicted.iter().filter(|evicted| is_on_swarm(&evicted.store));
+        match here.next() {
+            None => Ok(()),
+            Some(first) => {
+                let (name, others) = (&first.name, here.count());
+                Err(self.bee.refused(format!(
+                    "nothing says where {name} lies there, nor {others} other files of days that \
+                     left this disk: a head would leave them out. A copy of the data folder with \
+                     swarm.key and swarm/ says it, or `gwa repair --from` fetches them from \
+                     whoever has them"
+                )))
+            }
         }
-        unpinned
     }
 
     pub(super) async fn block(&self, cid: &Cid) -> Result<Block, BlockError> {

@@ -4,14 +4,16 @@
 //! as one where nothing was ever shown.
 //!
 //! Files below the data folder: `swarm/shown`, the owner, the number (8 bytes, big
-//! endian), the signature and the payload of the update; `swarm/documents/<reference>`,
-//! the documents.
+//! endian), the signature and the payload of the update; `swarm/begun`, the owner of a
+//! feed whose key was made here and which has shown nothing yet;
+//! `swarm/documents/<reference>`, the documents, indexes among them.
 //!
 //! Always true:
 //! - An update is here, with its documents, before anybody is shown it.
+//! - A document is here from before it is uploaded until after it was unpinned, so that
+//!   none stays pinned that nobody remembers.
 //! - What is read is what its owner signed, or what its reference names.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ const BEFORE_PAYLOAD: usize = 20 + 8 + 65;
 #[derive(Debug)]
 pub(super) struct Map {
     shown: PathBuf,
+    begun: PathBuf,
     documents: PathBuf,
 }
 
@@ -42,6 +45,7 @@ impl Map {
         let dir = data.join("swarm");
         Self {
             shown: dir.join("shown"),
+            begun: dir.join("begun"),
             documents: dir.join("documents"),
         }
     }
@@ -67,6 +71,18 @@ impl Map {
         Ok(Some(Shown { owner, update }))
     }
 
+    /// Notes that a feed is new: its key is about to be made.
+    pub(super) fn begin(&self, owner: &Owner) -> io::Result<()> {
+        durable::create_folder(durable::parent_of(&self.begun))?;
+        durable::replace_file(&self.begun, &owner.0)
+    }
+
+    /// Whether a feed was begun here and has shown nothing yet. Where it is not known, a
+    /// feed that is not found may be one that is only not found now.
+    pub(super) fn is_new(&self, owner: &Owner) -> io::Result<bool> {
+        Ok(read(&self.begun)?.is_some_and(|begun| begun == owner.0))
+    }
+
     /// Makes an update the last one.
     pub(super) fn show(&self, owner: &Owner, update: &Update) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(BEFORE_PAYLOAD + update.payload().len());
@@ -75,7 +91,8 @@ impl Map {
         bytes.extend_from_slice(update.signature());
         bytes.extend_from_slice(update.payload());
         durable::create_folder(durable::parent_of(&self.shown))?;
-        durable::replace_file(&self.shown, &bytes)
+        durable::replace_file(&self.shown, &bytes)?;
+        remove(&self.begun)
     }
 
     /// A document, where it is here and what its reference names.
@@ -95,21 +112,37 @@ impl Map {
         durable::replace_file(&self.documents.join(reference.to_string()), document)
     }
 
-    /// Forgets all documents but `those`.
-    pub(super) fn keep_only(&self, those: &HashSet<Reference>) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.documents) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name().into_string().unwrap_or_default();
-            let is_one = |reference: Reference| those.contains(&reference);
-            if !name.parse().is_ok_and(is_one) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
+    /// Forgets a document.
+    pub(super) fn forget(&self, reference: &Reference) -> io::Result<()> {
+        remove(&self.documents.join(reference.to_string()))
+    }
+
+    /// All documents.
+    pub(super) fn documents(&self) -> io::Result<Vec<Reference>> {
+        references_in(&self.documents)
+    }
+}
+
+/// The references that name files of a folder; none where it is not there.
+pub(super) fn references_in(folder: &Path) -> io::Result<Vec<Reference>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut references = Vec::new();
+    for entry in entries {
+        // Half-written ones have another name.
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        references.extend(name.parse::<Reference>());
+    }
+    Ok(references)
+}
+
+/// Removes a file where it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -135,9 +168,13 @@ mod tests {
         assert_eq!(map.last().unwrap(), None);
         let secret = SecretKey::from_secret_bytes([7; 32]).unwrap();
         let owner = Owner::of(&secret.public_key());
+        assert!(!map.is_new(&owner).unwrap());
+        map.begin(&owner).unwrap();
+        assert!(map.is_new(&owner).unwrap() && !map.is_new(&Owner([1; 20])).unwrap());
         for number in [0, 300] {
             let update = Update::sign(&secret, number, vec![9; CHUNK]).unwrap();
             map.show(&owner, &update).unwrap();
+            assert!(!map.is_new(&owner).unwrap());
             assert_eq!(map.last().unwrap(), Some(Shown { owner, update }));
         }
         let mut bytes = fs::read(map.path()).unwrap();
@@ -153,10 +190,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let map = Map::new(dir.path());
         let [one, two] = [b"one", b"two"];
-        map.keep_only(&HashSet::new()).unwrap();
+        assert!(map.documents().unwrap().is_empty());
+        map.forget(&reference_of(two)).unwrap();
         map.keep(one).unwrap();
         map.keep(two).unwrap();
-        map.keep_only(&HashSet::from([reference_of(one)])).unwrap();
+        assert_eq!(map.documents().unwrap().len(), 2);
+        map.forget(&reference_of(two)).unwrap();
+        assert_eq!(map.documents().unwrap(), [reference_of(one)]);
         assert_eq!(map.document(&reference_of(two)).unwrap(), None);
         assert_eq!(map.document(&reference_of(one)).unwrap().unwrap(), one);
         let path = map.documents.join(reference_of(one).to_string());

@@ -11,7 +11,8 @@
 //!   named to readers all the same, until it is released: nothing but these
 //!   documents says where its blocks are.
 //! - What the node does not find now may be there: the newer of the feed and this
-//!   disk says what was shown, and an update has a number that none had before.
+//!   disk says what was shown, and an update has a number that none had before. A
+//!   feed that neither knows is empty only where its key was made here and is new.
 //! - The feed is shown last: what its index names was uploaded before.
 //! - Swarm has no conditional writes. Two writers with one key are noticed after the
 //!   fact at best: one archive has one writer.
@@ -62,7 +63,8 @@ impl SwarmDepot {
     /// The depot at the Bee node at `base`; nothing is asked yet. Where `settings`
     /// name a batch of postage stamps it pays, else the only one that the node has.
     pub fn new(base: &Url, settings: &DepotSettings) -> Result<Self, DepotError> {
-        let secret = key::load_or_create(&settings.data)?;
+        let map = Map::new(&settings.data);
+        let secret = key::load_or_create(&settings.data, &map)?;
         let owner = Owner::of(&secret.public_key());
         // With its feed, so that it can be given to readers as it is.
         let name = SwarmAddress {
@@ -83,7 +85,8 @@ impl SwarmDepot {
             secret,
             archive: settings.key,
             notes: Notes::new(&settings.data),
-            map: Map::new(&settings.data),
+            data: settings.data.clone(),
+            map,
             state: Mutex::default(),
             showing: Mutex::default(),
         };
@@ -231,6 +234,10 @@ impl Depot for SwarmDepot {
         let listed = catalogues::blocks_of(parcel.car);
         let blocks = listed.map_err(|error| io(std::io::Error::other(error)))?;
         if group_of(name).is_none() || file_len(&blocks) != parcel.file.bytes {
+            if !parcel.car.exists() {
+                // Swept meanwhile, which is nobody's fault.
+                return Err(io(std::io::ErrorKind::NotFound.into()));
+            }
             let what = format!("{name} is not a file of blocks as this program writes them");
             return Err(self.inner.bee.refused(what));
         }

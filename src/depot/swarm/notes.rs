@@ -3,17 +3,20 @@
 //!
 //! Files below the data folder: `swarm/kept/<hash>`, the document of a folder with
 //! one file; `swarm/released/<hash>`, the name of one. They go when the next head
-//! is shown.
+//! is shown. `swarm/unpin/<reference>`, empty, is of a file that was released and is
+//! pinned yet; it goes once it is not.
 //!
-//! Always true: a note that is lost or damaged costs an upload, and nothing else.
+//! Always true: a note that is lost or damaged costs an upload or a pin, and nothing
+//! else.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::map::{references_in, remove};
 use crate::durable;
 use crate::keccak::keccak256;
-use crate::swarm::{FileAt, Folder};
+use crate::swarm::{FileAt, Folder, Reference};
 
 /// Longest note of what was released, bytes: a name.
 const MAX_NAME: u64 = 256;
@@ -23,6 +26,7 @@ const MAX_NAME: u64 = 256;
 pub(super) struct Notes {
     kept: PathBuf,
     released: PathBuf,
+    unpin: PathBuf,
 }
 
 /// What the notes say.
@@ -41,6 +45,7 @@ impl Notes {
         Self {
             kept: dir.join("kept"),
             released: dir.join("released"),
+            unpin: dir.join("unpin"),
         }
     }
 
@@ -54,10 +59,22 @@ impl Notes {
         write(&self.kept, name, &document)
     }
 
-    /// Notes a file that is let go.
-    pub(super) fn release(&self, name: &str) -> io::Result<()> {
+    /// Notes a file that is let go, and pinned at `reference` yet.
+    pub(super) fn release(&self, name: &str, reference: &Reference) -> io::Result<()> {
+        durable::create_folder(&self.unpin)?;
+        durable::replace_file(&self.unpin.join(reference.to_string()), b"")?;
         remove(&self.kept.join(called(name)))?;
         write(&self.released, name, name.as_bytes())
+    }
+
+    /// What was released and is perhaps pinned yet.
+    pub(super) fn to_unpin(&self) -> io::Result<Vec<Reference>> {
+        references_in(&self.unpin)
+    }
+
+    /// Notes that a reference is pinned no more, or for something else.
+    pub(super) fn unpinned(&self, reference: &Reference) -> io::Result<()> {
+        remove(&self.unpin.join(reference.to_string()))
     }
 
     /// All there is.
@@ -106,13 +123,6 @@ pub(super) fn forget(notes: &[PathBuf]) -> io::Result<()> {
     notes.iter().try_for_each(|note| remove(note))
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// The files of a folder with their bytes; none where it is not there.
 fn files(folder: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let entries = match fs::read_dir(folder) {
@@ -148,7 +158,8 @@ mod tests {
             blocks: Vec::new(),
         };
         notes.keep(name, &file).unwrap();
-        notes.release(name).unwrap();
+        notes.release(name, &file.reference).unwrap();
+        assert_eq!(notes.to_unpin().unwrap(), [file.reference]);
         let noted = notes.read().unwrap();
         assert_eq!((noted.kept.len(), noted.released.len()), (0, 1));
         notes.keep(name, &file).unwrap();
@@ -164,5 +175,9 @@ mod tests {
         assert_eq!(all.len(), 2);
         forget(&all).unwrap();
         assert_eq!(notes.read().unwrap(), Noted::default());
+        // It is pinned all the same.
+        assert_eq!(notes.to_unpin().unwrap().len(), 1);
+        notes.unpinned(&Reference([3; 32])).unwrap();
+        assert!(notes.to_unpin().unwrap().is_empty());
     }
 }

@@ -5,8 +5,9 @@
 //! - An update is signed once. One that the feed does not show is sent again as it
 //!   is, so that no number before the newest is missing: readers look no further
 //!   than the first that is.
-
-use std::collections::HashSet;
+//! - What a head is the first to name no more is unpinned after the head that follows
+//!   it: whoever reads by the one before has until then.
+//! - An index leaves out no day that left this disk.
 
 use super::inner::Inner;
 use super::notes;
@@ -42,6 +43,8 @@ impl Inner {
                 what: format!("{name}, and perhaps more"),
             });
         }
+        self.require_evicted().await?;
+        let unnamed = self.unnamed().await?;
         let (changes, documents, notes, is_news) = {
             let mut state = self.state.lock().await;
             let state = self.load(&mut state).await?;
@@ -96,29 +99,17 @@ impl Inner {
         {
             let mut state = self.state.lock().await;
             let state = self.load(&mut state).await?;
-            let named: HashSet<Reference> = folders.iter().map(|at| at.reference).collect();
-            let named = named.into_iter().chain(pinned.iter().copied()).collect();
-            if let Err(error) = self.map.keep_only(&named) {
-                tracing::debug!(%error, "old documents of Swarm stay on this disk");
-            }
             state.last = Some(update.clone());
             state.head = Some(head.clone());
-            let replaced = state.shelf.show(folders, &changes);
-            state.stale.extend(replaced);
-            let before = std::mem::replace(&mut state.pinned, pinned);
-            let replaced = before.into_iter().filter(|at| !state.pinned.contains(at));
-            state.stale.extend(replaced);
+            state.shelf.show(folders, &changes);
+            state.pinned = pinned;
         }
         self.bee.show(&self.owner, &update).await?;
 
-        // Readers are led elsewhere now: what fails here is done at the next head.
-        let stale = {
-            let mut state = self.state.lock().await;
-            std::mem::take(&mut self.load(&mut state).await?.stale)
-        };
-        for reference in stale {
-            if let Err(error) = self.let_go(reference).await {
-                tracing::debug!(%error, %reference, "an old document stays pinned");
+        // Not named by the head before either: what fails here is done at the next.
+        for reference in unnamed {
+            if let Err(error) = self.let_go(&reference).await {
+                tracing::debug!(%error, %reference, "what nothing names stays pinned");
             }
         }
         Ok(())
@@ -160,6 +151,8 @@ impl Inner {
                 payload.expect("a head and one reference fit into a chunk")
             }
         };
+        let kept = self.map.keep(&payload);
+        kept.map_err(|source| self.mapped(source))?;
         pinned.push(self.bee.upload_bytes(payload.clone()).await?);
         Ok((payload, pinned))
     }

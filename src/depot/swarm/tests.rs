@@ -1,57 +1,30 @@
-//! A depot before a node that is no Bee: it keeps all in memory, and finds as little
-//! of it as a test says.
+//! A depot before a node that finds as little as a test says.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod node;
+
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use tokio::runtime::Runtime;
 
+use self::node::{Feed, Node, Shared, serve};
 use super::{Ended, SwarmDepot, take_each};
 use crate::archive::disk::Archive;
 use crate::archive::head::Head;
-use crate::blocks::{Block, Codec, Fault};
-use crate::depot::{Depot, DepotError, DepotSettings, testing};
+use crate::blocks::{Block, BlockSource, Codec, Fault};
+use crate::depot::{Depot, DepotError, DepotSettings, Parcel, testing};
 use crate::rlpx::NodeKey;
 use crate::sources::HttpSource;
 use crate::sources::net::{Net, NetLimits};
-use crate::swarm::{
-    Folder, Folders, Index, Owner, SwarmAddress, SwarmPlace, identifier, reference_of,
-    single_owner_address,
-};
+use crate::swarm::{Folder, Folders, Index, SwarmAddress, SwarmPlace, decode_list, reference_of};
 
-/// What a node has, and what it does not say of it.
-#[derive(Default)]
-struct Node {
-    bytes: HashMap<String, Bytes>,
-    pinned: HashSet<String>,
-    /// Signature and payload of each update, by its number.
-    updates: BTreeMap<u64, (Vec<u8>, Vec<u8>)>,
-    /// Whether a number came a second time with other bytes.
-    signed_twice: bool,
-    /// Whose feed it has.
-    owner: Option<Owner>,
-    feed: Feed,
-    hides_documents: bool,
-    hides_pins: bool,
-    refuses_updates: bool,
-}
+/// Years of traffic, each with a folder of days: more than a chunk has room for.
+const YEARS: u32 = 90;
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Feed {
-    #[default]
-    Found,
-    NotFound,
-    /// The first update is found, and none after it.
-    Old,
-}
-
-type Shared = Arc<Mutex<Node>>;
+/// Seconds of a year.
+const YEAR: u32 = 31_557_600;
 
 struct Scene {
     _dir: tempfile::TempDir,
@@ -108,20 +81,50 @@ impl Scene {
 
     /// What another disk finds by the feed alone: the files that readers are led to.
     fn readers_files(&self) -> Vec<String> {
+        let last = *self.node.lock().unwrap().updates.keys().last().unwrap();
+        self.led_to(last).0
+    }
+
+    /// What an update leads to: names of files, and the references of all there is.
+    fn led_to(&self, update: u64) -> (Vec<String>, HashSet<String>) {
         let node = self.node.lock().unwrap();
-        let (_, (_, payload)) = node.updates.last_key_value().unwrap();
+        let (_, payload) = &node.updates[&update];
         let index = Index::decode(payload).unwrap();
-        let Folders::Here(folders) = index.folders else {
-            panic!("a few folders fit into an index");
+        let mut references = HashSet::from([reference_of(payload).to_string()]);
+        let folders = match index.folders {
+            Folders::Here(folders) => folders,
+            Folders::Elsewhere { reference, .. } => {
+                references.insert(reference.to_string());
+                decode_list(&node.bytes[&reference.to_string()]).unwrap()
+            }
         };
         let mut names = Vec::new();
         for at in folders {
             let document = &node.bytes[&at.reference.to_string()];
+            references.insert(at.reference.to_string());
             let folder = Folder::decode(document).unwrap();
-            let files = folder.files.into_keys();
-            names.extend(files.map(|last| format!("{}/{last}", folder.path)));
+            for (last, file) in folder.files {
+                names.push(format!("{}/{last}", folder.path));
+                references.insert(file.reference.to_string());
+            }
         }
-        sorted(names)
+        (sorted(names), references)
+    }
+
+    /// Reads by the feed alone, as anybody may.
+    fn reader(&self) -> (Arc<Net>, HttpSource) {
+        let limits = NetLimits {
+            rest: Duration::ZERO,
+            renew_after: Duration::ZERO,
+            ..NetLimits::default()
+        };
+        let net = Net::new(limits).unwrap();
+        let address = SwarmAddress {
+            base: self.url.parse().unwrap(),
+            place: SwarmPlace::Feed(self.depot().owner()),
+        };
+        let source = HttpSource::on_swarm(Arc::clone(&net), &address);
+        (net, source)
     }
 
     /// Every number was used, and each for one update.
@@ -144,121 +147,6 @@ fn open(url: &str, node: &Shared, archive: &Archive) -> SwarmDepot {
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names
-}
-
-fn serve() -> (Shared, String, Runtime) {
-    let runtime = Runtime::new().unwrap();
-    let node = Shared::default();
-    let router = Router::new().fallback(answer).with_state(Arc::clone(&node));
-    let router = router.layer(axum::extract::DefaultBodyLimit::disable());
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
-    let listener = listener.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    runtime.spawn(async { axum::serve(listener, router).await });
-    (node, url, runtime)
-}
-
-async fn answer(
-    State(node): State<Shared>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    let mut node = node.lock().unwrap();
-    let path = uri.path().trim_start_matches('/').to_owned();
-    let (what, of) = path.split_once('/').unwrap_or((&path, ""));
-    match (method, what) {
-        (Method::GET, "stamps") => {
-            let id = "ab".repeat(32);
-            json(&format!(
-                r#"{{"stamps":[{{"batchID":"{id}","usable":true}}]}}"#
-            ))
-        }
-        (Method::POST, "tags") => json(r#"{"uid":1}"#),
-        (Method::POST, "bytes") => {
-            let reference = reference_of(&body).to_string();
-            node.bytes.insert(reference.clone(), body);
-            node.pinned.insert(reference.clone());
-            json(&format!(r#"{{"reference":"{reference}"}}"#))
-        }
-        (Method::POST, "chunks") if node.refuses_updates => status(StatusCode::BAD_GATEWAY),
-        (Method::POST, "chunks") => json(&take_update(&mut node, &body)),
-        (Method::GET, "feeds") => show(&node),
-        (Method::GET, "bytes") => match node.bytes.get(of) {
-            Some(bytes) => give(&node, bytes, &headers),
-            None => status(StatusCode::NOT_FOUND),
-        },
-        (Method::GET, "pins") if of.is_empty() => {
-            let all: Vec<_> = node.pinned.iter().filter(|_| !node.hides_pins).collect();
-            json(&serde_json::json!({ "references": all }).to_string())
-        }
-        (Method::GET, "pins") if node.pinned.contains(of) && !node.hides_pins => json("{}"),
-        (Method::POST, "pins") if node.bytes.contains_key(of) && !node.hides_pins => {
-            node.pinned.insert(of.to_owned());
-            json("{}")
-        }
-        (Method::DELETE, "pins") if node.pinned.remove(of) => json("{}"),
-        _ => status(StatusCode::NOT_FOUND),
-    }
-}
-
-fn take_update(node: &mut Node, chunk: &[u8]) -> String {
-    let (id, rest) = chunk.split_at(32);
-    let number = (0..1_000).find(|number| identifier(*number)[..] == *id);
-    let update = (rest[..65].to_vec(), rest[73..].to_vec());
-    let before = node.updates.insert(number.unwrap(), update.clone());
-    node.signed_twice |= before.is_some_and(|before| before != update);
-    let owner = node.owner.unwrap();
-    let address = single_owner_address(id.try_into().unwrap(), &owner);
-    format!(r#"{{"reference":"{address}"}}"#)
-}
-
-/// The newest update, as a node finds it: none behind the first gap.
-fn show(node: &Node) -> Response<Body> {
-    let whole = (0..).take_while(|number| node.updates.contains_key(number));
-    let newest = match node.feed {
-        Feed::Found => whole.last(),
-        Feed::Old => whole.take(1).last(),
-        Feed::NotFound => None,
-    };
-    let Some(number) = newest else {
-        return status(StatusCode::NOT_FOUND);
-    };
-    let (signature, payload) = &node.updates[&number];
-    Response::builder()
-        .header("swarm-feed-index", hex::encode(number.to_be_bytes()))
-        .header("swarm-soc-signature", hex::encode(signature))
-        .body(Body::from(payload.clone()))
-        .unwrap()
-}
-
-fn give(node: &Node, bytes: &Bytes, headers: &HeaderMap) -> Response<Body> {
-    let Some(range) = headers.get("range") else {
-        return match node.hides_documents {
-            true => status(StatusCode::NOT_FOUND),
-            false => Response::new(Body::from(bytes.clone())),
-        };
-    };
-    let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
-    let (from, to) = range.split_once('-').unwrap();
-    let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
-    let mut part = Response::new(Body::from(bytes.slice(from..=to)));
-    *part.status_mut() = StatusCode::PARTIAL_CONTENT;
-    let told = format!("bytes {from}-{to}/{}", bytes.len());
-    part.headers_mut()
-        .insert("content-range", told.parse().unwrap());
-    part
-}
-
-fn json(text: &str) -> Response<Body> {
-    Response::new(Body::from(text.to_owned()))
-}
-
-fn status(status: StatusCode) -> Response<Body> {
-    let mut answer = Response::new(Body::empty());
-    *answer.status_mut() = status;
-    answer
 }
 
 #[test]
@@ -363,6 +251,160 @@ fn a_feed_of_another_key_begins_with_all_that_was_kept() {
 }
 
 #[test]
+fn a_feed_that_is_not_found_is_new_only_where_its_key_was_made_here() {
+    let (scene, head, all) = Scene::carried();
+    // As on a disk that its key was put back on, and nothing else.
+    std::fs::remove_dir_all(scene.archive.dir().join("swarm")).unwrap();
+    scene.node(|node| node.feed = Feed::NotFound);
+    let depot = scene.depot();
+    let errors = [
+        depot.kept().unwrap_err(),
+        depot.keep_head(&head, None).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_transient(), "{error}");
+        assert!(error.to_string().contains("swarm.key"), "{error}");
+    }
+    let state = head.body().state.unwrap();
+    assert!(!depot.get(&state).unwrap_err().is_missing());
+    scene.assert_no_gap(1);
+    scene.node(|node| node.feed = Feed::Found);
+    assert_eq!(sorted(depot.kept().unwrap()), all);
+
+    // One that was made and has shown nothing is new, however often it is opened.
+    let scene = Scene::new();
+    testing::live_through(&scene.archive, 1);
+    for _ in 0..2 {
+        assert_eq!(scene.depot().kept().unwrap(), Vec::<String>::new());
+    }
+    testing::carry(&scene.depot(), &scene.archive);
+    scene.assert_no_gap(1);
+}
+
+#[test]
+fn a_head_is_not_shown_without_the_days_that_left_this_disk() {
+    let (scene, head, all) = Scene::carried();
+    let mut days = all.iter().filter(|name| name.starts_with("days/"));
+    let (here, elsewhere) = (days.next().unwrap(), days.next().unwrap());
+    scene.archive.evict(elsewhere, "folder:/elsewhere").unwrap();
+    // The key is lost, and with it all that says where the rest is.
+    std::fs::remove_file(scene.archive.dir().join("swarm.key")).unwrap();
+    let map = scene.archive.dir().join("swarm");
+    let away = scene.archive.dir().join("swarm.away");
+    std::fs::rename(&map, &away).unwrap();
+    scene.node(|node| node.updates.clear());
+    let depot = scene.depot();
+    testing::carry(&depot, &scene.archive);
+    // A day that went to another store is not looked for here.
+    assert_eq!(scene.readers_files().len(), all.len() - 1);
+
+    let store = format!("swarm:{}", scene.url);
+    scene.archive.evict(here, &store).unwrap();
+    std::fs::remove_dir_all(&map).unwrap();
+    std::fs::remove_file(scene.archive.dir().join("swarm.key")).unwrap();
+    scene.node(|node| node.updates.clear());
+    let depot = scene.depot();
+    testing::each_parcel(&scene.archive, |parcel| depot.keep(parcel).unwrap());
+    let error = depot.keep_head(&head, None).unwrap_err();
+    assert!(matches!(error, DepotError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains(here), "{error}");
+    scene.assert_no_gap(0);
+    // What says it is put back: the update of another key will do.
+    drop(depot);
+    std::fs::rename(away.join("shown"), map.join("shown")).unwrap();
+    for document in std::fs::read_dir(away.join("documents")).unwrap() {
+        let document = document.unwrap();
+        let to = map.join("documents").join(document.file_name());
+        std::fs::create_dir_all(map.join("documents")).unwrap();
+        std::fs::rename(document.path(), to).unwrap();
+    }
+    scene.depot().keep_head(&head, None).unwrap();
+    assert_eq!(scene.readers_files(), all);
+    testing::assert_whole(&scene.depot(), &head);
+}
+
+#[test]
+fn what_was_let_go_is_unpinned_after_one_more_head_whatever_comes_between() {
+    let (scene, first, all) = Scene::carried();
+    let gone = all.iter().find(|name| name.starts_with("deltas/")).unwrap();
+    let mut newest = first;
+    let mut live_on = |depot: &SwarmDepot| {
+        testing::live_through(&scene.archive, 1);
+        let kept = depot.kept().unwrap();
+        testing::each_parcel(&scene.archive, |parcel| {
+            let name = &parcel.file.name;
+            if name != gone && !kept.contains(name) {
+                depot.keep(parcel).unwrap();
+            }
+        });
+        let head = scene.archive.head().unwrap();
+        depot.keep_head(&head, Some(&newest)).unwrap();
+        newest = head;
+    };
+    let pinned = || scene.node.lock().unwrap().pinned.clone();
+    let depot = scene.depot();
+    live_on(&depot);
+    depot.release(gone).unwrap();
+    assert!(!depot.kept().unwrap().contains(gone));
+    // Whoever reads by the head before has all of it yet.
+    assert!(scene.led_to(0).1.is_subset(&pinned()));
+    drop(depot);
+
+    scene.node(|node| node.refuses_to_unpin = true);
+    live_on(&scene.depot());
+    assert!(scene.led_to(0).1.is_subset(&pinned()), "nothing could go");
+    // Begun again, it is remembered.
+    scene.node(|node| node.refuses_to_unpin = false);
+    live_on(&scene.depot());
+    let (before, now) = (scene.led_to(2).1, scene.led_to(3).1);
+    let led_to: HashSet<_> = before.union(&now).cloned().collect();
+    assert_eq!(pinned(), led_to);
+    assert!(!led_to.is_superset(&scene.led_to(0).1), "nothing went");
+}
+
+#[test]
+fn a_file_that_goes_while_it_is_carried_is_nobodys_fault() {
+    let scene = Scene::new();
+    testing::live_through(&scene.archive, 1);
+    let depot = scene.depot();
+    let car = &scene.archive.dir().join("gone.car");
+    testing::each_parcel(&scene.archive, |parcel| {
+        let parcel = parcel.clone();
+        let error = depot.keep(&Parcel { car, ..parcel }).unwrap_err();
+        let is_gone = matches!(&error, DepotError::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound);
+        assert!(is_gone, "{error}");
+    });
+}
+
+#[test]
+fn more_folders_than_an_index_names_are_read_by_a_list_of_their_own() {
+    let scene = Scene::new();
+    for year in 0..YEARS {
+        // Well within the year, for years are not equally long.
+        let from = year * YEAR + 30 * 86_400;
+        testing::take_in(&scene.archive, year.into(), 2, from, from + 3_600);
+    }
+    let head = testing::seal(&scene.archive, (YEARS + 1) * YEAR);
+    testing::carry(&scene.depot(), &scene.archive);
+    let all = sorted(scene.depot().kept().unwrap());
+    let is_elsewhere = |node: &Node| {
+        let index = Index::decode(&node.updates[&0].1).unwrap();
+        matches!(index.folders, Folders::Elsewhere { .. })
+    };
+    assert!(is_elsewhere(&scene.node.lock().unwrap()));
+    assert_eq!(scene.readers_files(), all);
+    let (net, reader) = scene.reader();
+    let state = head.body().state.unwrap();
+    let fetched = net.handle().block_on(reader.fetch(&state));
+    assert_eq!(fetched.unwrap().cid(), &state);
+    std::fs::remove_dir_all(scene.archive.dir().join("swarm")).unwrap();
+    let depot = scene.depot();
+    assert_eq!(sorted(depot.kept().unwrap()), all);
+    testing::assert_whole(&depot, &head);
+}
+
+#[test]
 fn what_is_not_pinned_now_is_not_kept_and_not_forgotten() {
     let (scene, head, all) = Scene::carried();
     let depot = scene.depot();
@@ -438,17 +480,7 @@ fn a_panic_while_blocks_are_fetched_is_no_end_like_another() {
 #[test]
 fn a_reader_takes_a_document_that_is_not_found_for_a_failure_and_not_for_an_end() {
     let (scene, head, _) = Scene::carried();
-    let limits = NetLimits {
-        rest: Duration::ZERO,
-        renew_after: Duration::ZERO,
-        ..NetLimits::default()
-    };
-    let net = Net::new(limits).unwrap();
-    let address = SwarmAddress {
-        base: scene.url.parse().unwrap(),
-        place: SwarmPlace::Feed(scene.depot().owner()),
-    };
-    let reader = HttpSource::on_swarm(Arc::clone(&net), &address);
+    let (net, reader) = scene.reader();
     let state = head.body().state.unwrap();
     let fetch = || net.handle().block_on(reader.fetch(&state));
     scene.node(|node| node.hides_documents = true);
