@@ -180,7 +180,8 @@ impl KuboDepot {
         Ok(stat.of_cluster)
     }
 
-    /// Imports what was packed, and pins it as `name`.
+    /// Imports what was packed, and pins it as `name`. It is not pinned by the import: a
+    /// node that is killed between both would hold it for good, and nobody would know.
     ///
     /// A node that collects its garbage between both has lost some of it again. Then
     /// it is imported once more under a lock that keeps the collector out: at the cost

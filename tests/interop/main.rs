@@ -15,6 +15,7 @@ mod discovery;
 mod geth;
 mod kubo;
 mod kubo_client;
+mod kubo_daemon;
 mod kubo_depot;
 mod kubo_history;
 mod kubo_killed;

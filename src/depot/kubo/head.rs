@@ -111,9 +111,9 @@ impl KuboDepot {
         let told = async {
             let more = std::slice::from_ref(head);
             let packed = self
-                .take_in(heads.newest.as_ref(), head.cid(), more)
+                .take_in(heads.newest.as_ref(), head.cid(), more, of_cluster)
                 .await?;
-            self.hold_heads(&packed, &heads).await
+            self.hold_heads(&packed, &heads, of_cluster).await
         };
         told.await.map_err(failed)?;
         if !of_cluster && let Err(error) = self.show(head.cid()).await {
@@ -149,10 +149,12 @@ impl KuboDepot {
         if unknown.is_empty() {
             return Ok(());
         }
-        self.room(0).await?;
+        let of_cluster = self.room(0).await?;
         let cid = *newest.head.cid();
-        let packed = self.take_in(Some(newest), &cid, &unknown).await?;
-        self.hold_heads(&packed, &held).await
+        let packed = self
+            .take_in(Some(newest), &cid, &unknown, of_cluster)
+            .await?;
+        self.hold_heads(&packed, &held, of_cluster).await
     }
 
     /// The heads that a pin holds.
@@ -172,14 +174,15 @@ impl KuboDepot {
         Ok(links)
     }
 
-    /// Imports heads beside those that are held together with the newest so far; gives
-    /// what is to be pinned in the place of that. Lists that are full are pinned for
-    /// good, so that what is pinned with each head stays small.
+    /// Packs heads with those that are held together with the newest so far; gives what
+    /// is to be held in the place of that. Lists that are full are held for good, so that
+    /// what is pinned with each head stays small.
     async fn take_in(
         &self,
         before: Option<&Newest>,
         newest: &Cid,
         more: &[Head],
+        of_cluster: bool,
     ) -> Result<Packed, KuboError> {
         let mut links = Vec::new();
         if let Some(before) = before {
@@ -202,15 +205,13 @@ impl KuboDepot {
             let what = format!("{WHAT_HEADS}/{}", &cid[cid.len() - 12..]);
             blocks.push(full);
             let packed = self.pack_heads(newest, &what, &blocks)?;
-            self.import(&packed).await?;
-            self.name(&packed, &what).await?;
+            let name = format!("{}{what}", self.prefix);
+            self.hold(&packed, &name, of_cluster).await?;
             // They are there now.
             blocks.clear();
         }
         blocks.push(list(&links));
-        let packed = self.pack_heads(newest, WHAT_HEADS, &blocks)?;
-        self.import(&packed).await?;
-        Ok(packed)
+        self.pack_heads(newest, WHAT_HEADS, &blocks)
     }
 
     /// A holding of the heads in the last of `blocks`, which is a list, beside them all.
@@ -230,21 +231,15 @@ impl KuboDepot {
         })
     }
 
-    /// Imports heads, pinned from the first moment: they are few and small.
-    async fn import(&self, packed: &Packed) -> Result<(), KuboError> {
-        let imported = self.client.dag_import(packed.parts.clone(), true).await?;
-        packed.check(&imported)
-    }
-
-    async fn name(&self, packed: &Packed, what: &str) -> Result<(), KuboError> {
-        let name = format!("{}{what}", self.prefix);
-        let cid = packed.holding.cid();
-        self.client.pin_add(cid, Depth::Recursive, &name, 0).await
-    }
-
-    /// Holds heads that were taken in, in the place of those that were held before.
-    async fn hold_heads(&self, packed: &Packed, before: &Heads) -> Result<(), KuboError> {
-        self.name(packed, WHAT_HEADS).await?;
+    /// Holds heads in the place of those that were held before.
+    async fn hold_heads(
+        &self,
+        packed: &Packed,
+        before: &Heads,
+        of_cluster: bool,
+    ) -> Result<(), KuboError> {
+        let name = format!("{}{WHAT_HEADS}", self.prefix);
+        self.hold(packed, &name, of_cluster).await?;
         let newest = before.newest.as_ref().map(|newest| &newest.cid);
         for cid in before.others.iter().chain(newest) {
             if cid != packed.holding.cid() {
