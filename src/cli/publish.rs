@@ -221,7 +221,7 @@ fn head_to_tell(
     context: &mut Context,
 ) -> Result<Head, CliError> {
     let own = context.head(&Reference::OwnHead)?.head;
-    let Some(kept) = store::kept_head(&context.data, *own.key())? else {
+    let Some(kept) = store::kept_head(context, *own.key())? else {
         return Ok(own);
     };
     if kept.cid() != own.cid() {

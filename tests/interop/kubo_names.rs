@@ -297,3 +297,70 @@ fn a_daemon_hands_its_records_to_a_node_that_comes_late() {
     assert_eq!(node.ipfs(&resolve), format!("/ipfs/{head}"));
     assert!(url.starts_with("http://"));
 }
+
+#[test]
+fn a_name_leads_to_what_the_store_keeps_and_all_of_it_is_there() {
+    let mut house = House::new();
+    house.seal("a");
+    // The first days close, and leave this disk.
+    let closed = (DAY + 3 * 86_400).to_string();
+    house.run("a", &["seal", "--until", &closed], 0);
+    let (mut node, other) = pair();
+    let store = format!("kubo:{}", node.api());
+    let carry = ["store", "carry", "--store", &store, "--store-keep", "0"];
+    let (carried, _) = house.run("a", &carry, 0);
+    assert!(carried["evicted"].as_u64() > Some(0), "{carried}");
+    let kept = text(&carried, "head");
+    house.sealed = 100;
+    let next = house.seal("a");
+    assert_ne!(kept, next);
+
+    // Nobody says where the store is, but that the day went there.
+    let to = ["publish", "--to", &store];
+    let (published, told) = house.run("a", &to, 0);
+    assert_eq!(text(&published, "head"), kept);
+    assert!(told.contains("the store keeps head"), "{told}");
+    let path = format!("/ipns/{}", text(&published, "name"));
+    let resolve = ["name", "resolve", "--nocache", &path];
+    assert_eq!(other.ipfs(&resolve), format!("/ipfs/{kept}"));
+    // With `gwa` gone and the day on no disk of its own.
+    let day = other.ipfs(&["dag", "get", &format!("/ipfs/{kept}/state/2019/07/15")]);
+    assert!(day.starts_with('{') || day.starts_with('['), "{day}");
+
+    house.run("a", &carry, 0);
+    let (published, _) = house.run("a", &to, 0);
+    assert_eq!(text(&published, "head"), next);
+    assert_eq!(published["sequence"], 1);
+    assert_eq!(other.ipfs(&resolve), format!("/ipfs/{next}"));
+
+    // Away, it says nothing, and the name stays where it is.
+    node.kill();
+    let (_, told) = house.run("a", &["publish"], 1);
+    assert!(
+        told.contains("does not say which head it keeps") && told.contains("gwa store carry"),
+        "{told}"
+    );
+    node.restart();
+    assert_eq!(house.run("a", &["publish"], 0).0["sequence"], 1);
+}
+
+#[test]
+fn a_name_waits_for_the_store_of_the_daemon_that_runs() {
+    let mut house = House::new();
+    let head = house.seal("a");
+    let mut node = Kubo::start();
+    node.kill();
+    let store = format!("kubo:{}", node.api());
+    let (_served, _) = house.serve("a", &["--store", &store, "--store-keep", "all"]);
+    let (_, told) = house.run("a", &["publish"], 1);
+    assert!(told.contains("keeps no head yet"), "{told}");
+    node.restart();
+    until("a head at the store", || {
+        let output = house.gwa("a", &["publish"]).output().unwrap();
+        output.status.success()
+    });
+    let (published, _) = house.run("a", &["publish"], 0);
+    assert_eq!(text(&published, "head"), head);
+    let shown = node.ipfs(&["dag", "get", &format!("/ipfs/{head}/state")]);
+    assert!(!shown.is_empty());
+}

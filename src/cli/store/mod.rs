@@ -97,6 +97,13 @@ fn told_by_daemon(context: &mut Context) -> Result<(), CliError> {
     show(told.store.ok_or_else(no_store)?, context)
 }
 
+/// How the store of the daemon that runs stands; `None` where none runs or answers, or
+/// where it has no store.
+fn of_daemon(context: &Context) -> Option<CarrierStatus> {
+    let told: Told = daemon::ask(context, "/api/v1/status").ok()?;
+    told.store
+}
+
 fn no_store() -> CliError {
     CliError::new(Kind::Error, "the archive is kept in the data folder alone")
         .hint("name a store with `--store`, or as `store` in gwa.toml")

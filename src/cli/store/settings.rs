@@ -6,11 +6,12 @@ use std::sync::Arc;
 use clap::Args;
 use secp256k1::PublicKey;
 
-use crate::archive::disk::{Archive, Blocks};
-use crate::archive::head::Head;
+use crate::archive::disk::{Archive, Blocks, Heads, open_public};
+use crate::archive::head::{Head, Sequence};
+use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::config::{self, Password, StorePartial, StoreSettings};
-use crate::depot::{self, Carrier, Depot, DepotSettings, Keep, StoreAddress};
+use crate::depot::{self, Carrier, CarrierStatus, Depot, DepotSettings, Keep, StoreAddress};
 
 /// Flags of the store. Each may stand in `gwa.toml` too.
 #[derive(Clone, Debug, Default, Args)]
@@ -96,15 +97,22 @@ pub fn carrier(
     ))))
 }
 
+/// The store that the environment or `gwa.toml` names, else the one that days of the
+/// archive were taken to.
+fn settings_of(blocks: &Blocks, data: &Path) -> Result<StoreSettings, CliError> {
+    let mut settings = settings(&environment(), data)?;
+    if settings.address == StoreAddress::Embedded
+        && let Some(store) = blocks.evicted_to()
+    {
+        settings.address = store.parse().map_err(|error| unusable(&error))?;
+    }
+    Ok(settings)
+}
+
 /// Lets an archive read the days that are at its store: the one that the environment or
 /// `gwa.toml` names, else the one that they were taken to.
 pub fn attach(blocks: &Blocks, data: &Path, key: PublicKey) {
-    let attached = settings(&environment(), data).and_then(|mut settings| {
-        if settings.address == StoreAddress::Embedded
-            && let Some(store) = blocks.evicted_to()
-        {
-            settings.address = store.parse().map_err(|error| unusable(&error))?;
-        }
+    let attached = settings_of(blocks, data).and_then(|settings| {
         let depot = depot(&settings, data, key)?;
         Ok(depot.map(|depot| (settings.address.to_string(), depot)))
     });
@@ -116,15 +124,27 @@ pub fn attach(blocks: &Blocks, data: &Path, key: PublicKey) {
 }
 
 /// The newest head that the store keeps of the archive whose heads `key` signs: the
-/// newest one that names may lead to. `None` where there is no store.
-pub fn kept_head(data: &Path, key: PublicKey) -> Result<Option<Head>, CliError> {
-    let settings = settings(&environment(), data)?;
-    let Some(depot) = depot(&settings, data, key)? else {
-        return Ok(None);
-    };
+/// newest one that names may lead to. `None` where there is no store: nobody names one,
+/// no day was taken to one, and no daemon that runs carries to one.
+pub fn kept_head(context: &Context, key: PublicKey) -> Result<Option<Head>, CliError> {
+    let data = &*context.data;
     let failed = |text: String| {
         CliError::new(Kind::Error, text)
             .hint("`gwa store carry` brings the newest head there, as does a daemon")
+    };
+    let settings = match open_public(data) {
+        Ok(Some(blocks)) => settings_of(&blocks, data)?,
+        _ => settings(&environment(), data)?,
+    };
+    let Some(depot) = depot(&settings, data, key)? else {
+        let Some(status) = super::of_daemon(context) else {
+            return Ok(None);
+        };
+        let kept = head_called(data, &status)?;
+        return match kept.filter(|head| *head.key() == key) {
+            Some(head) => Ok(Some(head)),
+            None => Err(failed(format!("{} keeps no head yet", status.store))),
+        };
     };
     match depot.newest_head() {
         Ok(Some(head)) if *head.key() == key => Ok(Some(head)),
@@ -133,6 +153,16 @@ pub fn kept_head(data: &Path, key: PublicKey) -> Result<Option<Head>, CliError> 
             Err(failed("the store does not say which head it keeps".to_owned()).because(&error))
         }
     }
+}
+
+/// The head of the archive in `data` that a daemon says its store keeps.
+fn head_called(data: &Path, status: &CarrierStatus) -> Result<Option<Head>, CliError> {
+    let Some(sequence) = status.seq else {
+        return Ok(None);
+    };
+    let head = Heads::new(data).by_sequence(Sequence(sequence));
+    let head = head.map_err(|error| archive_failed("cannot read the heads", &error))?;
+    Ok(head.filter(|head| status.head == Some(head.cid().to_string())))
 }
 
 /// What the environment says: commands that only read have no flags for it.
