@@ -24,6 +24,7 @@ mod muxer;
 mod node;
 mod outbox;
 mod peer;
+mod ping;
 mod session;
 mod source;
 mod swarm;

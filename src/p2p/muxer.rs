@@ -274,6 +274,9 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::task::noop_waker;
     use proptest::prelude::*;
 
     use super::*;
@@ -317,5 +320,171 @@ mod tests {
         // After a while all is as before.
         let later = now + SMALL_EACH * (SMALL_AT_ONCE + 1_000);
         assert_eq!(paced.charge(SMALL_AT_ONCE, later), None);
+    }
+
+    const DATA: u8 = 0;
+    const CREDIT: u8 = 1;
+    const PING: u8 = 2;
+    const SYN: u8 = 1;
+    const ACK: u8 = 2;
+
+    /// What the other end says and hears; it says nothing of its own accord.
+    #[derive(Clone, Debug, Default)]
+    struct Wire(Arc<Mutex<Said>>);
+
+    #[derive(Debug, Default)]
+    struct Said {
+        coming: Vec<u8>,
+        taken: usize,
+        gone: Vec<u8>,
+    }
+
+    impl Wire {
+        fn say(&self, kind: u8, flags: u8, stream: u32, value: u32, body: &[u8]) {
+            let mut said = self.0.lock().unwrap();
+            said.coming.extend([0, kind, 0, flags]);
+            said.coming.extend(stream.to_be_bytes());
+            said.coming.extend(value.to_be_bytes());
+            said.coming.extend(body);
+        }
+
+        fn data(&self, flags: u8, stream: u32, body: &[u8]) {
+            let len = u32::try_from(body.len()).unwrap();
+            self.say(DATA, flags, stream, len, body);
+        }
+
+        /// The frames that it was sent: kind, flags and value.
+        fn hear(&self) -> Vec<(u8, u8, u32)> {
+            let gone = std::mem::take(&mut self.0.lock().unwrap().gone);
+            let (mut rest, mut frames) = (&gone[..], Vec::new());
+            while let [_, kind, _, flags, _, _, _, _, a, b, c, d, after @ ..] = rest {
+                let value = u32::from_be_bytes([*a, *b, *c, *d]);
+                frames.push((*kind, *flags, value));
+                let body = if *kind == DATA { value as usize } else { 0 };
+                rest = &after[body..];
+            }
+            frames
+        }
+    }
+
+    impl AsyncRead for Wire {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let mut said = self.0.lock().unwrap();
+            let coming = &said.coming[said.taken..];
+            let many = coming.len().min(bytes.len());
+            if many == 0 {
+                return Poll::Pending;
+            }
+            bytes[..many].copy_from_slice(&coming[..many]);
+            said.taken += many;
+            Poll::Ready(Ok(many))
+        }
+    }
+
+    impl AsyncWrite for Wire {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.lock().unwrap().gone.extend(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Takes in all that comes; gives the streams that were opened.
+    fn turn(muxer: &mut Muxer<Wire>) -> Vec<yamux::Stream> {
+        let waker = noop_waker();
+        let cx = &mut Context::from_waker(&waker);
+        let mut opened = Vec::new();
+        while let Poll::Ready(Ok(stream)) = Pin::new(&mut *muxer).poll_inbound(cx) {
+            opened.push(stream);
+        }
+        opened
+    }
+
+    /// Reads what waits on a stream; gives how much that was.
+    fn read(stream: &mut yamux::Stream) -> usize {
+        let waker = noop_waker();
+        let cx = &mut Context::from_waker(&waker);
+        let (mut all, mut bytes) = (0, vec![0; 16 << 10]);
+        while let Poll::Ready(Ok(many)) = Pin::new(&mut *stream).poll_read(cx, &mut bytes) {
+            if many == 0 {
+                break;
+            }
+            all += many;
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn no_more_is_kept_of_streams_that_nobody_reads_than_their_windows() {
+        let wire = Wire::default();
+        let mut muxer = Yamux::of(wire.clone(), Mode::Server);
+        let window = vec![7; WINDOW];
+        for stream in [1, 3, 5, 7] {
+            wire.data(SYN, stream, &window);
+        }
+        // Nobody gave credit for these.
+        for stream in [1, 3, 5, 7] {
+            wire.data(0, stream, &window);
+        }
+        let mut opened = turn(&mut muxer);
+        let kept: Vec<usize> = opened.iter_mut().map(read).collect();
+        assert_eq!(kept, [WINDOW; 4]);
+    }
+
+    #[tokio::test]
+    async fn windows_do_not_grow_for_who_is_slow_to_answer_and_quick_to_send() {
+        let wire = Wire::default();
+        let mut muxer = Yamux::of(wire.clone(), Mode::Server);
+        wire.data(SYN, 1, &[7]);
+        let mut opened = turn(&mut muxer);
+        let heard = wire.hear();
+        let ping = heard.iter().find(|frame| frame.0 == PING).expect("a ping");
+        // All that comes after so slow an answer seems to come at once.
+        std::thread::sleep(Duration::from_millis(50));
+        wire.say(PING, ACK, 0, ping.2, &[]);
+        turn(&mut muxer);
+        let (mut may, mut read_so_far) = (WINDOW - 1, read(&mut opened[0]));
+        for _ in 0..8 {
+            wire.data(0, 1, &vec![7; may]);
+            turn(&mut muxer);
+            read_so_far += read(&mut opened[0]);
+            turn(&mut muxer);
+            let credits = wire.hear().into_iter().filter(|frame| frame.0 == CREDIT);
+            may = credits.map(|frame| frame.2 as usize).sum();
+            assert!((1..=WINDOW).contains(&may), "{may}");
+        }
+        assert!(read_so_far > 7 * WINDOW / 2);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_small_frames_is_left_in_the_socket() {
+        let wire = Wire::default();
+        let mut muxer = Yamux::of(wire.clone(), Mode::Server);
+        wire.data(SYN, 1, &[7]);
+        let many = 10 * SMALL_AT_ONCE as usize;
+        for _ in 0..many {
+            wire.data(0, 1, &[7]);
+        }
+        let mut opened = turn(&mut muxer);
+        // What is above it was read from the socket in one piece with the last.
+        let taken = wire.0.lock().unwrap().taken / (HEADER + 1);
+        assert!(taken >= SMALL_AT_ONCE as usize, "{taken}");
+        assert!(taken < 2 * SMALL_AT_ONCE as usize, "{taken}");
+        assert!(read(&mut opened[0]) <= taken);
     }
 }

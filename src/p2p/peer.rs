@@ -12,6 +12,7 @@
 //!   is looked for elsewhere has its own turns, so that what is here never waits
 //!   for it. Nothing is looked up for a peer that has gone.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,10 @@ const ROOM: usize = 2 * MAX_MESSAGE;
 /// hung up on, because streams that nobody reads take up memory.
 const ROOM_OF_STRANGER: usize = 2 * MAX_WANTS_MESSAGE;
 
+/// Messages in a row that say nothing, after which a peer is hung up on: they are
+/// work, and no program has a use for them.
+const MAX_IDLE: u32 = 64;
+
 /// How long wants are looked up for one message; then what was found is sent, and
 /// others have their turn.
 const TURN: Duration = Duration::from_secs(1);
@@ -62,6 +67,8 @@ pub(super) struct Peer {
     /// Bytes of messages that may be under way.
     room: Semaphore,
     room_of_stranger: Semaphore,
+    /// Messages since the last one that said something.
+    idle: AtomicU32,
 }
 
 /// Wants that wait to be answered.
@@ -99,6 +106,7 @@ impl Peer {
             afar: Desk::default(),
             room: Semaphore::new(ROOM),
             room_of_stranger: Semaphore::new(ROOM_OF_STRANGER),
+            idle: AtomicU32::new(0),
         }
     }
 
@@ -127,6 +135,20 @@ impl Peer {
             self.room_of_stranger.try_acquire_many(many).ok()
         };
         room.ok_or(FrameError::Crowded { len })
+    }
+
+    /// A message of it says something, or not.
+    fn hear(&self, message: &Message) -> Result<(), FrameError> {
+        if !message.is_empty() {
+            self.idle.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let many = self.idle.fetch_add(1, Ordering::Relaxed) + 1;
+        if many < MAX_IDLE {
+            Ok(())
+        } else {
+            Err(FrameError::Idle { many })
+        }
     }
 
     /// Reads a stream that it opened.
@@ -166,6 +188,7 @@ impl Peer {
             // Held until what is in it was handed over.
             let room = self.room(len, is_asked).await?;
             let mut message = frame::body(stream, len).await?;
+            self.hear(&message)?;
             let wants = std::mem::take(&mut message.wants);
             if message.full || !wants.is_empty() {
                 node.count(|counters| &counters.wants, wants.len() as u64);
@@ -304,7 +327,7 @@ fn look_up(source: &dyn BlockSource, want: &Want) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::super::afar::Afar;
     use super::*;
@@ -386,6 +409,25 @@ mod tests {
         assert!(futures_util::poll!(&mut more).is_pending());
         drop(all);
         assert!(more.await.is_ok());
+    }
+
+    #[test]
+    fn a_peer_that_says_nothing_again_and_again_is_not_listened_to() {
+        let peer = peer();
+        let nothing = Message::default();
+        let wanting = Message {
+            wants: vec![want(*block(1).cid(), Kind::Have)],
+            ..Message::default()
+        };
+        for _ in 1..MAX_IDLE {
+            peer.hear(&nothing).unwrap();
+        }
+        peer.hear(&wanting).unwrap();
+        for _ in 1..MAX_IDLE {
+            peer.hear(&nothing).unwrap();
+        }
+        let heard = peer.hear(&nothing);
+        assert!(matches!(heard, Err(FrameError::Idle { many: MAX_IDLE })));
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{Swarm, SwarmBuilder, connection_limits, identify, noise, ping, tcp};
+use libp2p::{Swarm, SwarmBuilder, connection_limits, identify, noise, tcp};
 
 use super::bitswap::behaviour as bitswap;
 use super::doors::Doors;
 use super::muxer::{STREAMS, Yamux};
 use super::node::{NodeConfig, NodeError};
+use super::ping::Pings;
 use super::walker::Walker;
 
 /// Connections that others may open: some dozens of peers fetch at a time, and each
@@ -41,7 +42,7 @@ pub(super) struct Behaviour {
     doors: Doors,
     limits: connection_limits::Behaviour,
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    ping: Pings,
     pub(super) bitswap: bitswap::Behaviour,
     pub(super) kad: Toggle<Walker>,
 }
@@ -76,7 +77,7 @@ pub(super) fn swarm(config: &NodeConfig) -> Result<Swarm<Behaviour>, NodeError> 
                     // Where a peer says that it is, nobody is dialled.
                     .with_cache_size(0),
             ),
-            ping: ping::Behaviour::default(),
+            ping: Pings::default(),
             bitswap: bitswap::Behaviour::default(),
             kad: kad.into(),
         })

@@ -127,11 +127,21 @@ fn stock_kubo_fetches_head_state_a_day_and_all_of_it_from_a_lone_gwa() {
 }
 
 #[test]
-fn helia_fetches_head_state_and_a_day_from_a_lone_gwa() {
+fn helia_fetches_head_state_a_day_and_all_of_it_from_a_lone_gwa() {
     let corpus = Corpus::new();
+    let all = blocks_of(&corpus.car());
     let (server, at) = corpus.serve(&[]);
     let mut day = helia(&["get", &at, &corpus.head, "state", "2018", "09", "28"]);
     day.wait_event("got", &json!({}));
+    // One block after another takes longer than Helia waits for a ping to be
+    // answered before it hangs up.
+    for at_once in ["1", "64"] {
+        let mut walk = helia(&["walk", &at, &corpus.head, at_once]);
+        for blocks in (100..=all).step_by(100) {
+            walk.wait_event("walking", &json!({ "blocks": blocks }));
+        }
+        walk.wait_event("walked", &json!({ "blocks": all }));
+    }
     server.end();
 }
 

@@ -13,3 +13,4 @@ mod redirects;
 mod rewrites;
 mod server;
 mod shared;
+mod strangers;

@@ -6,27 +6,18 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use futures_util::io::{AsyncReadExt, AsyncWriteExt};
-use futures_util::{FutureExt, StreamExt};
 use gwa::blocks::{Block, BlockError, BlockSource, Cid, Codec, Fault};
 use gwa::limits::Limits;
-use gwa::p2p::bitswap::behaviour::{Behaviour, Spoken};
-use gwa::p2p::bitswap::message::{Kind, Message, Want};
-use gwa::p2p::bitswap::{Dialect, MAX_WANTS_MESSAGE, frame};
 use gwa::p2p::{Client, Node, NodeConfig, P2pSource, PeerAddress};
 use gwa::sources::net::Net;
 use gwa::sources::{Pool, Remote};
 use libp2p::identity::Keypair;
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, tcp, yamux};
-use tokio::sync::oneshot;
 
 use crate::house::{House, NET, leaf, pool, quick};
 
 /// Anybody's, as long as it is free.
-const ANYWHERE: &str = "/ip4/127.0.0.1/tcp/0";
+pub const ANYWHERE: &str = "/ip4/127.0.0.1/tcp/0";
 
 /// Blocks as one wants them: `None` is not held.
 struct Holding<F>(F);
@@ -42,13 +33,13 @@ impl<F: Fn(&Cid) -> Option<Block> + Send + Sync> BlockSource for Holding<F> {
 }
 
 /// A source that holds just these.
-fn holding(blocks: &[Block]) -> Arc<dyn BlockSource> {
+pub fn holding(blocks: &[Block]) -> Arc<dyn BlockSource> {
     let held: HashMap<Cid, Block> = blocks.iter().map(|b| (*b.cid(), b.clone())).collect();
     Arc::new(Holding(move |cid: &Cid| held.get(cid).cloned()))
 }
 
 /// A node on loopback that gives what `given` holds.
-fn node_as(given: Arc<dyn BlockSource>, key: Keypair, listen: &str) -> Node {
+pub fn node_as(given: Arc<dyn BlockSource>, key: Keypair, listen: &str) -> Node {
     let config = NodeConfig {
         key,
         listen: Some(listen.parse().unwrap()),
@@ -60,15 +51,15 @@ fn node_as(given: Arc<dyn BlockSource>, key: Keypair, listen: &str) -> Node {
     NET.handle().block_on(Node::start(config)).unwrap()
 }
 
-fn node(given: Arc<dyn BlockSource>) -> Node {
+pub fn node(given: Arc<dyn BlockSource>) -> Node {
     node_as(given, Keypair::generate_ed25519(), ANYWHERE)
 }
 
-fn address(node: &Node) -> PeerAddress {
+pub fn address(node: &Node) -> PeerAddress {
     node.addresses()[0].parse().unwrap()
 }
 
-fn source_at(net: &Arc<Net>, at: PeerAddress) -> Arc<P2pSource> {
+pub fn source_at(net: &Arc<Net>, at: PeerAddress) -> Arc<P2pSource> {
     Arc::new(P2pSource::new(Arc::clone(net), Arc::default(), at))
 }
 
@@ -260,148 +251,4 @@ fn other_sources_are_asked_for_what_a_peer_lacks() {
     assert_eq!(&head, house.head.block());
     let missing = all.get(leaf("nobody's").cid()).unwrap_err();
     assert!(missing.is_missing());
-}
-
-/// A peer that says whatever a test wants.
-struct Raw {
-    swarm: Swarm<Behaviour>,
-    to: PeerAddress,
-}
-
-impl Raw {
-    async fn connect(to: PeerAddress) -> Self {
-        let mut swarm = SwarmBuilder::with_new_identity()
-            .with_tokio()
-            .with_tcp(
-                tcp::Config::default(),
-                noise::Config::new,
-                yamux::Config::default,
-            )
-            .unwrap()
-            .with_behaviour(|_| Behaviour::default())
-            .unwrap()
-            .with_swarm_config(|config| {
-                config.with_idle_connection_timeout(Duration::from_secs(600))
-            })
-            .build();
-        let at: Multiaddr = to.to_string().parse().unwrap();
-        swarm.dial(at).unwrap();
-        loop {
-            let event = swarm.select_next_some().await;
-            if let SwarmEvent::ConnectionEstablished { .. } = event {
-                break;
-            }
-        }
-        Self { swarm, to }
-    }
-
-    async fn open(&mut self) -> Spoken {
-        let (opened, mut stream) = oneshot::channel();
-        self.swarm.behaviour_mut().open(self.to.peer, opened);
-        loop {
-            tokio::select! {
-                opened = &mut stream => return opened.unwrap().unwrap(),
-                _ = self.swarm.select_next_some() => {}
-            }
-        }
-    }
-
-    /// The next message that comes, on whatever stream.
-    async fn hear(&mut self) -> Message {
-        let (mut stream, _) = loop {
-            if let SwarmEvent::Behaviour(incoming) = self.swarm.select_next_some().await {
-                break incoming.stream;
-            }
-        };
-        let read = async {
-            let len = frame::length(&mut stream, 4 << 20).await.unwrap().unwrap();
-            frame::body(&mut stream, len).await.unwrap()
-        };
-        tokio::pin!(read);
-        loop {
-            tokio::select! {
-                message = &mut read => return message,
-                _ = self.swarm.select_next_some() => {}
-            }
-        }
-    }
-
-    async fn hung_up_on(&mut self) {
-        loop {
-            if let SwarmEvent::ConnectionClosed { .. } = self.swarm.select_next_some().await {
-                return;
-            }
-        }
-    }
-}
-
-fn wanting(cid: Cid) -> Message {
-    Message {
-        wants: vec![Want {
-            cid,
-            priority: 1,
-            kind: Kind::Block,
-            cancel: false,
-            send_dont_have: true,
-        }],
-        ..Message::default()
-    }
-}
-
-#[test]
-fn who_sends_what_is_no_message_is_hung_up_on() {
-    let node = node(holding(&[]));
-    let to = address(&node);
-    NET.handle().block_on(async {
-        // A length above the limit; no protobuf; a length that never ends.
-        let long = u64::try_from(MAX_WANTS_MESSAGE).unwrap() + 1;
-        let mut buffer = unsigned_varint::encode::u64_buffer();
-        let long = unsigned_varint::encode::u64(long, &mut buffer).to_vec();
-        for wrong in [long, vec![2, 0xff, 0xff], vec![0xff; 9]] {
-            let mut raw = Raw::connect(to.clone()).await;
-            let (mut stream, _) = raw.open().await;
-            stream.write_all(&wrong).await.unwrap();
-            stream.flush().await.unwrap();
-            raw.hung_up_on().await;
-        }
-    });
-    assert_eq!(node.counters().dropped.load(Ordering::Relaxed), 3);
-}
-
-#[test]
-fn who_hangs_up_and_comes_back_is_answered_anew() {
-    let block = leaf("there");
-    let node = node(holding(std::slice::from_ref(&block)));
-    let to = address(&node);
-    NET.handle().block_on(async {
-        for _ in 0..5 {
-            let mut raw = Raw::connect(to.clone()).await;
-            let (mut stream, dialect) = raw.open().await;
-            assert_eq!(dialect, Dialect::V1_2);
-            let asked = wanting(*block.cid());
-            frame::write(&mut stream, &asked, dialect).await.unwrap();
-            let heard = raw.hear().await;
-            assert_eq!(heard.blocks[0].data, block.bytes());
-            // It is told nothing that it did not ask for.
-            let mut rest = [0];
-            assert!(stream.read(&mut rest).now_or_never().is_none());
-        }
-    });
-}
-
-#[test]
-fn blocks_that_nobody_asked_for_reach_nobody() {
-    let node = node(holding(&[]));
-    let to = address(&node);
-    NET.handle().block_on(async {
-        let mut raw = Raw::connect(to).await;
-        let (mut stream, dialect) = raw.open().await;
-        let gift = Message {
-            blocks: vec![(&leaf("a gift")).into()],
-            ..wanting(*leaf("a gift").cid())
-        };
-        frame::write(&mut stream, &gift, dialect).await.unwrap();
-        let heard = raw.hear().await;
-        assert!(!heard.presences[0].held);
-    });
 }

@@ -44,6 +44,12 @@ pub enum FrameError {
         /// What was announced.
         len: usize,
     },
+    /// Messages that say nothing, one after another.
+    #[error("{many} messages in a row that say nothing")]
+    Idle {
+        /// So many.
+        many: u32,
+    },
     /// The bytes are none.
     #[error(transparent)]
     Message(#[from] MessageError),

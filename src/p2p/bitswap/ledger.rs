@@ -8,7 +8,7 @@
 //! - What is not held now is not waited for, and nobody is asked for it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::message::{Kind, Message, Payload, Presence, Want};
 use crate::blocks::{Block, Cid, MAX_BLOCK_READ};
@@ -31,7 +31,7 @@ const _: () = assert!(TARGET + MAX_BLOCK_READ + FRAMING <= super::MAX_MESSAGE);
 pub struct Ledger {
     by_cid: HashMap<Cid, Rank>,
     waiting: BTreeMap<Rank, Want>,
-    beyond: VecDeque<Cid>,
+    beyond: BTreeSet<Cid>,
     came: u64,
 }
 
@@ -62,12 +62,13 @@ impl Ledger {
         for want in wants {
             let before = self.by_cid.remove(&want.cid);
             let before = before.and_then(|rank| self.waiting.remove(&rank));
+            self.beyond.remove(&want.cid);
             if want.cancel {
                 continue;
             }
             if self.waiting.len() >= MAX_WANTS {
                 if want.send_dont_have && self.beyond.len() < MAX_WANTS {
-                    self.beyond.push_back(want.cid);
+                    self.beyond.insert(want.cid);
                 }
                 continue;
             }
@@ -99,7 +100,7 @@ impl Ledger {
             self.by_cid.remove(&want.cid);
             return Some(Next::LookUp(want));
         }
-        self.beyond.pop_front().map(Next::Beyond)
+        self.beyond.pop_first().map(Next::Beyond)
     }
 }
 
@@ -304,6 +305,27 @@ mod tests {
         let blocks: usize = messages.iter().map(|m| m.blocks.len()).sum();
         let words: usize = messages.iter().map(|m| m.presences.len()).sum();
         assert_eq!((blocks, words), (MAX_WANTS, MAX_WANTS));
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_is_told_once_and_not_when_it_was_cancelled() {
+        let most = u32::try_from(MAX_WANTS).unwrap();
+        let mut ledger = Ledger::default();
+        for n in 0..most {
+            ledger.take_in(&[want(*block(n, 1).cid(), 1)], false);
+        }
+        let [twice, never] = [most, most + 1].map(|n| want(*block(n, 1).cid(), 1));
+        ledger.take_in(&[twice, never, twice], false);
+        let cancel = Want {
+            cancel: true,
+            ..never
+        };
+        ledger.take_in(&[cancel], false);
+        let messages = drain(&mut ledger, &HashMap::new());
+        let told = messages.iter().flat_map(|m| &m.presences).map(|p| p.cid);
+        let told: Vec<Cid> = told.collect();
+        assert_eq!(told.len(), MAX_WANTS + 1);
+        assert!(told.contains(&twice.cid) && !told.contains(&never.cid));
     }
 
     #[test]

@@ -35,7 +35,7 @@ async function start () {
 }
 
 // How often a block is asked for, and for how long: Helia aborts a stream on which
-// nothing came for 5 s, and asks no more for what was on it.
+// nothing came for 10 s, and asks no more for what was on it.
 const TRIES = 4
 const PATIENCE = 20_000
 
@@ -85,6 +85,9 @@ async function walk (helia, root, atOnce) {
         under++
         bytesOf(helia, cid).then(block => {
           blocks++
+          if (blocks % 100 === 0) {
+            tell('walking', { blocks })
+          }
           bytes += block.length
           under--
           for (const link of cid.code === dagCbor.code ? links(dagCbor.decode(block)) : []) {
