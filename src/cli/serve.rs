@@ -186,6 +186,7 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
         Some(carrier) => store::turn(carrier, &archive, args.take_over)?,
         None => None,
     };
+    store::require_claims(&archive, turn.as_ref())?;
     let beside = Beside {
         following,
         publishing,

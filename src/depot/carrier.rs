@@ -24,8 +24,9 @@ use super::writer::Writer;
 use super::{Depot, DepotError, Parcel};
 use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::archive::head::{Head, Sequence};
+use crate::archive::watermark::Day;
 use crate::blocks::car::CarReader;
-use crate::blocks::{BlockError, BlockFile, BlockSource, BlockStore};
+use crate::blocks::{BlockError, BlockFile, BlockSource, BlockStore, CarFolder};
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
 
@@ -156,6 +157,8 @@ struct State {
     lost_lineage: bool,
     /// The newest head that it keeps, as far as it said.
     kept: Option<Head>,
+    /// The first day that is kept, where it was told of one.
+    dropped: Option<Day>,
 }
 
 impl Carrier {
@@ -214,7 +217,8 @@ impl Carrier {
 
     /// Finds out what waits, and carries nothing.
     pub fn look(&self, now: UnixSeconds) -> Result<(), CarryError> {
-        let looked = self.compare().map(drop);
+        let newest = || Ok(self.depot.newest_head()?);
+        let looked = self.compare(newest).map(drop);
         self.note(&looked, now);
         looked
     }
@@ -238,11 +242,22 @@ impl Carrier {
                 Ok(false) if attempts < ATTEMPTS => attempts += 1,
                 // It goes on with the next round.
                 Ok(false) => break Ok(carried),
+                Err(error) if self.is_no_turn(&error) => break Ok(carried),
                 Err(error) => break Err(error),
             }
         };
         self.note(&ended, now);
         ended
+    }
+
+    /// Whether what was found there is the work of the machine whose turn it is by now.
+    fn is_no_turn(&self, error: &CarryError) -> bool {
+        let by_another = matches!(
+            error,
+            CarryError::Foreign { .. } | CarryError::Depot(DepotError::Overtaken { .. })
+        );
+        let writer = self.writer.get().filter(|_| by_another);
+        writer.is_some_and(|writer| matches!(writer.still_holds(), Ok(false)))
     }
 
     fn note<T>(&self, ended: &Result<T, CarryError>, now: UnixSeconds) {
@@ -257,8 +272,26 @@ impl Carrier {
         }
     }
 
-    /// What the depot lacks for the current head.
-    fn compare(&self) -> Result<Option<Compared>, CarryError> {
+    /// The newest head there. One that the depot names and has lost is one of these here:
+    /// nothing could be carried above it ever again.
+    fn newest_or_mended(&self) -> Result<Option<Head>, CarryError> {
+        match self.depot.newest_head() {
+            Err(DepotError::Lost { what, .. }) => {
+                tracing::warn!(store = %self.address, what, "lost, and brought again");
+                let lineage = self.archive.blocks().heads().lineage()?;
+                let some: Result<Vec<Head>, _> = lineage.take(HEADS_AT_ONCE).collect();
+                self.depot.keep_lineage(&some?)?;
+                Ok(self.depot.newest_head()?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// What the depot lacks for the current head; `newest` asks for the newest one there.
+    fn compare(
+        &self,
+        newest: impl FnOnce() -> Result<Option<Head>, CarryError>,
+    ) -> Result<Option<Compared>, CarryError> {
         let Some(head) = self.archive.head() else {
             return Ok(None);
         };
@@ -266,7 +299,7 @@ impl Carrier {
             return Err(CarryError::Incomplete);
         }
         let kept: HashSet<String> = self.depot.kept()?.into_iter().collect();
-        let newest = self.depot.newest_head()?;
+        let newest = newest()?;
         {
             let status = &mut self.state().status;
             status.head = newest.as_ref().map(|head| head.cid().to_string());
@@ -326,7 +359,7 @@ impl Carrier {
             mut kept,
             carry,
             lost,
-        }) = self.compare()?
+        }) = self.compare(|| self.newest_or_mended())?
         else {
             return Ok(true);
         };
@@ -341,7 +374,7 @@ impl Carrier {
             if stop.is_stopped() {
                 return Err(CarryError::Stopped);
             }
-            match self.carry(&file) {
+            match bring(&*self.depot, self.archive.blocks().folder(), &file) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(error @ CarryError::Damaged { .. }) => {
@@ -365,35 +398,6 @@ impl Carrier {
         self.release(&head, &mut kept, carried)?;
         self.evict(&kept, stop, carried)?;
         Ok(true)
-    }
-
-    /// Brings one file there; false where it is not here any more.
-    fn carry(&self, file: &BlockFile) -> Result<bool, CarryError> {
-        let folder = self.archive.blocks().folder();
-        let (car, root) = match folder.locate(&file.name) {
-            Err(error) if is_gone(&error) => return Ok(false),
-            Err(BlockError::Corrupt { what, .. }) => {
-                return Err(CarryError::Damaged {
-                    file: file.name.clone(),
-                    what,
-                });
-            }
-            other => other?,
-        };
-        match hash(file, &car) {
-            Ok(()) => {}
-            Err(CarryError::Depot(DepotError::Io { .. })) if !car.exists() => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        let parcel = Parcel {
-            file,
-            root,
-            car: &car,
-        };
-        match self.depot.keep(&parcel) {
-            Err(DepotError::Io { .. }) if !car.exists() => Ok(false),
-            other => Ok(other.map(|()| true)?),
-        }
     }
 
     /// Makes a head the newest one there, and brings those before it.
@@ -451,6 +455,16 @@ impl Carrier {
         Ok(())
     }
 
+    /// Says which days were dropped, before the first of them goes.
+    fn say_dropped(&self) -> Result<(), CarryError> {
+        let before = self.archive.kept_from();
+        if before > Day(0) && self.state().dropped != Some(before) {
+            self.depot.say_dropped(before)?;
+            self.state().dropped = Some(before);
+        }
+        Ok(())
+    }
+
     /// Releases what was superseded or dropped.
     fn release(
         &self,
@@ -465,6 +479,7 @@ impl Carrier {
         if self.archive.head_cid() != Some(*head.cid()) {
             return Ok(());
         }
+        self.say_dropped()?;
         let released = to_release(&here, &evicted, kept);
         if let Some(writer) = self.writer.get().filter(|_| !released.is_empty()) {
             // Another may have taken its turn since the depot said what it keeps.
@@ -523,6 +538,38 @@ struct Compared {
 
 fn is_gone(error: &BlockError) -> bool {
     matches!(error, BlockError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Brings one file to a depot, hashed before; false where it is not here any more.
+pub(super) fn bring(
+    depot: &dyn Depot,
+    folder: &CarFolder,
+    file: &BlockFile,
+) -> Result<bool, CarryError> {
+    let (car, root) = match folder.locate(&file.name) {
+        Err(error) if is_gone(&error) => return Ok(false),
+        Err(BlockError::Corrupt { what, .. }) => {
+            return Err(CarryError::Damaged {
+                file: file.name.clone(),
+                what,
+            });
+        }
+        other => other?,
+    };
+    match hash(file, &car) {
+        Ok(()) => {}
+        Err(CarryError::Depot(DepotError::Io { .. })) if !car.exists() => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let parcel = Parcel {
+        file,
+        root,
+        car: &car,
+    };
+    match depot.keep(&parcel) {
+        Err(DepotError::Io { .. }) if !car.exists() => Ok(false),
+        other => Ok(other.map(|()| true)?),
+    }
 }
 
 /// Hashes every block of a file.

@@ -11,13 +11,14 @@
 //! - A file has its name once its bytes are durable; `HEAD` is written last.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Depot, DepotError, Parcel};
+use super::{Depot, DepotError, Parcel, dropped};
 use crate::archive::disk::{Blocks, DiskError, Heads, open_public};
 use crate::archive::head::Head;
+use crate::archive::watermark::Day;
 use crate::blocks::{
     Block, BlockError, BlockSource, BlockStore, Cid, Fault, Refusal, catalogues, group_of,
 };
@@ -281,6 +282,27 @@ impl Depot for FolderDepot {
         }
         let current = Heads::new(&self.dir).current();
         current.map_err(|error| self.disk(&error))
+    }
+
+    fn say_dropped(&self, before: Day) -> Result<(), DepotError> {
+        let _lock = self.lock()?;
+        if self.dropped_before()? >= Some(before) {
+            return Ok(());
+        }
+        let path = self.dir.join(dropped::NAME);
+        durable::replace_file(&path, &dropped::encode(before)).map_err(self.io(&path))
+    }
+
+    fn dropped_before(&self) -> Result<Option<Day>, DepotError> {
+        let path = self.dir.join(dropped::NAME);
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&path).and_then(|file| file.take(dropped::MAX_LEN).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => dropped::decode(&self.name, &bytes).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(&path, &error)),
+        }
     }
 }
 

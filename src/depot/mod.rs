@@ -16,6 +16,7 @@
 pub mod address;
 pub mod carrier;
 pub mod claims;
+mod dropped;
 mod folder;
 pub mod kubo;
 pub mod lease;
@@ -39,6 +40,7 @@ pub use self::plan::{DEFAULT_KEEP, Keep};
 pub use self::swarm::SwarmDepot;
 
 use crate::archive::head::{Head, Sequence};
+use crate::archive::watermark::Day;
 use crate::blocks::{BlockFile, BlockSource, Cid};
 
 /// A file of blocks that goes to a depot, as it lies on this disk.
@@ -90,6 +92,18 @@ pub trait Depot: BlockSource {
     /// all of them are brought again then.
     fn lost_lineage(&self) -> bool {
         false
+    }
+
+    /// Says that the owner dropped the days before this one: they are not lost. A day
+    /// before the one that was said last changes nothing. A depot may have no place for it.
+    fn say_dropped(&self, before: Day) -> Result<(), DepotError> {
+        let _ = before;
+        Ok(())
+    }
+
+    /// The first day that the owner keeps there; `None` where nothing was said.
+    fn dropped_before(&self) -> Result<Option<Day>, DepotError> {
+        Ok(None)
     }
 
     /// Its entries that are written on a condition; `None` where the place knows no

@@ -39,3 +39,29 @@ pub trait Registry: Send + Sync {
         version: &Version,
     ) -> Result<Option<Version>, DepotError>;
 }
+
+/// Name of the entry by which conditions are tried.
+const TRIAL: &str = "CONDITIONS";
+
+/// First line of that entry; what follows is drawn anew each time.
+const FIRST_LINE: &str = "gwa conditions 1";
+
+/// Whether a place writes nothing over what is there where it is told not to. There are
+/// servers that take the conditions of a request and pass over them, and all who write
+/// there win.
+pub fn keeps_conditions(registry: &dyn Registry) -> Result<bool, DepotError> {
+    let text = || {
+        let drawn: [u8; 16] = rand::random();
+        format!("{FIRST_LINE}\n{}\n", hex::encode(drawn)).into_bytes()
+    };
+    registry.create(TRIAL, &text())?;
+    if registry.create(TRIAL, &text())?.is_some() {
+        return Ok(false);
+    }
+    let Some(Entry { version, .. }) = registry.entry(TRIAL)? else {
+        return Ok(false);
+    };
+    // Whoever succeeds here, of several who try at once: this version is gone then.
+    registry.replace(TRIAL, &text(), &version)?;
+    Ok(registry.replace(TRIAL, &text(), &version)?.is_none())
+}

@@ -7,21 +7,29 @@
 //!   it goes over to the newest head that anybody claimed.
 //! - While the depot is away nothing is sealed, and nothing is lost: what was
 //!   acknowledged waits in the journal.
+//! - A machine that waits for its turn goes over to the heads that the other shows, so
+//!   that of what it took in only that waits here which is in none of them.
+//! - A place was seen to keep its conditions before the lease is written there.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use secp256k1::PublicKey;
 
+use super::carrier::{CarryError, bring};
 use super::lease::{self, Holder, Record, Step, Tenant, Token};
-use super::registry::Registry;
-use super::{Depot, DepotError, Parcel, claims};
+use super::plan::plan;
+use super::registry::{Registry, keeps_conditions};
+use super::{Depot, DepotError, claims};
 use crate::archive::disk::{Archive, DiskError, FollowError, Gate, GateError};
 use crate::archive::head::{Head, Sequence};
-use crate::blocks::{BlockFile, BlockStore, CarFolder, Cid, Group};
+use crate::blocks::{BlockStore, CarFolder, Cid};
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
+
+/// How often a machine that waits for its turn asks for newer heads: what is new is here
+/// well before the next seal.
+const KEEP_UP_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a machine is not the one that seals.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +40,14 @@ pub enum WriterError {
     /// The depot knows no writing on a condition.
     #[error("{depot} cannot keep two writers apart: it knows no writing on a condition")]
     Unconditional {
+        /// The depot.
+        depot: String,
+    },
+    /// The depot does not do what a condition says.
+    #[error(
+        "{depot} cannot keep two writers apart: it writes over what is there, though it is told not to"
+    )]
+    Heedless {
         /// The depot.
         depot: String,
     },
@@ -65,6 +81,9 @@ pub enum WriterError {
         /// The number that it tells of.
         number: u64,
     },
+    /// What a head reaches could not be brought there.
+    #[error(transparent)]
+    Carry(#[from] CarryError),
     /// This archive could not go over to the newest head.
     #[error("going over to the newest head: {0}")]
     Rejoin(#[from] FollowError),
@@ -111,6 +130,12 @@ struct State {
     number: u64,
     /// Why nothing is sealed now.
     why: Option<String>,
+    /// Whether conditions were seen to hold there.
+    is_tried: bool,
+    /// When newer heads were asked for last, while it is another's turn.
+    asked: Option<Duration>,
+    /// Why it could not go over to them.
+    lagging: Option<String>,
 }
 
 impl Writer {
@@ -134,6 +159,9 @@ impl Writer {
             joined: None,
             number: 0,
             why: None,
+            is_tried: false,
+            asked: None,
+            lagging: None,
         };
         Ok(Self {
             depot,
@@ -157,10 +185,28 @@ impl Writer {
         self.began.elapsed()
     }
 
+    fn depot_name(&self) -> String {
+        self.depot.name().to_owned()
+    }
+
+    /// Demands that the depot keeps its conditions; asked once.
+    fn tried(&self) -> Result<(), WriterError> {
+        if self.state().is_tried {
+            return Ok(());
+        }
+        if !keeps_conditions(self.registry())? {
+            let depot = self.depot_name();
+            return Err(WriterError::Heedless { depot });
+        }
+        self.state().is_tried = true;
+        Ok(())
+    }
+
     /// Writes the lease again, or takes it where it is free; with `force` from a
     /// holder that is known to be dead.
     fn beat(&self, force: bool) -> Result<Token, WriterError> {
         let _beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tried()?;
         let entry = self.registry().entry(lease::NAME)?;
         let step = {
             let mut state = self.state();
@@ -221,16 +267,86 @@ impl Writer {
         now: UnixSeconds,
         progress: &dyn Progress,
     ) -> Result<Standing, WriterError> {
-        let here = archive.head().map_or(0, |head| head.body().sequence.0);
-        self.state().number = here;
-        let token = self.beat(force)?;
+        self.state().number = number_of(archive.head().as_ref());
+        let token = match self.beat(force) {
+            Err(held @ WriterError::Held { .. }) => {
+                self.keep_up(archive, now, progress);
+                return Err(held);
+            }
+            beaten => beaten?,
+        };
         let is_new = self.state().joined != Some(token);
         if is_new {
             self.state().joined = None;
             self.join(archive, token, now, progress)?;
+            // From now on nothing is signed here that the depot does not know of.
+            archive.set_claims_at(self.depot.name())?;
             self.state().joined = Some(token);
         }
         Ok(Standing { token, is_new })
+    }
+
+    /// Goes over to what the holder shows, now and then: nothing of it is signed here.
+    fn keep_up(&self, archive: &Archive, now: UnixSeconds, progress: &dyn Progress) {
+        let at = self.now();
+        {
+            let mut state = self.state();
+            if state.asked.is_some_and(|asked| at < asked + KEEP_UP_EVERY) {
+                return;
+            }
+            state.asked = Some(at);
+        }
+        let kept_up = self.try_keep_up(archive, now, progress);
+        let why = kept_up.err().map(|error| error.to_string());
+        let mut state = self.state();
+        if let Some(error) = why.as_ref().filter(|_| state.lagging != why) {
+            tracing::warn!(error, "the heads of the machine that seals are not had");
+        }
+        state.lagging = why;
+    }
+
+    fn try_keep_up(
+        &self,
+        archive: &Archive,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<(), WriterError> {
+        let Some(there) = self.own(self.depot.newest_head()?)? else {
+            return Ok(());
+        };
+        if number_of(archive.head().as_ref()) < there.body().sequence.0 {
+            self.go_over(archive, &there, now, progress)?;
+            let seq = there.body().sequence.0;
+            tracing::info!(head = %there.cid(), seq, "went over to a head of the machine that seals");
+        }
+        Ok(())
+    }
+
+    /// A head that is in the depot must be of this archive's key.
+    fn own(&self, there: Option<Head>) -> Result<Option<Head>, WriterError> {
+        if there.as_ref().is_some_and(|head| *head.key() != self.key) {
+            let depot = self.depot_name();
+            return Err(WriterError::AnotherKey { depot });
+        }
+        Ok(there)
+    }
+
+    fn go_over(
+        &self,
+        archive: &Archive,
+        there: &Head,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<(), WriterError> {
+        // A folder that begins with nothing is not to wait for days that are not to be had.
+        if archive.head().is_none()
+            && let Some(before) = self.depot.dropped_before()?
+        {
+            archive.believe_dropped(before, there)?;
+        }
+        let source = claims::Heads::new(&*self.depot, self.registry(), there);
+        archive.rejoin(there, &source, now, progress)?;
+        Ok(())
     }
 
     /// Brings this archive and the depot to one head.
@@ -242,29 +358,23 @@ impl Writer {
         progress: &dyn Progress,
     ) -> Result<(), WriterError> {
         let told = self.state().tenant.number();
-        let there = claims::newest(&*self.depot, self.registry(), told)?;
-        let depot = || self.depot.name().to_owned();
-        if there.as_ref().is_some_and(|head| *head.key() != self.key) {
-            return Err(WriterError::AnotherKey { depot: depot() });
+        let there = self.own(claims::newest(&*self.depot, self.registry(), told)?)?;
+        let here = number_of(archive.head().as_ref());
+        if told > here.max(number_of(there.as_ref())) {
+            // Whoever goes on from an earlier one would sign those between again.
+            let depot = self.depot_name();
+            return Err(WriterError::Gone {
+                depot,
+                number: told,
+            });
         }
-        let here = archive.head();
-        let number = |head: &Option<Head>| head.as_ref().map_or(0, |head| head.body().sequence.0);
         let from = match &there {
-            None if told > number(&here) => {
-                let depot = depot();
-                return Err(WriterError::Gone {
-                    depot,
-                    number: told,
-                });
-            }
             // The depot is new, and learns of the newest head alone.
-            None => number(&here).max(1),
-            Some(there) if number(&here) < there.body().sequence.0 => {
+            None => here.max(1),
+            Some(there) if here < there.body().sequence.0 => {
                 // What was carried just before a claim may be in no list yet.
                 self.depot.kept()?;
-                let source = claims::Heads::new(&*self.depot, self.registry(), there);
-                archive.rejoin(there, &source, now, progress)?;
-                return Ok(());
+                return self.go_over(archive, there, now, progress);
             }
             Some(there) => {
                 let sequence = there.body().sequence;
@@ -272,7 +382,7 @@ impl Writer {
                 match same {
                     Some(same) if same.cid() != there.cid() => {
                         return Err(WriterError::TwoLineages {
-                            depot: depot(),
+                            depot: self.depot_name(),
                             number: sequence,
                             here: Box::new(*same.cid()),
                             there: Box::new(*there.cid()),
@@ -283,10 +393,10 @@ impl Writer {
             }
         };
         // Heads that were signed before there was a depot.
-        if from <= number(&here) {
+        if from <= here {
             self.carry(archive.blocks().folder())?;
         }
-        for sequence in from..=number(&here) {
+        for sequence in from..=here {
             if let Some(head) = archive.blocks().heads().by_sequence(Sequence(sequence))? {
                 claims::claim(self.depot.name(), self.registry(), &head, token)?;
             }
@@ -294,24 +404,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings to the depot the files that it lacks.
+    /// Brings to the depot the files that it lacks. A file that went meanwhile was
+    /// superseded, and is reached by no head to come.
     fn carry(&self, folder: &CarFolder) -> Result<(), WriterError> {
-        let kept: HashSet<String> = self.depot.kept()?.into_iter().collect();
+        let kept = self.depot.kept()?.into_iter().collect();
         let files = folder.files().map_err(DiskError::from)?;
-        let mut lacking: Vec<BlockFile> = files
-            .into_iter()
-            .filter(|file| !kept.contains(&file.name))
-            .collect();
-        lacking.sort_by_key(|file| match file.group {
-            Group::Day(_) => 0,
-            Group::Hour(_) => 1,
-            Group::Calendar => 2,
-            Group::Delta(_) => 3,
-        });
-        for file in &lacking {
-            let (car, root) = folder.locate(&file.name).map_err(DiskError::from)?;
-            let car = &car;
-            self.depot.keep(&Parcel { file, root, car })?;
+        for file in plan(&files, &[], &kept).carry {
+            bring(&*self.depot, folder, &file)?;
         }
         Ok(())
     }
@@ -378,6 +477,11 @@ impl Writer {
         state.number = head.body().sequence.0;
         Ok(())
     }
+}
+
+/// The number of a head, 0 for none.
+fn number_of(head: Option<&Head>) -> u64 {
+    head.map_or(0, |head| head.body().sequence.0)
 }
 
 /// A command that ends in the middle of something leaves the lease to others.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::chain;
 use crate::archive::disk::{Archive, Route, Stop};
 use crate::archive::head::Head;
+use crate::archive::watermark::Day;
 use crate::blocks::BlockSource;
 use crate::progress::Quiet;
 use crate::time::Clock;
@@ -30,6 +31,11 @@ pub trait Leader: Send + Sync {
 
     /// The newest head, its signature checked, and where its blocks come from.
     fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>>;
+
+    /// The first day that its owner keeps, where days were dropped.
+    fn dropped_before(&self) -> Result<Option<Day>, Box<dyn Error + Send + Sync>> {
+        Ok(None)
+    }
 
     /// Nothing will be wanted of it any more: calls that wait for a network, and
     /// those of the sources it gave, fail soon.
@@ -192,6 +198,13 @@ impl Work {
             false => self.archive.follow(&head, &source, false, now, &Quiet),
         };
         let followed = followed.map_err(|error| chain(&error))?;
+        if self.archive.is_replica() {
+            let before = leader.dropped_before().map_err(|error| chain(&*error))?;
+            let believed = self
+                .archive
+                .believe_dropped(before.unwrap_or(Day(0)), &head);
+            believed.map_err(|error| chain(&error))?;
+        }
         if followed.route != Route::Here {
             tracing::info!(
                 head = %head.cid(),

@@ -43,7 +43,7 @@ pub(super) struct WriterTask {
 
 impl WriterTask {
     /// Begins, where there is a lease to keep; `changed` is told when this machine's
-    /// turn has come, and it went over to the newest head.
+    /// turn has come, and when it went over to a newer head while it waits.
     pub(super) fn start(
         turn: Option<Turn>,
         archive: Arc<Archive>,
@@ -124,11 +124,16 @@ impl Work {
 async fn run(mut work: Work, stopping: CancellationToken, changed: impl Fn()) {
     let mut told: Option<String> = None;
     loop {
-        let pause = match work.round().await {
+        let before = work.archive.head_cid();
+        let ended = work.round().await;
+        let is_moved = work.archive.head_cid() != before;
+        if is_moved || ended.as_ref().is_ok_and(|standing| standing.is_new) {
+            changed();
+        }
+        let pause = match ended {
             Ok(Standing { token, is_new }) => {
                 if is_new {
                     tracing::info!(token = token.0, "this machine seals");
-                    changed();
                 }
                 told = None;
                 // Whoever takes it from here on is alive.

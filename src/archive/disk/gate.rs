@@ -1,11 +1,20 @@
 //! Whoever is asked before a head is signed: where several machines have one
 //! archive's key, one of them at a time.
 //!
-//! Always true: with a gate set, no head of this archive's key is stored that the
-//! gate did not let through.
+//! Always true:
+//! - With a gate set, no head of this archive's key is stored that the gate did not let
+//!   through.
+//! - Once a number was claimed in a store, nothing is signed here without a gate: a
+//!   command that was not told of the store must not sign what another machine signs.
+//!
+//! File: `claims.json`, absent while this machine alone signs.
 
 use std::error::Error;
+use std::fs;
+use std::io;
 use std::sync::{Arc, PoisonError};
+
+use serde::{Deserialize, Serialize};
 
 use super::mirror::{FollowError, Followed};
 use super::{Archive, DiskError};
@@ -13,8 +22,20 @@ use crate::archive::fresh::keep_all_but_known;
 use crate::archive::head::Head;
 use crate::archive::key::Key;
 use crate::blocks::{BlockSource, CarFolder};
+use crate::durable;
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
+
+/// Name of the file: JSON.
+const FILE: &str = "claims.json";
+
+/// What it says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    /// The store, as a user writes it.
+    store: String,
+}
 
 /// Says whether heads may be signed here. Calls may wait for a network.
 pub trait Gate: Send + Sync {
@@ -55,11 +76,50 @@ impl Archive {
         gate.clone()
     }
 
+    /// The store where the numbers of this archive's heads are claimed; `None` where this
+    /// machine alone signs.
+    pub fn claims_at(&self) -> Result<Option<String>, DiskError> {
+        let path = self.dir.join(FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map(|said: Said| Some(said.store))
+                .map_err(|error| DiskError::io(&path)(io::Error::other(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::io(&path)(error)),
+        }
+    }
+
+    /// Says durably that numbers are claimed at `store`: from then on nothing is signed
+    /// without a gate.
+    pub fn set_claims_at(&self, store: &str) -> Result<(), DiskError> {
+        if self.claims_at()?.as_deref() == Some(store) {
+            return Ok(());
+        }
+        let path = self.dir.join(FILE);
+        let said = Said {
+            store: store.to_owned(),
+        };
+        let mut text = serde_json::to_string(&said).expect("a text is JSON");
+        text.push('\n');
+        durable::replace_file(&path, text.as_bytes()).map_err(DiskError::io(&path))
+    }
+
+    /// Without a gate nothing is signed where numbers are claimed.
+    fn ungated(&self) -> Result<(), DiskError> {
+        match self.claims_at()? {
+            None => Ok(()),
+            Some(store) => Err(GateError::new(format!(
+                "its numbers are claimed at {store}, which is not named as its store"
+            ))
+            .into()),
+        }
+    }
+
     /// Refuses to begin a seal where the gate does.
     pub(super) fn admitted(&self) -> Result<(), DiskError> {
         match self.gatekeeper() {
             Some(gate) => Ok(gate.admit()?),
-            None => Ok(()),
+            None => self.ungated(),
         }
     }
 
@@ -67,7 +127,7 @@ impl Archive {
     pub(super) fn claimed(&self, head: &Head) -> Result<(), DiskError> {
         match self.gatekeeper() {
             Some(gate) => Ok(gate.claim(head, &self.blocks.folder)?),
-            None => Ok(()),
+            None => self.ungated(),
         }
     }
 
@@ -91,14 +151,21 @@ impl Archive {
         Ok(followed)
     }
 
-    /// Lets go of what waits and is sealed.
+    /// Lets go of what waits and is sealed, in the journal too: a machine that waits for
+    /// its turn for months would keep all of them.
     fn wait_no_more(&self) -> Result<(), DiskError> {
-        let (sealed, covered) = {
+        let (sealed, covered, rotated) = {
             let _gate = self.gate_alone();
-            let state = self.read_state();
-            let sealed = state.sealed();
-            let covered = state.waiting.due(sealed.watermark);
-            (sealed, covered)
+            let (sealed, covered) = {
+                let state = self.read_state();
+                let sealed = state.sealed();
+                let covered = state.waiting.due(sealed.watermark);
+                (sealed, covered)
+            };
+            if covered.is_empty() {
+                return Ok(());
+            }
+            (sealed, covered, self.journal.rotate()?)
         };
         let mut known: Vec<Key> = covered.iter().map(|pending| pending.key).collect();
         let unsealed = keep_all_but_known(&self.blocks, &sealed, covered)?;
@@ -109,7 +176,7 @@ impl Archive {
             .collect();
         known.retain(|key| !unsealed.contains(&key.hash));
         self.write_state().waiting.sealed(&known);
-        Ok(())
+        self.trim(rotated)
     }
 }
 

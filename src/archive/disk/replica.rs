@@ -5,6 +5,8 @@
 //!   heads are those of one key, which was told or seen first.
 //! - A head that goes back, or has a rival of its number, is not shown: the proof
 //!   stays in `alarms/`.
+//! - Which days the owner dropped is the store's word. It may fall again: nothing is
+//!   deleted for it.
 //! - Blocks are hashed as they come. What the state says is believed of the key that
 //!   signed it: whoever wants it recomputed makes a mirror.
 
@@ -16,12 +18,13 @@ use super::mirror::bounded::Bounded;
 use super::mirror::{FollowError, Followed, MAX_REPLAY_BYTES, Route};
 use super::origin::{Kind, Origin};
 use super::sealing::late_of;
-use super::{Archive, DiskError, sealed_by};
+use super::{Archive, DiskError, retention, sealed_by};
 use crate::archive::copy::{Copied, copy_delta};
 use crate::archive::follow::{Alarm, Way, way};
 use crate::archive::head::Head;
 use crate::archive::key::Key;
 use crate::archive::merge::{SegmentRun, SortedRecords};
+use crate::archive::watermark::Day;
 use crate::blocks::{BlockSource, MemoryStore};
 use crate::progress::Quiet;
 use crate::time::UnixSeconds;
@@ -56,6 +59,16 @@ impl Archive {
     pub fn is_replica(&self) -> bool {
         self.origin()
             .is_some_and(|origin| origin.kind == Kind::Replica)
+    }
+
+    /// Takes the store's word that the owner dropped the days before one: of a replica, and
+    /// of an archive that has no head yet and is to begin with `head`. All others know
+    /// what they keep.
+    pub fn believe_dropped(&self, before: Day, head: &Head) -> Result<(), DiskError> {
+        if !self.is_replica() && self.head().is_some() {
+            return Ok(());
+        }
+        retention::believe(self, before, head)
     }
 
     /// Goes over to a later head, whose blocks `source` has.

@@ -18,6 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Archive, DiskError, State};
+use crate::archive::head::Head;
 use crate::archive::watermark::Day;
 use crate::blocks::{BlockFile, BlockStore, Group};
 use crate::durable;
@@ -124,6 +125,20 @@ fn floor(state: &State, before: UnixSeconds) -> Day {
     };
     let waits = state.waiting.first().map_or(closed, Day::of);
     Day::of(before).min(closed).min(waits)
+}
+
+/// See [`Archive::believe_dropped`].
+pub(super) fn believe(archive: &Archive, before: Day, head: &Head) -> Result<(), DiskError> {
+    let _gate = archive.gate_alone();
+    let mut state = archive.write_state();
+    let closed = Day::of(head.body().watermark.at());
+    let waits = state.waiting.first().map_or(closed, Day::of);
+    let floor = before.min(closed).min(waits);
+    if floor != state.kept_from {
+        say(&archive.dir, floor)?;
+        state.kept_from = floor;
+    }
+    Ok(())
 }
 
 /// The files of days before `kept_from`, by day.

@@ -191,7 +191,7 @@ impl Archive {
     /// Deletes the journal's files up to `rotated`; what still waits in them is
     /// first written again. Where that is most of them they stay for now: what is
     /// dated ahead of its time is not written again by every seal.
-    fn trim(&self, rotated: FileNumber) -> Result<(), DiskError> {
+    pub(super) fn trim(&self, rotated: FileNumber) -> Result<(), DiskError> {
         let left: Vec<_> = self
             .read_state()
             .waiting

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::disk::{DiskError, Stop};
+use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::daemon;
 use crate::cli::error::{CliError, Kind};
+use crate::depot::writer::WriterError;
 use crate::depot::{Carrier, CarrierStatus, CarryError, DepotError};
+use crate::progress::Quiet;
 use crate::time::{Clock, SystemClock};
 
 pub use self::settings::{StoreFlags, attach, carrier, kept_head};
-pub use self::shared::{ReplicaOf, is_replica, replica, turn, wait_turn};
+pub use self::shared::{ReplicaOf, is_replica, replica, require_claims, turn, wait_turn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +81,8 @@ pub fn run(args: &StoreArgs, context: &mut Context) -> Result<(), CliError> {
         Err(DiskError::Locked { .. }) if args.what.is_none() => return told_by_daemon(context),
         other => other.map_err(|error| archive_failed("cannot open the archive", &error))?,
     };
-    let carrier = settings::carrier(&args.flags, Arc::new(archive), &context.data)?;
+    let archive = Arc::new(archive);
+    let carrier = settings::carrier(&args.flags, Arc::clone(&archive), &context.data)?;
     let carrier = carrier.ok_or_else(no_store)?;
     match args.what {
         None => {
@@ -87,7 +90,10 @@ pub fn run(args: &StoreArgs, context: &mut Context) -> Result<(), CliError> {
             show(carrier.status(), context)?;
             looked.map_err(|error| failed("cannot ask the store", &error))
         }
-        Some(What::Carry) => carry(&carrier, context),
+        Some(What::Carry) => {
+            take_turn(&carrier, &archive)?;
+            carry(&carrier, context)
+        }
     }
 }
 
@@ -113,6 +119,25 @@ fn show(status: CarrierStatus, context: &mut Context) -> Result<(), CliError> {
     let row = Row { status };
     let line = Line(&row.status).to_string();
     context.output.result(&row, line)
+}
+
+/// Of several machines that write to a store one carries: another would let files go that
+/// this one has just brought for its next head.
+fn take_turn(carrier: &Carrier, archive: &Archive) -> Result<(), CliError> {
+    let Some(turn) = turn(carrier, archive, false)? else {
+        return Ok(());
+    };
+    let taken = turn
+        .writer
+        .round(archive, false, SystemClock.now(), &Quiet)
+        .map(drop);
+    taken.map_err(|error| {
+        let told = CliError::new(Kind::Error, "cannot carry to the store").because(&error);
+        match error {
+            WriterError::Held { .. } => told.hint("the machine that seals carries too"),
+            _ => told,
+        }
+    })
 }
 
 fn carry(carrier: &Carrier, context: &mut Context) -> Result<(), CliError> {

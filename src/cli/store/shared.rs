@@ -9,8 +9,9 @@ use std::sync::Arc;
 use secp256k1::{PublicKey, SecretKey};
 
 use super::settings::{StoreFlags, depot, environment, settings, unusable};
-use crate::archive::disk::{Archive, DiskError, Kind as OriginKind, Origin};
+use crate::archive::disk::{Archive, DiskError, FollowError, Kind as OriginKind, Origin};
 use crate::archive::head::Head;
+use crate::archive::watermark::Day;
 use crate::blocks::BlockSource;
 use crate::cli::context::archive_failed;
 use crate::cli::error::{CliError, Kind};
@@ -70,14 +71,39 @@ pub fn turn(
     Ok(Some(Turn { writer, take_over }))
 }
 
+/// Refuses to serve an archive whose numbers are claimed at a store with no such store.
+pub fn require_claims(archive: &Archive, turn: Option<&Turn>) -> Result<(), CliError> {
+    let claims_at = archive.claims_at();
+    let claims_at = claims_at.map_err(|error| archive_failed("cannot serve", &error))?;
+    match (claims_at, turn) {
+        (Some(store), None) if !archive.is_mirror() => Err(CliError::new(
+            Kind::Usage,
+            format!("the numbers of this archive's heads are claimed at {store}"),
+        )
+        .hint(format!(
+            "name it: `--store {store}`; where no other machine has the archive's key, \
+             delete {}",
+            archive.dir().join("claims.json").display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Takes the turn for one command, where the configuration names a store that several
-/// machines may write to. Where it is another's, sealing says so.
+/// machines may write to, or the archive's numbers were claimed at one. Where it is
+/// another's, sealing says so.
 pub fn wait_turn(archive: &Archive, data: &Path) {
     if archive.is_mirror() {
         return;
     }
-    let opened = settings(&environment(), data)
-        .and_then(|settings| depot(&settings, data, archive.public_key()));
+    let opened = settings(&environment(), data).and_then(|mut settings| {
+        // What cannot be read keeps heads from being signed, and is told then.
+        let claimed = archive.claims_at().ok().flatten();
+        if let (StoreAddress::Embedded, Some(store)) = (&settings.address, claimed) {
+            settings.address = store.parse().map_err(|error| unusable(&error))?;
+        }
+        depot(&settings, data, archive.public_key())
+    });
     let depot = match opened {
         Ok(Some(depot)) if depot.registry().is_some() => depot,
         // What is wrong with the address was told when it was attached.
@@ -167,8 +193,17 @@ pub fn replica(
         .set_depot(&address, Arc::new(Arc::clone(&store)));
     let leader = Arc::new(StoreLeader { store });
     if let Ok((head, source)) = leader.latest() {
-        let shown = archive.show(&head, &*source, SystemClock.now());
-        shown.map_err(|error| failed(&error))?;
+        match archive.show(&head, &*source, SystemClock.now()) {
+            // As a replica that runs: what was shown before is answered for.
+            Err(error @ FollowError::Alarm { .. }) if archive.head().is_some() => {
+                tracing::warn!(store = %address, %error, "not followed");
+            }
+            shown => drop(shown.map_err(|error| failed(&error))?),
+        }
+        if let (Ok(before), Some(head)) = (leader.dropped_before(), archive.head()) {
+            let believed = archive.believe_dropped(before.unwrap_or(Day(0)), &head);
+            believed.map_err(|error| failed(&error))?;
+        }
     }
     Ok((archive, leader))
 }
@@ -196,6 +231,10 @@ impl Leader for StoreLeader {
     fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>> {
         let head = self.store.newest_head()?.ok_or("it has no head any more")?;
         Ok((head, Arc::new(Arc::clone(&self.store))))
+    }
+
+    fn dropped_before(&self) -> Result<Option<Day>, Box<dyn Error + Send + Sync>> {
+        Ok(self.store.dropped_before()?)
     }
 
     /// Its calls end by their own limits.

@@ -105,6 +105,10 @@ impl Depot for Shaky {
         self.call(|| self.inner.keep_lineage(heads))
     }
 
+    fn say_dropped(&self, before: Day) -> Result<(), DepotError> {
+        self.call(|| self.inner.say_dropped(before))
+    }
+
     fn newest_head(&self) -> Result<Option<Head>, DepotError> {
         self.call(|| self.inner.newest_head())
     }
@@ -413,7 +417,13 @@ fn days_that_are_dropped_are_dropped_at_the_depot_too() {
         (dropped.kept_from, dropped.days),
         (Day::of(UnixSeconds(FROM + 2 * DAY)), 2)
     );
+    let depot = FolderDepot::new(&house.depot);
+    assert_eq!(depot.dropped_before().unwrap(), None);
     assert!(house.round(Keep::Bytes(0)).released >= 2);
+    // Whoever lacks them there can tell that they are not lost.
+    assert_eq!(depot.dropped_before().unwrap(), Some(dropped.kept_from));
+    depot.say_dropped(Day(1)).unwrap();
+    assert_eq!(depot.dropped_before().unwrap(), Some(dropped.kept_from));
     assert_eq!(house.archive.blocks().evicted().len(), 1);
     house.assert_whole();
     let house = house.reopen();

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
-    GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    UpdateVersion,
+    GetOptions, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, UpdateVersion,
 };
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
@@ -142,16 +142,21 @@ impl Bucket {
             Err(error) if is_absent(&error) => return Ok(None),
             other => other.map_err(self.failed("reading", name))?,
         };
-        let version = Version(result.meta.e_tag.clone().unwrap_or_default());
+        let version = self.version(name, result.meta.e_tag.clone())?;
         let bytes = self.body(result, name, most).await?;
         Ok(Some(Entry { bytes, version }))
     }
 
+    /// Without a version nothing is written on a condition, whatever the server says.
+    fn version(&self, name: &str, tag: Option<String>) -> Result<Version, DepotError> {
+        let tag = tag.filter(|tag| !tag.is_empty());
+        let version = tag.map(Version);
+        version.ok_or_else(|| self.refused(format!("it gives no ETag with {name}")))
+    }
+
+    /// What a server sends, up to a length: it may send on for ever.
     async fn body(&self, result: GetResult, name: &str, most: u64) -> Result<Vec<u8>, DepotError> {
         let too_long = || self.refused(format!("{name} has more than {most} bytes"));
-        if result.meta.size > most {
-            return Err(too_long());
-        }
         let mut bytes = Vec::new();
         let mut stream = result.into_stream();
         while let Some(piece) = stream
@@ -173,10 +178,16 @@ impl Bucket {
         name: &str,
         range: Range<u64>,
     ) -> Result<Option<Bytes>, DepotError> {
-        match self.store.get_range(&self.path(name), range).await {
-            Err(error) if is_absent(&error) => Ok(None),
-            other => other.map(Some).map_err(self.failed("reading", name)),
-        }
+        let most = range.end - range.start;
+        let options = GetOptions {
+            range: Some(range.into()),
+            ..GetOptions::default()
+        };
+        let part = match self.store.get_opts(&self.path(name), options).await {
+            Err(error) if is_absent(&error) => return Ok(None),
+            other => other.map_err(self.failed("reading", name))?,
+        };
+        Ok(Some(self.body(part, name, most).await?.into()))
     }
 
     /// Writes an object where the condition holds; `None` where it does not.
@@ -192,7 +203,7 @@ impl Bucket {
             .put_opts(&self.path(name), payload, PutOptions::from(mode))
             .await;
         match put {
-            Ok(done) => Ok(Some(Version(done.e_tag.unwrap_or_default()))),
+            Ok(done) => Ok(Some(self.version(name, done.e_tag)?)),
             Err(error) if is_conflict(&error) => Ok(None),
             Err(error) => Err(self.failed("writing", name)(error)),
         }
@@ -240,6 +251,11 @@ impl Bucket {
         Ok(there
             .filter(|there| there.bytes == bytes)
             .map(|there| there.version))
+    }
+
+    /// Writes an object, whatever is there.
+    pub(super) async fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), DepotError> {
+        self.put_if(name, bytes, PutMode::Overwrite).await.map(drop)
     }
 
     /// Writes a file as an object, whatever is there.

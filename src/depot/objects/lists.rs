@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::view::{FileIndex, Folder, View, split};
+use super::view::{FileIndex, Folder, Unlisted, View, split};
 use super::{BLOCKS, Inner, object, read};
 use crate::blocks::catalogue::{Catalogue, FILE, MAX_CATALOGUE, file_len};
 use crate::depot::DepotError;
@@ -91,7 +91,17 @@ impl Inner {
                 }
                 (None, Some(blocks)) if fits(&blocks) => Arc::new(FileIndex::new(blocks)),
                 (None, _) => {
-                    new.unlisted.insert(name, listed.len);
+                    let file = Unlisted {
+                        len: listed.len,
+                        version: listed.version.clone(),
+                        is_broken: false,
+                    };
+                    // It is not read through again and again.
+                    let known = old.unlisted.get(&name).filter(|known| {
+                        known.version.is_some()
+                            && (known.len, &known.version) == (file.len, &file.version)
+                    });
+                    new.unlisted.insert(name, known.cloned().unwrap_or(file));
                     continue;
                 }
             };
@@ -187,7 +197,8 @@ impl Inner {
     /// wrote them. A file that is not whole is as good as none.
     pub(super) async fn read_unlisted(self: &Arc<Self>) -> Result<(), DepotError> {
         let unlisted = self.view().0.unlisted.clone();
-        for (name, len) in unlisted {
+        let unlisted = unlisted.into_iter().filter(|(_, file)| !file.is_broken);
+        for (name, Unlisted { len, .. }) in unlisted {
             let inner = Arc::clone(self);
             let file = Arc::clone(&name);
             let scanned =
@@ -197,7 +208,12 @@ impl Inner {
                 .map_err(|error| self.bucket.away(error.to_string()))?;
             match scanned? {
                 Some(blocks) => self.view().0.insert(&name, blocks),
-                None => tracing::warn!(file = &*name, "it is not whole in the depot"),
+                None => {
+                    tracing::warn!(file = &*name, "it is not whole in the depot");
+                    if let Some(file) = self.view().0.unlisted.get_mut(&name) {
+                        file.is_broken = true;
+                    }
+                }
             }
         }
         Ok(())

@@ -39,8 +39,9 @@ use self::place::Place;
 use self::read::Reading;
 use self::view::{View, split};
 use super::registry::{Entry, MAX_ENTRY, Registry, Version};
-use super::{Depot, DepotError, Parcel};
+use super::{Depot, DepotError, Parcel, dropped};
 use crate::archive::head::{Head, MAX_HEAD_LEN, Sequence};
+use crate::archive::watermark::Day;
 use crate::blocks::catalogue::file_len;
 use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal, catalogues};
 
@@ -277,9 +278,8 @@ impl Inner {
         let path = head_object(head.body().sequence, head.cid());
         match self.bucket.create(&path, head.block().bytes()).await? {
             Some(_) => Ok(()),
-            None => Err(self
-                .bucket
-                .refused(format!("{path} is there, and holds something else"))),
+            // Its name says what it holds: whatever else is there was damaged.
+            None => self.bucket.overwrite(&path, head.block().bytes()).await,
         }
     }
 
@@ -292,9 +292,13 @@ impl Inner {
             .into_iter()
             .map(|object| format!("heads/{}", object.name))
             .collect();
-        let lacking = heads
-            .iter()
-            .filter(|head| !there.contains(&head_object(head.body().sequence, head.cid())));
+        // That it has its name does not say that it is whole: the one that is pointed to is
+        // compared, as nothing is carried above one that is not.
+        let pointed = self.pointer().await?.map(|pointer| pointer.cid);
+        let lacking = heads.iter().filter(|head| {
+            let is_there = there.contains(&head_object(head.body().sequence, head.cid()));
+            !is_there || pointed == Some(*head.cid())
+        });
         let writing: Vec<_> = lacking.map(|head| self.keep_block(head)).collect();
         futures_util::stream::iter(writing)
             .buffer_unordered(HEADS_AT_ONCE)
@@ -318,6 +322,32 @@ impl Inner {
         let head = Head::decode(block).map_err(|error| lost(format!("{path}: {error}")))?;
         self.heads.learn(&head);
         Ok(Some(head))
+    }
+}
+
+impl Inner {
+    async fn dropped(&self) -> Result<Option<(Day, Version)>, DepotError> {
+        let Some(entry) = self.bucket.small(dropped::NAME, dropped::MAX_LEN).await? else {
+            return Ok(None);
+        };
+        let before = dropped::decode(self.bucket.name(), &entry.bytes)?;
+        Ok(Some((before, entry.version)))
+    }
+
+    async fn say_dropped(&self, before: Day) -> Result<(), DepotError> {
+        let text = dropped::encode(before);
+        let written = match self.dropped().await? {
+            Some((said, _)) if said >= before => return Ok(()),
+            Some((_, version)) => {
+                let replaced = self.bucket.replace(dropped::NAME, &text, &version);
+                replaced.await?
+            }
+            None => self.bucket.create(dropped::NAME, &text).await?,
+        };
+        match written {
+            Some(_) => Ok(()),
+            None => Err(self.bucket.away("another writer says what was dropped")),
+        }
     }
 }
 
@@ -364,6 +394,15 @@ impl Depot for ObjectsDepot {
 
     fn newest_head(&self) -> Result<Option<Head>, DepotError> {
         self.bucket().wait(self.inner.newest_head())
+    }
+
+    fn say_dropped(&self, before: Day) -> Result<(), DepotError> {
+        self.bucket().wait(self.inner.say_dropped(before))
+    }
+
+    fn dropped_before(&self) -> Result<Option<Day>, DepotError> {
+        let said = self.bucket().wait(self.inner.dropped());
+        Ok(said?.map(|(before, _)| before))
     }
 
     fn registry(&self) -> Option<&dyn Registry> {

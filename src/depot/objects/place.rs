@@ -3,15 +3,22 @@
 //! Always true: credentials come from the environment alone, and nothing shows them.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Limited};
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
-use object_store::client::{HttpClient, HttpConnector};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
+};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::{Host, Url};
 
+use crate::blocks::catalogue::MAX_CATALOGUE;
 use crate::config::Password;
 use crate::depot::DepotError;
 
@@ -199,10 +206,46 @@ fn is_plain(part: &str) -> bool {
     part.bytes().all(plain) && !part.bytes().all(|c| c == b'.')
 }
 
+/// Most bytes of one answer: a catalogue, and what an answer has beside it. Ranges and
+/// entries are bounded by what was asked for; pages of a list, and what a server says of
+/// an error, by this.
+const MAX_ANSWER: usize = MAX_CATALOGUE + (1 << 20);
+
 /// Connections as all clients of the program make them. They go where the address
 /// says: redirects are not followed.
 #[derive(Debug)]
 struct Connector;
+
+/// A client whose answers end.
+#[derive(Debug)]
+struct Bounded {
+    client: reqwest::Client,
+    most: usize,
+}
+
+impl HttpService for Bounded {
+    fn call<'me, 'call>(
+        &'me self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'call>>
+    where
+        'me: 'call,
+        Self: 'call,
+    {
+        Box::pin(async move {
+            let answer = HttpService::call(&self.client, request).await?;
+            let most = self.most;
+            Ok(answer.map(|body| {
+                let body = Limited::new(body, most).map_err(|error| {
+                    // What the line did, or that it was too much.
+                    let error = error.downcast::<HttpError>().map(|error| *error);
+                    error.unwrap_or_else(|error| HttpError::new_boxed(HttpErrorKind::Decode, error))
+                });
+                HttpResponseBody::new(body)
+            }))
+        })
+    }
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -217,7 +260,10 @@ impl HttpConnector for Connector {
             store: "S3",
             source: Box::new(error),
         })?;
-        Ok(HttpClient::new(client))
+        Ok(HttpClient::new(Bounded {
+            client,
+            most: MAX_ANSWER,
+        }))
     }
 }
 

@@ -145,3 +145,99 @@ fn an_entry_is_created_and_replaced_once() {
     let entry = depots[0].entry("X").unwrap().unwrap();
     assert_eq!((&*entry.bytes, entry.version), (&b"two"[..], two));
 }
+
+#[test]
+fn a_file_that_is_no_file_of_ours_is_read_through_once() {
+    let store = Arc::new(InMemory::new());
+    let depot = over(&store, "a");
+    let name = "days/2018/2018-09-15.zq4x2tkcsb5m.car";
+    let path = object(name);
+    let strange = depot.bucket().create(&path, b"no archive");
+    depot.bucket().wait(strange).unwrap();
+    for _ in 0..2 {
+        assert!(depot.kept().unwrap().is_empty());
+        let (view, _) = &*depot.inner.view();
+        assert!(view.unlisted[name].is_broken);
+    }
+    // Whatever comes in its place is looked at.
+    let other = depot.bucket().overwrite(&path, b"no file of it");
+    depot.bucket().wait(other).unwrap();
+    depot.bucket().wait(async {
+        let _changing = depot.inner.changing.lock().await;
+        depot.inner.look_again().await.unwrap();
+    });
+    assert!(!depot.inner.view().0.unlisted[name].is_broken);
+}
+
+#[test]
+fn no_more_is_read_of_an_object_than_was_asked_for() {
+    let store = Arc::new(InMemory::new());
+    let bucket_of = over(&store, "a");
+    let bucket = bucket_of.bucket();
+    bucket.wait(bucket.create("X", &[7; 100])).unwrap();
+    let part = bucket.wait(bucket.part("X", 10..30)).unwrap();
+    assert_eq!(part.unwrap(), vec![7; 20]);
+    assert!(bucket.wait(bucket.part("Y", 0..1)).unwrap().is_none());
+    let long = bucket.wait(bucket.small("X", 99)).unwrap_err();
+    assert!(matches!(long, DepotError::Refused { .. }), "{long}");
+    assert!(bucket.wait(bucket.small("X", 100)).unwrap().is_some());
+}
+
+#[test]
+fn a_head_that_the_bucket_lost_or_damaged_is_brought_again() {
+    use crate::archive::disk::Stop;
+    use crate::depot::{Carrier, Keep};
+    use crate::progress::Quiet;
+    use crate::time::UnixSeconds;
+
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Arc::new(Archive::init(dir.path(), "").unwrap());
+    let store = Arc::new(InMemory::new());
+    let depot = Arc::new(over(&store, "a"));
+    let source = Arc::clone(&depot) as Arc<dyn Depot>;
+    let carrier = Carrier::new(Arc::clone(&archive), source, "s3:memory", Keep::Everything);
+    let now = UnixSeconds(testing::FROM + 99 * crate::time::DAY);
+    let round = || carrier.round(&Stop::default(), now, &Quiet);
+    for damage in [None, Some(b"damaged")] {
+        testing::live_through(&archive, 1);
+        round().unwrap();
+        let head = archive.head().unwrap();
+        let path = head_object(head.body().sequence, head.cid());
+        let bucket = depot.bucket();
+        match damage {
+            None => bucket.wait(bucket.delete(&path)).unwrap(),
+            Some(bytes) => bucket.wait(bucket.overwrite(&path, bytes)).unwrap(),
+        }
+        let lost = depot.newest_head().unwrap_err();
+        assert!(matches!(lost, DepotError::Lost { .. }), "{lost}");
+        // With nothing new above it, and with something.
+        if damage.is_some() {
+            testing::live_through(&archive, 1);
+        }
+        round().unwrap();
+        let newest = depot.newest_head().unwrap();
+        assert_eq!(newest, archive.head());
+        let whole = bucket.wait(bucket.small(&path, MAX_HEAD_LEN as u64));
+        assert_eq!(whole.unwrap().unwrap().bytes, &head.block().bytes()[..]);
+    }
+}
+
+#[test]
+fn the_first_day_that_is_kept_never_falls() {
+    let store = Arc::new(InMemory::new());
+    let depots = [over(&store, "a"), over(&store, "a")];
+    assert_eq!(depots[0].dropped_before().unwrap(), None);
+    for (who, (said, kept)) in [(17_000, 17_000), (16_000, 17_000), (17_001, 17_001)]
+        .into_iter()
+        .enumerate()
+    {
+        depots[who % 2].say_dropped(Day(said)).unwrap();
+        assert_eq!(depots[0].dropped_before().unwrap(), Some(Day(kept)));
+    }
+    let bucket = depots[0].bucket();
+    bucket
+        .wait(bucket.overwrite(dropped::NAME, b"<html>"))
+        .unwrap();
+    let refused = depots[0].dropped_before().unwrap_err();
+    assert!(matches!(refused, DepotError::Refused { .. }), "{refused}");
+}

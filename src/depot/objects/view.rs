@@ -55,6 +55,15 @@ pub(super) struct Folder {
     pub(super) is_stale: bool,
 }
 
+/// A file whose blocks are not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unlisted {
+    pub(super) len: u64,
+    pub(super) version: Option<Version>,
+    /// Whether it was read through, and is no whole file of ours.
+    pub(super) is_broken: bool,
+}
+
 /// Where a block may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
@@ -68,8 +77,8 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub(super) files: BTreeMap<Arc<str>, Arc<FileIndex>>,
-    /// Files that no catalogue lists as they are, and their lengths.
-    pub(super) unlisted: BTreeMap<Arc<str>, u64>,
+    /// Files that no catalogue lists as they are.
+    pub(super) unlisted: BTreeMap<Arc<str>, Unlisted>,
     pub(super) folders: BTreeMap<String, Folder>,
     /// The list of folders.
     pub(super) list: Folder,

@@ -9,14 +9,17 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::archive::testing::envelope;
-use crate::archive::watermark::Watermark;
+use crate::archive::watermark::{Day, Watermark};
 use crate::blocks::{Block, BlockError, BlockSource};
+use crate::depot::Parcel;
 use crate::depot::objects::ObjectsDepot;
 use crate::depot::registry::{Entry, Version};
 use crate::depot::testing;
 use crate::progress::Quiet;
 use crate::time::HOUR;
 use crate::whisper::Envelope;
+
+mod turns;
 
 /// What becomes of the next calls of a depot, the last first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ struct Line {
     fates: Mutex<Vec<Option<Fate>>>,
     /// Claims are written, and nobody is told.
     claims_untold: AtomicBool,
+    /// Conditions are passed over: what is there is written over.
+    is_heedless: AtomicBool,
 }
 
 impl Line {
@@ -41,7 +46,16 @@ impl Line {
             depot: ObjectsDepot::in_memory(store, "a"),
             fates: Mutex::default(),
             claims_untold: AtomicBool::new(false),
+            is_heedless: AtomicBool::new(false),
         })
+    }
+
+    /// Writes over whatever is there.
+    fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<Option<Version>, DepotError> {
+        match self.depot.entry(name)? {
+            Some(there) => self.depot.replace(name, bytes, &there.version),
+            None => self.depot.create(name, bytes),
+        }
     }
 
     fn call<T>(&self, work: impl FnOnce() -> Result<T, DepotError>) -> Result<T, DepotError> {
@@ -97,6 +111,14 @@ impl Depot for Line {
         self.call(|| self.depot.keep_head(head, before))
     }
 
+    fn say_dropped(&self, before: Day) -> Result<(), DepotError> {
+        self.call(|| self.depot.say_dropped(before))
+    }
+
+    fn dropped_before(&self) -> Result<Option<Day>, DepotError> {
+        self.call(|| self.depot.dropped_before())
+    }
+
     fn newest_head(&self) -> Result<Option<Head>, DepotError> {
         self.call(|| self.depot.newest_head())
     }
@@ -115,6 +137,9 @@ impl Registry for Line {
         if name.starts_with("claims/") && self.claims_untold.load(Ordering::SeqCst) {
             *self.fates.lock().unwrap() = vec![Some(Fate::Untold)];
         }
+        if self.is_heedless.load(Ordering::SeqCst) {
+            return self.overwrite(name, bytes);
+        }
         self.call(|| self.depot.create(name, bytes))
     }
 
@@ -124,6 +149,9 @@ impl Registry for Line {
         bytes: &[u8],
         version: &Version,
     ) -> Result<Option<Version>, DepotError> {
+        if self.is_heedless.load(Ordering::SeqCst) {
+            return self.overwrite(name, bytes);
+        }
         self.call(|| self.depot.replace(name, bytes, version))
     }
 }

@@ -148,3 +148,40 @@ fn what_came_late_is_told_by_positions_as_the_archive_tells_it() {
     replica.show(&second, &*scene.depot, NOW).unwrap();
     assert_eq!(everything(&replica), everything(&scene.owner));
 }
+
+#[test]
+fn days_that_the_owner_dropped_are_told_from_those_that_are_lost() {
+    let scene = Scene::new();
+    let replica = scene.replica();
+    let head = scene.owner.head().unwrap();
+    replica.show(&head, &*scene.depot, NOW).unwrap();
+    let kept = scene.depot.kept().unwrap();
+    let first = kept.iter().filter(|name| name.starts_with("days/")).min();
+    scene.depot.release(first.unwrap()).unwrap();
+    let request = PageRequest {
+        filter: Filter {
+            topics: TopicFilter::All,
+            range: TimeRange::new(UnixSeconds(0), NOW).unwrap(),
+        },
+        after: None,
+        limit: 10_000,
+    };
+    // Nobody said that it was to go.
+    let lost = replica.page(&request).unwrap_err();
+    assert!(lost.to_string().contains("s3:memory"), "{lost}");
+    let day = UnixSeconds(testing::FROM + crate::time::DAY);
+    let dropped = scene.owner.drop_before(day).unwrap();
+    scene.depot.say_dropped(dropped.kept_from).unwrap();
+    let said = scene.depot.dropped_before().unwrap().unwrap();
+    replica.believe_dropped(said, &head).unwrap();
+    assert_eq!(replica.kept_from(), dropped.kept_from);
+    let answered = everything(&replica);
+    assert_eq!(answered, everything(&scene.owner));
+    assert!(!answered.is_empty());
+    // It is the store's word, and holds for as long as the store says so; never of what
+    // is open.
+    replica.believe_dropped(Day(u32::MAX), &head).unwrap();
+    assert_eq!(replica.kept_from(), Day::of(head.body().watermark.at()));
+    replica.believe_dropped(Day(0), &head).unwrap();
+    assert!(replica.page(&request).is_err());
+}
