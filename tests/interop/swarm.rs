@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::bee::{Bee, Gateway, Lie};
 use crate::running::Running;
 
+/// Exit code where something cannot be had.
+const FAILED: i32 = 1;
+
 /// Exit code where something is not what it should be.
 const REFUSED: i32 = 20;
 
@@ -295,7 +298,10 @@ fn a_gateway_that_lies_is_found_out() {
     // Documents are hints: whoever changes them withholds.
     gateway.lie(Lie::InDocuments);
     let output = house.run("documents", &["query", &place, "--json"]);
-    assert!(!output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(FAILED), "{said}");
+    assert!(said.contains("bytes that were asked for as"), "{said}");
+    assert!(output.stdout.is_empty());
 
     // An older update is rightly signed, and still is not taken for the newest.
     gateway.lie(Lie::None);
