@@ -388,6 +388,7 @@ const KEYS: &[&str] = &[
     "p2p",
     "p2p-bootstrap",
     "p2p-dht",
+    "p2p-public",
 ];
 
 /// Reads `gwa.toml` in the data folder; where there is none, it says nothing.
@@ -460,6 +461,7 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
             listen: file.text("p2p")?,
             bootstrap: file.value("p2p-bootstrap")?,
             dht: file.value("p2p-dht")?,
+            public: file.value("p2p-public")?,
         },
     })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::api::Api;
 use crate::depot::CarrierStatus;
-use crate::p2p::{Counters, Node};
+use crate::p2p::{Counters, DhtStanding, Node};
 use crate::rlpx::Enode;
 use crate::whisper::node::CounterValues;
 
@@ -57,8 +57,9 @@ struct P2p {
     bytes: u64,
     /// Peers dropped for what they sent.
     dropped: u64,
-    /// Blocks that the DHT was told of.
-    announced: u64,
+    /// How it stands in the DHT; absent where it takes part in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dht: Option<DhtStanding>,
 }
 
 impl P2p {
@@ -69,7 +70,6 @@ impl P2p {
             blocks,
             bytes,
             dropped,
-            announced,
         } = node.counters();
         Self {
             addresses: node.addresses(),
@@ -78,7 +78,7 @@ impl P2p {
             blocks: read(blocks),
             bytes: read(bytes),
             dropped: read(dropped),
-            announced: read(announced),
+            dht: node.dht().map(|standing| *standing.borrow()),
         }
     }
 }

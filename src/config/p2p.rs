@@ -5,9 +5,9 @@ use std::str::FromStr;
 use libp2p::core::Multiaddr;
 use serde::Deserialize;
 
-use crate::p2p::{DhtConfig, DhtMode, PeerAddress};
+use crate::p2p::{DhtConfig, DhtMode, PeerAddress, PublicAddress};
 
-/// Where others dial the peer, as users write it: an address of IP and TCP, or
+/// Where the peer listens, as users write it: an address of IP and TCP, or
 /// `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum P2pListen {
@@ -59,19 +59,23 @@ impl<'de> Deserialize<'de> for P2pListen {
 /// Settings where each may be left open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct P2pPartial {
-    /// Where others dial it.
+    /// Where it listens.
     pub listen: Option<P2pListen>,
     /// Who is asked first of the DHT.
     pub bootstrap: Option<Vec<PeerAddress>>,
     /// Whether it answers for the DHT.
     pub dht: Option<DhtMode>,
+    /// Where others dial it, where that is not where it listens.
+    pub public: Option<Vec<PublicAddress>>,
 }
 
 /// Settings of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct P2pSettings {
-    /// Where others dial it; there is no peer where it is `None`.
+    /// Where it listens; there is no peer where it is `None`.
     pub listen: Option<Multiaddr>,
+    /// Where others dial it, beside that.
+    pub public: Vec<Multiaddr>,
     /// The DHT that it takes part in, if any.
     pub dht: Option<DhtConfig>,
 }
@@ -82,11 +86,13 @@ impl P2pSettings {
     pub fn resolve(flags: P2pPartial, file: P2pPartial) -> Self {
         let bootstrap = flags.bootstrap.or(file.bootstrap).unwrap_or_default();
         let mode = flags.dht.or(file.dht);
+        let public = flags.public.or(file.public).unwrap_or_default();
         Self {
             listen: match flags.listen.or(file.listen) {
                 None | Some(P2pListen::Off) => None,
                 Some(P2pListen::At(address)) => Some(address),
             },
+            public: public.into_iter().map(|one| one.0).collect(),
             dht: (!bootstrap.is_empty()).then(|| DhtConfig {
                 bootstrap,
                 mode: mode.unwrap_or_default(),
@@ -118,5 +124,23 @@ mod tests {
         ] {
             assert!(text.parse::<P2pListen>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn where_others_dial_it_is_said_by_flags_before_the_file() {
+        let at = |text: &str| P2pPartial {
+            public: Some(vec![text.parse().unwrap()]),
+            ..P2pPartial::default()
+        };
+        let resolve = |flags, file| P2pSettings::resolve(flags, file).public;
+        let (flag, file) = (
+            "/ip4/203.0.113.7/tcp/4011",
+            "/dns4/archive.example/tcp/4011",
+        );
+        let told = resolve(at(flag), at(file));
+        assert_eq!(told, [flag.parse::<Multiaddr>().unwrap()]);
+        let told = resolve(P2pPartial::default(), at(file));
+        assert_eq!(told, [file.parse::<Multiaddr>().unwrap()]);
+        assert!(resolve(P2pPartial::default(), P2pPartial::default()).is_empty());
     }
 }

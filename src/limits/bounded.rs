@@ -46,6 +46,11 @@ impl<K: Clone + Eq + Hash, V: Default> Bounded<K, V> {
         value
     }
 
+    /// The entry of `key`, if there is one; looking makes it no younger.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, value)| value)
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -70,6 +75,7 @@ mod tests {
         *map.entry(&3) = 30;
         assert_eq!(map.len(), 2);
         assert_eq!(*map.entry(&1), 10);
+        assert_eq!((map.get(&1), map.get(&2)), (Some(&10), None));
         assert_eq!(*map.entry(&2), 0, "forgotten");
         assert_eq!(map.len(), 2);
     }

@@ -94,7 +94,7 @@ pub enum DaemonError {
 pub struct Daemon {
     node: NodeHandle,
     api: Option<ApiServer>,
-    p2p: Option<crate::p2p::Node>,
+    p2p: Option<p2p::Peer>,
     archive: Arc<Archive>,
     listen: SocketAddr,
     enode: Enode,
@@ -182,6 +182,7 @@ impl Daemon {
             node.set_external_ip(ip);
         }
         let p2p = p2p::start(&archive, settings).await?;
+        let peer = p2p.as_ref().map(|p2p| p2p.node.clone());
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
@@ -191,7 +192,7 @@ impl Daemon {
                     &settings.limits,
                     node.control(),
                     Arc::clone(&archive),
-                    p2p.clone(),
+                    peer.clone(),
                     carrier.clone(),
                 )
                 .await?,
@@ -201,10 +202,7 @@ impl Daemon {
             pid: std::process::id(),
             enode,
             http: api.as_ref().map(ApiServer::url),
-            p2p: p2p
-                .as_ref()
-                .map(crate::p2p::Node::addresses)
-                .unwrap_or_default(),
+            p2p: peer.map(|peer| peer.addresses()).unwrap_or_default(),
             head: archive.head_cid().map(|cid| cid.to_string()),
         };
         let run_file =
@@ -264,7 +262,7 @@ impl Daemon {
 
     /// Where IPFS nodes reach its libp2p peer; nowhere where it is off.
     pub fn p2p_addresses(&self) -> Vec<String> {
-        let addresses = self.p2p.as_ref().map(crate::p2p::Node::addresses);
+        let addresses = self.p2p.as_ref().map(|p2p| p2p.node.addresses());
         addresses.unwrap_or_default()
     }
 
@@ -359,7 +357,7 @@ impl Daemon {
             api.shutdown().await;
         }
         if let Some(p2p) = &self.p2p {
-            p2p.stop();
+            p2p.node.stop();
         }
         self.node.shutdown().await;
         self.reach.end().await;
@@ -412,19 +410,8 @@ impl Daemon {
 
     /// Tells the DHT of the head, where the peer takes part in one.
     async fn announce(&self) {
-        let (Some(p2p), Some(head)) = (&self.p2p, self.archive.head()) else {
-            return;
-        };
-        if !p2p.is_in_dht() {
-            return;
-        }
-        let archive = Arc::clone(&self.archive);
-        let told =
-            tokio::task::spawn_blocking(move || p2p::told_of(&archive.blocks().held(), &head));
-        match told.await {
-            Ok(Ok(cids)) => p2p.announce(cids).await,
-            Ok(Err(error)) => tracing::warn!(%error, "the DHT is not told of the head"),
-            Err(error) => tracing::error!(%error, "BUG: listing buckets panicked"),
+        if let Some(p2p) = &self.p2p {
+            p2p.announce().await;
         }
     }
 

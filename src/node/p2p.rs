@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::api::gateway::denylist::{Denylist, DenylistError};
 use crate::archive::ArchiveError;
-use crate::archive::calendar::{CalendarReader, DayBucket};
+use crate::archive::calendar::{CalendarNode, CalendarReader, DayBucket, Level};
 use crate::archive::disk::Archive;
 use crate::archive::head::Head;
-use crate::archive::watermark::Day;
+use crate::archive::watermark::{Day, Month};
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::config::Settings;
 use crate::p2p::key::{self, IdentityError};
@@ -27,11 +27,18 @@ pub enum P2pError {
     Denylist(#[from] DenylistError),
 }
 
+/// The peer of an archive.
+pub(super) struct Peer {
+    /// It.
+    pub node: Node,
+    given: Arc<Given>,
+}
+
 /// Starts the peer, where one is asked for.
 pub(super) async fn start(
     archive: &Arc<Archive>,
     settings: &Settings,
-) -> Result<Option<Node>, P2pError> {
+) -> Result<Option<Peer>, P2pError> {
     let Some(listen) = settings.p2p.listen.clone() else {
         return Ok(None);
     };
@@ -43,14 +50,43 @@ pub(super) async fn start(
     let config = NodeConfig {
         key: key::load_or_create(archive.dir())?,
         listen: Some(listen),
+        public: settings.p2p.public.clone(),
         limits: settings.limits.clone(),
         given: Some(Arc::clone(&given) as Arc<dyn BlockSource>),
-        afar: Some(given),
+        afar: Some(Arc::clone(&given) as Arc<dyn Afar>),
         dht: settings.p2p.dht.clone(),
     };
     let node = Node::start(config).await?;
     denylist.follow(node.stopped());
-    Ok(Some(node))
+    if node.dht().is_some_and(|dht| !dht.borrow().dialable) {
+        tracing::warn!(
+            "nothing is announced: all addresses of the peer are private, and nobody in the \
+             public DHT could dial them (`--p2p-public` names one that they can)"
+        );
+    }
+    Ok(Some(Peer { node, given }))
+}
+
+impl Peer {
+    /// Tells the DHT of the newest head, where the peer takes part in one.
+    pub(super) async fn announce(&self) {
+        let Some(head) = self.given.archive.head() else {
+            return;
+        };
+        if self.node.dht().is_none() {
+            return;
+        }
+        let given = Arc::clone(&self.given);
+        let told = tokio::task::spawn_blocking(move || {
+            let is_given = |cid: &Cid| given.may_be_given(cid);
+            told_of(&given.archive.blocks().held(), &head, &is_given)
+        });
+        match told.await {
+            Ok(Ok(cids)) => self.node.announce(cids).await,
+            Ok(Err(error)) => tracing::warn!(%error, "the DHT is not told of the head"),
+            Err(error) => tracing::error!(%error, "BUG: listing buckets panicked"),
+        }
+    }
 }
 
 /// What the archive holds and no denylist names. Nothing is fetched for whoever
@@ -58,6 +94,14 @@ pub(super) async fn start(
 struct Given {
     archive: Arc<Archive>,
     denylist: Arc<Denylist>,
+}
+
+impl Given {
+    /// Whether it is given to whoever wants it; the depot is not asked.
+    fn may_be_given(&self, cid: &Cid) -> bool {
+        let has = self.archive.blocks().held().has(cid);
+        !self.denylist.denies(cid) && has.unwrap_or(false)
+    }
 }
 
 impl BlockSource for Given {
@@ -87,32 +131,163 @@ impl Afar for Given {
 }
 
 /// What is told of a head in the DHT: the head, its state, and the roots of its
-/// buckets, the newest first.
-pub(super) fn told_of(source: &dyn BlockSource, head: &Head) -> Result<Vec<Cid>, ArchiveError> {
+/// buckets, the newest first, as far as they are given. Months that are not here are
+/// left out.
+fn told_of(
+    source: &dyn BlockSource,
+    head: &Head,
+    is_given: &dyn Fn(&Cid) -> bool,
+) -> Result<Vec<Cid>, ArchiveError> {
     let body = head.body();
     let mut told = vec![*head.cid()];
     told.extend(body.state);
     told.extend(body.open.iter().copied());
-    let mut calendar = CalendarReader::new(source, body.state.as_ref())?;
-    let mut months = calendar.months()?;
-    months.reverse();
-    for (month, _) in months {
-        let numbers: Vec<u16> = match calendar.month(month)? {
-            Some(node) => node.children.keys().rev().copied().collect(),
-            None => continue,
+    let months = match CalendarReader::new(source, body.state.as_ref()) {
+        Ok(mut calendar) => buckets(source, &mut calendar)?,
+        Err(error) if error.is_missing() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    told.extend(months);
+    told.retain(is_given);
+    Ok(told)
+}
+
+/// The roots of all buckets that are here, the newest first.
+fn buckets(
+    source: &dyn BlockSource,
+    calendar: &mut CalendarReader<'_>,
+) -> Result<Vec<Cid>, ArchiveError> {
+    let years = calendar.root().map(|root| root.children.clone());
+    let mut roots = Vec::new();
+    for (year, child) in years.into_iter().flatten().rev() {
+        let Some(node) = here(CalendarNode::fetch(source, Level::Year, child))? else {
+            continue;
         };
-        let days = numbers
-            .into_iter()
-            .filter_map(|number| Day::from_date(month, u8::try_from(number).ok()?));
-        for day in days.collect::<Vec<_>>() {
-            match calendar.day(day)? {
-                None => {}
-                Some(DayBucket::Closed(segment)) => told.push(segment.cid),
-                Some(DayBucket::Open(hours)) => {
-                    told.extend(hours.values().rev().map(|segment| segment.cid));
-                }
+        for month in node.children.keys().rev() {
+            let month = u8::try_from(*month).expect("a decoded month is 1 to 12");
+            let month = Month { year, month };
+            if let Some(of_month) = here(buckets_of(calendar, month))? {
+                roots.extend(of_month);
             }
         }
     }
-    Ok(told)
+    Ok(roots)
+}
+
+/// Those of a month, the newest first.
+fn buckets_of(calendar: &mut CalendarReader<'_>, month: Month) -> Result<Vec<Cid>, ArchiveError> {
+    let node = calendar.month(month)?;
+    let days = node.map(|node| node.children.keys().rev().copied().collect::<Vec<u16>>());
+    let days = days.into_iter().flatten();
+    let days = days.filter_map(|day| Day::from_date(month, u8::try_from(day).ok()?));
+    let mut roots = Vec::new();
+    for day in days {
+        // The hours of an open day are a block of their own.
+        match here(calendar.day(day))?.flatten() {
+            None => {}
+            Some(DayBucket::Closed(segment)) => roots.push(segment.cid),
+            Some(DayBucket::Open(hours)) => {
+                roots.extend(hours.values().rev().map(|segment| segment.cid));
+            }
+        }
+    }
+    Ok(roots)
+}
+
+/// What was read, unless it is not here.
+fn here<T>(read: Result<T, ArchiveError>) -> Result<Option<T>, ArchiveError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::traffic;
+    use crate::archive::watermark::Watermark;
+    use crate::progress::Quiet;
+    use crate::time::UnixSeconds;
+    use crate::whisper::Envelope;
+
+    /// From 2018-09-28 00:00, into October.
+    const FROM: u32 = 1_538_092_800;
+    const UNTIL: u32 = FROM + 5 * 86_400;
+
+    fn archive(dir: &std::path::Path) -> (Archive, Head) {
+        let archive = Archive::init(dir, "").unwrap();
+        let envelopes = traffic(1, 300, 10, FROM, UNTIL);
+        let envelopes = envelopes
+            .iter()
+            .map(|one| Envelope::decode(&one.bytes).unwrap());
+        archive.append(&envelopes.collect::<Vec<_>>()).unwrap();
+        let until = Watermark::at_or_before(UnixSeconds(UNTIL));
+        let sealed = archive.seal(until, until.at(), &Quiet).unwrap();
+        (archive, sealed.head.unwrap())
+    }
+
+    /// All but one block.
+    struct Without<'a>(&'a dyn BlockSource, Cid);
+
+    impl BlockSource for Without<'_> {
+        fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+            if *cid == self.1 {
+                return Err(BlockError::Missing { cid: *cid });
+            }
+            self.0.get(cid)
+        }
+
+        fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+            Ok(*cid != self.1 && self.0.has(cid)?)
+        }
+    }
+
+    #[test]
+    fn a_head_its_state_and_every_bucket_are_told_the_newest_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, head) = archive(dir.path());
+        let blocks = archive.blocks();
+        let told = told_of(&blocks.held(), &head, &|_| true).unwrap();
+        assert_eq!(told[0], *head.cid());
+        assert_eq!(Some(told[1]), head.body().state);
+        let source = blocks.held();
+        let mut calendar = CalendarReader::new(&source, head.body().state.as_ref()).unwrap();
+        let mut roots = Vec::new();
+        for day in 0..6 {
+            let day = calendar.day(Day(FROM / 86_400 + day)).unwrap();
+            let segments = day.map(|day| day.segments()).unwrap_or_default();
+            roots.extend(segments.into_iter().map(|segment| segment.cid));
+        }
+        assert!(roots.len() >= 5);
+        roots.reverse();
+        assert_eq!(told[told.len() - roots.len()..], roots);
+        assert_eq!(told.len(), 2 + head.body().open.len() + roots.len());
+    }
+
+    #[test]
+    fn what_is_denied_and_months_that_are_not_here_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, head) = archive(dir.path());
+        let source = archive.blocks().held();
+        let all = told_of(&source, &head, &|_| true).unwrap();
+        let denied = *all.last().unwrap();
+        let given = told_of(&source, &head, &|cid| *cid != denied).unwrap();
+        assert_eq!(given, all[..all.len() - 1]);
+
+        let calendar = CalendarReader::new(&source, head.body().state.as_ref()).unwrap();
+        let months = calendar.months().unwrap();
+        assert_eq!(months.len(), 2);
+        let [september, october] = [0, 1].map(|at| {
+            let without = Without(&source, months[at].1.cid);
+            told_of(&without, &head, &|_| true).unwrap()
+        });
+        let heads = 2 + head.body().open.len();
+        assert_eq!(all.len() + heads, september.len() + october.len());
+        assert!(september.len() > heads && october.len() > heads);
+        assert!(october.ends_with(&[denied]) && !september.contains(&denied));
+        let state = Without(&source, head.body().state.unwrap());
+        assert_eq!(told_of(&state, &head, &|_| true).unwrap(), all[..heads]);
+    }
 }

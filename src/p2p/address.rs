@@ -56,19 +56,7 @@ impl FromStr for PeerAddress {
                 text: text.to_owned(),
             });
         };
-        let parts: Vec<_> = at.iter().collect();
-        let is_reachable = matches!(
-            parts[..],
-            [
-                Protocol::Ip4(_)
-                    | Protocol::Ip6(_)
-                    | Protocol::Dns(_)
-                    | Protocol::Dns4(_)
-                    | Protocol::Dns6(_),
-                Protocol::Tcp(_)
-            ]
-        );
-        if !is_reachable {
+        if !is_host_and_port(&at) {
             return Err(PeerAddressError::Unreachable {
                 text: text.to_owned(),
             });
@@ -88,6 +76,54 @@ impl<'de> serde::Deserialize<'de> for PeerAddress {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// Where others dial a node, as they are told: a host and a port of TCP, and nobody's
+/// identity, for it is the node's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicAddress(pub Multiaddr);
+
+/// A text that is no such address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is nowhere to be dialled: expected /ip4|ip6|dns4|dns6|dns/HOST/tcp/PORT")]
+pub struct PublicAddressError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for PublicAddress {
+    type Err = PublicAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let at: Option<Multiaddr> = text.parse().ok();
+        let at = at.filter(is_host_and_port);
+        at.map(Self).ok_or_else(|| PublicAddressError {
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for PublicAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whether this is a host and a port of TCP, and nothing else.
+fn is_host_and_port(at: &Multiaddr) -> bool {
+    let parts: Vec<_> = at.iter().collect();
+    matches!(
+        parts[..],
+        [
+            Protocol::Ip4(_)
+                | Protocol::Ip6(_)
+                | Protocol::Dns(_)
+                | Protocol::Dns4(_)
+                | Protocol::Dns6(_),
+            Protocol::Tcp(_)
+        ]
+    )
 }
 
 #[cfg(test)]
@@ -130,6 +166,18 @@ mod tests {
                 parse(&format!("{at}/p2p/{ID}")),
                 PeerAddressError::Unreachable { .. }
             ));
+        }
+    }
+
+    #[test]
+    fn where_others_dial_is_a_host_and_a_port() {
+        for at in ["/ip4/203.0.113.7/tcp/4011", "/dns4/archive.example/tcp/1"] {
+            let read: PublicAddress = at.parse().unwrap();
+            assert_eq!(read.0.to_string(), at);
+        }
+        let own = format!("/ip4/203.0.113.7/tcp/4011/p2p/{ID}");
+        for at in ["", "203.0.113.7:4011", "/ip4/203.0.113.7", &own] {
+            assert!(at.parse::<PublicAddress>().is_err(), "{at}");
         }
     }
 }

@@ -1,16 +1,27 @@
 //! A DHT as a source: whoever it says has a block is asked for that block, and for
 //! what is wanted after it.
+//!
+//! Always true:
+//! - All are asked that the DHT names, until one gives the block: who is gone, slow or
+//!   a liar costs the next one little time.
+//! - A block is said to be absent where a walk went through, and whoever was asked said
+//!   so. Where nobody answered, or no walk is left, the source failed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, OwnedMutexGuard, oneshot};
 
 use super::address::PeerAddress;
-use super::dht::{DhtConfig, DhtMode};
+use super::book::{Book, MAX_KNOWN, Walks};
+use super::dht::{DhtConfig, DhtMode, Ended, MAX_FOUND, WALK};
 use super::node::{Node, NodeConfig};
-use super::session::{Request, Session};
+use super::session::{Request, Session, until};
 use crate::blocks::{Block, Cid, Fault};
 use crate::limits::Limits;
 use crate::publish::ipns::{Name, Record};
@@ -18,12 +29,13 @@ use crate::sources::names::{Giving, RecordGiver};
 use crate::sources::net::Net;
 use crate::sources::{Account, Fetching, Remote};
 
-/// Walks through the DHT, at most. Whoever has a head has what is below it, so one
-/// is enough where all goes well.
-const MAX_WALKS: u32 = 32;
+/// How long one who never gave anything may keep silent before the next one is asked
+/// too: those whom a DHT names are gone as often as not.
+const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Peers that are asked for the same block, at most.
-const MAX_PROVIDERS: usize = 8;
+/// Peers that are asked for the same block, at most: those that are known, and all
+/// that a walk may find.
+const MAX_ASKED: usize = MAX_KNOWN + MAX_FOUND;
 
 /// Peers that a DHT knows to have blocks.
 pub struct DhtSource {
@@ -31,43 +43,39 @@ pub struct DhtSource {
     bootstrap: PeerAddress,
     account: Account,
     node: OnceCell<Node>,
-    known: Arc<Known>,
-    /// Walks made; held while one is under way.
-    walks: Arc<tokio::sync::Mutex<u32>>,
+    book: Arc<Book>,
+    /// Held while a walk is under way: the next one may not be needed then.
+    walks: Arc<tokio::sync::Mutex<Walks>>,
 }
 
-/// Who was found: who gave a block last comes first.
+/// How it went with one block.
 #[derive(Default)]
-struct Known(Mutex<Vec<Provider>>);
-
-#[derive(Clone)]
-struct Provider {
-    peer: PeerId,
-    session: mpsc::Sender<Request>,
+struct Trial {
+    asked: HashSet<PeerId>,
+    /// Why the last one who failed did.
+    failed: Option<String>,
 }
 
-impl Known {
-    fn lock(&self) -> MutexGuard<'_, Vec<Provider>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Trial {
+    fn note(&mut self, fault: Fault) {
+        match fault {
+            Fault::Absent => {}
+            // One of many that errs says nothing of the others.
+            Fault::Failed(what) | Fault::Lied(what) => self.failed = Some(what),
+        }
     }
 
-    fn has(&self, peer: &PeerId) -> bool {
-        self.lock().iter().any(|known| known.peer == *peer)
-    }
-
-    /// Adds one that gave a block.
-    fn gave(&self, provider: Provider) {
-        let mut known = self.lock();
-        known.retain(|other| other.peer != provider.peer);
-        known.insert(0, provider);
-        known.truncate(MAX_PROVIDERS);
-    }
-
-    /// Adds one that nobody asked yet, where there are not too many.
-    fn met(&self, provider: Provider) {
-        let mut known = self.lock();
-        if known.len() < MAX_PROVIDERS {
-            known.push(provider);
+    /// What to say of a block that nobody gave. Only who was told by all of them that
+    /// it is not there says so too.
+    fn verdict(self, ended: Ended) -> Fault {
+        match (ended, self.failed) {
+            (Ended::Alone, _) => Fault::Failed("no node of the DHT answered".to_owned()),
+            (_, Some(what)) => Fault::Failed(what),
+            (Ended::Late, None) => {
+                let seconds = WALK.as_secs();
+                Fault::Failed(format!("the DHT found nobody in {seconds} seconds"))
+            }
+            (Ended::Whole, None) => Fault::Absent,
         }
     }
 }
@@ -80,7 +88,7 @@ impl DhtSource {
             account: Account::new(format!("dht:{bootstrap}")),
             bootstrap,
             node: OnceCell::new(),
-            known: Arc::default(),
+            book: Arc::default(),
             walks: Arc::default(),
         }
     }
@@ -90,6 +98,7 @@ impl DhtSource {
             Node::start(NodeConfig {
                 key: Keypair::generate_ed25519(),
                 listen: None,
+                public: Vec::new(),
                 limits: Limits::default(),
                 given: None,
                 afar: None,
@@ -105,90 +114,136 @@ impl DhtSource {
     }
 
     /// Asks one of those that are known; who fails or lies is known no more.
-    async fn ask(&self, provider: &Provider, cid: &Cid) -> Result<Block, Fault> {
+    async fn ask(&self, peer: PeerId, cid: &Cid) -> (PeerId, Result<Block, Fault>) {
         let (answer, answered) = oneshot::channel();
         let ended = || Fault::Failed("was hung up on".to_owned());
         let request = Request { cid: *cid, answer };
         self.account.request();
-        let got = match provider.session.send(request).await {
-            Ok(()) => answered.await.unwrap_or_else(|_| Err(ended())),
-            Err(_) => Err(ended()),
+        let session = self.node().await.map(|node| {
+            let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
+            let begin = || Session::start(node.clone(), peer, Vec::new(), limits, closed);
+            self.book.session(&peer, begin)
+        });
+        let got = match session {
+            Err(fault) => Err(fault),
+            Ok(session) => match session.send(request).await {
+                Ok(()) => answered.await.unwrap_or_else(|_| Err(ended())),
+                Err(_) => Err(ended()),
+            },
         };
-        if let Err(fault @ (Fault::Lied(_) | Fault::Failed(_))) = &got {
-            let peer = provider.peer;
-            tracing::warn!(%peer, "whom the DHT named {fault}");
-            self.known.lock().retain(|known| known.peer != peer);
-        }
-        got
-    }
-
-    async fn ask_known(&self, cid: &Cid, asked: &mut Vec<PeerId>) -> Option<Block> {
-        let known = self.known.lock().clone();
-        for provider in known {
-            if !asked.contains(&provider.peer) {
-                asked.push(provider.peer);
-                if let Ok(block) = self.ask(&provider, cid).await {
-                    self.known.gave(provider);
-                    return Some(block);
-                }
+        match &got {
+            Ok(_) => self.book.gave(&peer),
+            Err(Fault::Absent) => {}
+            Err(fault) => {
+                tracing::warn!(%peer, "whom the DHT named {fault}");
+                let rest = self.net.limits().rest;
+                self.book.failed(&peer, fault, Instant::now() + rest);
             }
         }
-        None
+        (peer, got)
+    }
+
+    /// Asks those who are known, one after another; who keeps silent does not keep the
+    /// next one from being asked. Those that a walk finds meanwhile are asked too.
+    async fn ask_known(&self, cid: &Cid, trial: &mut Trial) -> Option<Block> {
+        let mut news = self.book.news();
+        let mut running = FuturesUnordered::new();
+        let mut next_at = Instant::now();
+        loop {
+            news.mark_unchanged();
+            let room = trial.asked.len() < MAX_ASKED;
+            let next = room.then(|| self.book.next(&trial.asked)).flatten();
+            let is_time = running.is_empty() || Instant::now() >= next_at;
+            if let Some((peer, gave)) = next.filter(|_| is_time) {
+                trial.asked.insert(peer);
+                let hedge = self.net.limits().hedge_after;
+                next_at = Instant::now() + if gave { hedge } else { hedge.min(PATIENCE) };
+                running.push(self.ask(peer, cid));
+                continue;
+            }
+            if running.is_empty() {
+                return None;
+            }
+            tokio::select! {
+                Some((_, got)) = running.next() => match got {
+                    Ok(block) => return Some(block),
+                    Err(fault) => {
+                        trial.note(fault);
+                        next_at = Instant::now();
+                    }
+                },
+                () = until(Some(next_at)), if next.is_some() => {}
+                Ok(()) = news.changed(), if next.is_none() => {}
+            }
+        }
     }
 
     async fn find(&self, cid: &Cid) -> Result<Block, Fault> {
-        let mut asked = Vec::new();
-        if let Some(block) = self.ask_known(cid, &mut asked).await {
-            return Ok(block);
-        }
-        let mut walks = Arc::clone(&self.walks).lock_owned().await;
-        // A walk that has ended meanwhile may have found whom to ask.
-        if let Some(block) = self.ask_known(cid, &mut asked).await {
-            return Ok(block);
-        }
-        if *walks >= MAX_WALKS {
-            return Err(Fault::Absent);
-        }
-        *walks += 1;
-        let node = self.node().await?.clone();
-        let (limits, closed) = (*self.net.limits(), self.net.closed().clone());
-        let meet = move |peer: PeerId| {
-            let (node, closed) = (node.clone(), closed.clone());
-            let session = Session::start(node, peer, Vec::new(), limits, closed);
-            Provider { peer, session }
+        let mut trial = Trial::default();
+        let mut news = self.book.news();
+        let turn = loop {
+            news.mark_unchanged();
+            if let Some(block) = self.ask_known(cid, &mut trial).await {
+                return Ok(block);
+            }
+            // A walk for something else may find whom to ask.
+            tokio::select! {
+                biased;
+                Ok(()) = news.changed() => {}
+                turn = Arc::clone(&self.walks).lock_owned() => break turn,
+            }
         };
-        let mut found = self.node().await?.find(*cid).await;
-        let mut fault = Fault::Absent;
-        while let Some(peer) = found.recv().await {
-            if asked.contains(&peer) || asked.len() >= 2 * MAX_PROVIDERS {
-                continue;
+        let node = self.node().await?.clone();
+        turn.may_begin(Instant::now()).map_err(Fault::Failed)?;
+        let book = Arc::clone(&self.book);
+        let mut walking = tokio::spawn(walk(node, *cid, book, turn));
+        let ended = loop {
+            news.mark_unchanged();
+            if let Some(block) = self.ask_known(cid, &mut trial).await {
+                // The walk goes on: who has this block may have little else.
+                return Ok(block);
             }
-            asked.push(peer);
-            let provider = meet(peer);
-            match self.ask(&provider, cid).await {
-                Ok(block) => {
-                    self.known.gave(provider);
-                    // Who has this block may have little else: the others are met too,
-                    // and whoever misses something waits until they are.
-                    let known = Arc::clone(&self.known);
-                    tokio::spawn(async move {
-                        while let Some(peer) = found.recv().await {
-                            // A second session would take its blocks from the first.
-                            if !known.has(&peer) {
-                                known.met(meet(peer));
-                            }
-                        }
-                        drop(walks);
-                    });
-                    return Ok(block);
-                }
-                // One of many that errs says nothing of the others.
-                Err(Fault::Lied(what)) => fault = Fault::Failed(what),
-                Err(other) => fault = other,
+            tokio::select! {
+                biased;
+                Ok(()) = news.changed() => {}
+                ended = &mut walking => break ended,
             }
+        };
+        // It ends with the runtime, and does not panic.
+        let (ended, out) = ended.map_err(|error| Fault::Failed(error.to_string()))?;
+        if out > 0 && trial.failed.is_none() {
+            trial.failed = Some("whom the DHT names failed a moment ago, or lied".to_owned());
         }
-        Err(fault)
+        match self.ask_known(cid, &mut trial).await {
+            Some(block) => Ok(block),
+            None => Err(trial.verdict(ended)),
+        }
     }
+}
+
+/// Goes through the DHT, and keeps whom it names; gives how that ended, and how many of
+/// them are not asked again.
+async fn walk(
+    node: Node,
+    cid: Cid,
+    book: Arc<Book>,
+    mut turn: OwnedMutexGuard<Walks>,
+) -> (Ended, usize) {
+    let mut walk = node.find(cid).await;
+    let mut out = 0;
+    while let Some(peer) = walk.found.recv().await {
+        let mut found = vec![peer];
+        while let Ok(peer) = walk.found.try_recv() {
+            found.push(peer);
+        }
+        found.retain(|peer| *peer != node.id());
+        out += book.met(found, Instant::now());
+    }
+    let ended = walk.ended().await;
+    if ended != Ended::Alone {
+        turn.count(Instant::now());
+    }
+    (ended, out)
 }
 
 /// Records of names, which a DHT keeps for two days. Of those that come the newest one
@@ -203,9 +258,9 @@ impl RecordGiver for DhtSource {
             let closed = self.net.closed().clone();
             let asked = closed.run_until_cancelled(async {
                 let node = self.node().await.map_err(|fault| fault.to_string())?;
-                let mut values = node.values(name.routing_key()).await;
+                let mut walk = node.values(name.routing_key()).await;
                 let mut best: Option<Record> = None;
-                while let Some(value) = values.recv().await {
+                while let Some(value) = walk.found.recv().await {
                     if let Ok(record) = Record::read(name, value.into())
                         && best
                             .as_ref()
@@ -213,6 +268,9 @@ impl RecordGiver for DhtSource {
                     {
                         best = Some(record);
                     }
+                }
+                if best.is_none() && walk.ended().await == Ended::Alone {
+                    return Err("no node of the DHT answered".to_owned());
                 }
                 Ok(best.map(|record| record.bytes().clone()))
             });

@@ -15,6 +15,7 @@
 pub mod address;
 mod afar;
 pub mod bitswap;
+mod book;
 mod budget;
 mod dht;
 pub mod doors;
@@ -30,9 +31,9 @@ mod source;
 mod swarm;
 mod walker;
 
-pub use self::address::{PeerAddress, PeerAddressError};
+pub use self::address::{PeerAddress, PeerAddressError, PublicAddress, PublicAddressError};
 pub use self::afar::Afar;
-pub use self::dht::{DhtConfig, DhtMode};
+pub use self::dht::{DhtConfig, DhtMode, DhtStanding};
 pub use self::finder::DhtSource;
 pub use self::node::{Counters, Node, NodeConfig, NodeError};
 pub use self::source::{Client, P2pSource};

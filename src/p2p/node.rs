@@ -7,24 +7,27 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use futures_util::{FutureExt, StreamExt};
 use libp2p::core::{ConnectedPoint, Multiaddr};
 use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{PeerId, Swarm, kad};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use libp2p::{PeerId, Swarm};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::afar::{Afar, Far};
 use super::bitswap::behaviour::{Opened, Spoken};
 use super::bitswap::message::Message;
 use super::budget::Budget;
-use super::dht::{Dht, DhtConfig, Errand};
+use super::dht::{Asker, Dht, DhtConfig, DhtStanding, Errand, Walk};
 use super::doors::address_of;
 use super::peer::Peer;
+use super::session::until;
 use super::swarm::{Behaviour, BehaviourEvent, swarm};
+use super::walker::Walker;
 use crate::blocks::{BlockSource, Cid};
 use crate::limits::Limits;
 
@@ -42,8 +45,10 @@ const INBOX: usize = 2;
 pub struct NodeConfig {
     /// Its identity.
     pub key: Keypair,
-    /// Where others may dial it, if anywhere.
+    /// Where it listens, if anywhere.
     pub listen: Option<Multiaddr>,
+    /// Where others dial it, beside the addresses at which it listens.
+    pub public: Vec<Multiaddr>,
     /// What peers and addresses may take.
     pub limits: Limits,
     /// What is given to whoever wants it: what is here. It fetches nothing.
@@ -81,8 +86,6 @@ pub struct Counters {
     pub bytes: AtomicU64,
     /// Peers dropped for what they sent.
     pub dropped: AtomicU64,
-    /// Blocks announced to the DHT that somebody there took note of.
-    pub announced: AtomicU64,
 }
 
 /// A running node.
@@ -95,7 +98,8 @@ pub struct Node {
 
 struct Inner {
     id: PeerId,
-    is_in_dht: bool,
+    dht: Option<watch::Sender<DhtStanding>>,
+    public: Vec<Multiaddr>,
     addresses: RwLock<Vec<Multiaddr>>,
     commands: mpsc::Sender<Command>,
     peers: Mutex<HashMap<PeerId, Known>>,
@@ -143,7 +147,8 @@ impl Node {
         let stopping = CancellationToken::new();
         let inner = Arc::new(Inner {
             id,
-            is_in_dht: config.dht.is_some(),
+            dht: config.dht.is_some().then(watch::Sender::default),
+            public: config.public,
             addresses: RwLock::new(swarm.listeners().cloned().collect()),
             commands,
             peers: Mutex::default(),
@@ -155,12 +160,13 @@ impl Node {
             counters: Counters::default(),
             stopping: stopping.clone(),
         });
-        let work = Work {
+        let mut work = Work {
             swarm,
             inner: Arc::clone(&inner),
             dialling: HashMap::new(),
             dht: config.dht.map(Dht::new),
         };
+        work.tell_addresses();
         tokio::spawn(work.run(receiver));
         Ok(Self {
             inner,
@@ -173,12 +179,15 @@ impl Node {
         self.inner.id
     }
 
-    /// Where others reach it, its identity included.
+    /// Where others reach it, its identity included; the addresses first that it was
+    /// said to have.
     pub fn addresses(&self) -> Vec<String> {
         let addresses = self.inner.addresses.read();
         let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
-        let told = addresses.iter().map(|at| format!("{at}/p2p/{}", self.id()));
-        told.collect()
+        let public = &self.inner.public;
+        let others = addresses.iter().filter(|at| !public.contains(at));
+        let all = public.iter().chain(others);
+        all.map(|at| format!("{at}/p2p/{}", self.id())).collect()
     }
 
     /// How many peers are connected.
@@ -186,9 +195,10 @@ impl Node {
         self.inner.peers().len()
     }
 
-    /// Whether it takes part in a DHT.
-    pub fn is_in_dht(&self) -> bool {
-        self.inner.is_in_dht
+    /// How it stands in its DHT, now and as that changes; none where it takes part in
+    /// none.
+    pub fn dht(&self) -> Option<watch::Receiver<DhtStanding>> {
+        self.inner.dht.as_ref().map(watch::Sender::subscribe)
     }
 
     /// What it did so far.
@@ -212,18 +222,18 @@ impl Node {
         self.send_to_dht(Errand::Announce(cids)).await;
     }
 
-    /// Who has a block, as the DHT says; none where there is no DHT.
-    pub(super) async fn find(&self, cid: Cid) -> mpsc::Receiver<PeerId> {
-        let (found, finding) = mpsc::channel(INBOX);
-        self.send_to_dht(Errand::Find(cid, found)).await;
-        finding
+    /// Who has a block, as the DHT says.
+    pub(super) async fn find(&self, cid: Cid) -> Walk<PeerId> {
+        let (asker, walk) = Asker::new();
+        self.send_to_dht(Errand::Find(cid, asker)).await;
+        walk
     }
 
     /// The values that the DHT has under a key, as they come; not checked.
-    pub(super) async fn values(&self, key: Vec<u8>) -> mpsc::Receiver<Vec<u8>> {
-        let (found, finding) = mpsc::channel(INBOX);
-        self.send_to_dht(Errand::Value(key, found)).await;
-        finding
+    pub(super) async fn values(&self, key: Vec<u8>) -> Walk<Vec<u8>> {
+        let (asker, walk) = Asker::new();
+        self.send_to_dht(Errand::Value(key, asker)).await;
+        walk
     }
 
     async fn send_to_dht(&self, errand: Errand) {
@@ -333,14 +343,14 @@ struct Work {
 impl Work {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let stopping = self.inner.stopping.clone();
-        if let (Some(dht), Some(kad)) = (&self.dht, self.swarm.behaviour_mut().kad.as_mut()) {
-            dht.begin(kad);
-        }
+        self.with_dht(|dht, kad| dht.begin(kad));
         loop {
+            let due = self.dht.as_ref().and_then(Dht::deadline);
             tokio::select! {
                 () = stopping.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(command) = commands.recv() => self.on_command(command),
+                () = until(due) => self.with_dht(|dht, kad| dht.on_time(kad, Instant::now())),
             }
         }
         self.inner.peers().clear();
@@ -349,27 +359,20 @@ impl Work {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Connect { peer, at, done } => self.connect(peer, at, Some(done)),
+            Command::Connect { peer, at, done } => self.connect(peer, at, done),
             Command::Open { peer, opened } => {
                 self.swarm.behaviour_mut().bitswap.open(peer, opened);
             }
             Command::Disconnect { peer } => {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
-            Command::Dht(errand) => {
-                let kad = self.swarm.behaviour_mut().kad.as_mut();
-                if let (Some(dht), Some(kad)) = (&mut self.dht, kad) {
-                    dht.run(kad, errand);
-                }
-            }
+            Command::Dht(errand) => self.with_dht(|dht, kad| dht.run(kad, errand)),
         }
     }
 
-    fn connect(&mut self, peer: PeerId, at: Vec<Multiaddr>, done: Option<Done>) {
+    fn connect(&mut self, peer: PeerId, at: Vec<Multiaddr>, done: Done) {
         if self.swarm.is_connected(&peer) {
-            if let Some(done) = done {
-                let _ = done.send(Ok(()));
-            }
+            let _ = done.send(Ok(()));
             return;
         }
         let options = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
@@ -381,12 +384,10 @@ impl Work {
         match self.swarm.dial(options) {
             // It is dialled already, by whoever was first.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {
-                self.dialling.entry(peer).or_default().extend(done);
+                self.dialling.entry(peer).or_default().push(done);
             }
             Err(error) => {
-                if let Some(done) = done {
-                    let _ = done.send(Err(told(&error)));
-                }
+                let _ = done.send(Err(told(&error)));
             }
         }
     }
@@ -424,11 +425,9 @@ impl Work {
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
                 let addresses = self.swarm.listeners().cloned().collect();
-                let mut kept = self.inner.addresses.write();
-                *kept.as_deref_mut().unwrap_or_else(|poisoned| {
-                    // Nothing that panics runs under it.
-                    poisoned.get_mut()
-                }) = addresses;
+                let kept = self.inner.addresses.write();
+                *kept.unwrap_or_else(PoisonError::into_inner) = addresses;
+                self.tell_addresses();
             }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::debug!(%error, "a connection was not accepted");
@@ -443,22 +442,41 @@ impl Work {
                     peer.read(&self.handle(), incoming.stream);
                 }
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.on_dht(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {
+                self.with_dht(|dht, kad| dht.on_event(kad, event, Instant::now()));
+            }
             _ => {}
         }
     }
 
-    fn on_dht(&mut self, event: kad::Event) {
+    /// Does something in the DHT, where there is one, and tells how it stands then.
+    fn with_dht(&mut self, does: impl FnOnce(&mut Dht, &mut Walker)) {
         let (Some(dht), Some(kad)) = (&mut self.dht, self.swarm.behaviour_mut().kad.as_mut())
         else {
             return;
         };
-        let announced = &self.inner.counters.announced;
-        let providers = dht.on_event(kad, event, announced);
-        // Their addresses are known as long as the query lives.
-        for peer in providers {
-            self.connect(peer, Vec::new(), None);
+        does(dht, kad);
+        let standing = dht.standing();
+        if let Some(told) = &self.inner.dht {
+            told.send_if_modified(|old| std::mem::replace(old, standing) != standing);
         }
+    }
+
+    /// Others are told where this node is now, as far as they can dial that.
+    fn tell_addresses(&mut self) {
+        let listening: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        let told: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        let all = self.inner.public.iter().chain(&listening);
+        let dht = self.dht.as_ref().map(Dht::config);
+        let is_told = |at: &&Multiaddr| dht.is_none_or(|dht| dht.is_worth_telling(at));
+        let now: Vec<Multiaddr> = all.filter(is_told).cloned().collect();
+        for at in told.iter().filter(|at| !now.contains(at)) {
+            self.swarm.remove_external_address(at);
+        }
+        for at in now.iter().filter(|at| !told.contains(at)) {
+            self.swarm.add_external_address(at.clone());
+        }
+        self.with_dht(|dht, kad| dht.set_dialable(kad, !now.is_empty()));
     }
 
     /// A peer is connected that was not.
@@ -523,9 +541,5 @@ async fn listen(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<(),
     }
     // One address may stand for several, which are told one after another.
     while swarm.select_next_some().now_or_never().is_some() {}
-    let all: Vec<Multiaddr> = swarm.listeners().cloned().collect();
-    for address in all {
-        swarm.add_external_address(address);
-    }
     Ok(())
 }

@@ -39,6 +39,7 @@ impl Client {
             Node::start(NodeConfig {
                 key: Keypair::generate_ed25519(),
                 listen: None,
+                public: Vec::new(),
                 limits: Limits::default(),
                 given: None,
                 afar: None,

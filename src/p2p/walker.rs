@@ -2,24 +2,34 @@
 //!
 //! Always true: an address that a stranger told of is dialled only where it is one of
 //! TCP that stands there in figures, and public; private ones in a private DHT alone.
-//! Those that a user named are dialled whatever they are.
+//! Those that a user named are dialled whatever they are. Of an answer the first
+//! [`MAX_PROVIDERS`] providers count.
 
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
 use libp2p::PeerId;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, Multiaddr};
-use libp2p::kad;
 use libp2p::kad::store::MemoryStore;
+use libp2p::kad::{self, Event, GetProvidersOk, QueryResult};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
 
-use super::dht::DhtConfig;
+use super::dht::{DhtConfig, MAX_PROVIDERS};
+use crate::limits::bounded::Bounded;
 use crate::sources::net::guard::is_public;
+
+/// Providers whose addresses are remembered: the DHT itself forgets them when its walk
+/// ends, and they may be asked later, or again. Those of two long walks.
+const MAX_REMEMBERED: usize = 128;
+
+/// Addresses of a provider that are remembered.
+const MAX_ADDRESSES: usize = 8;
 
 type Kad = kad::Behaviour<MemoryStore>;
 
@@ -27,6 +37,7 @@ type Kad = kad::Behaviour<MemoryStore>;
 pub(super) struct Walker {
     kad: Kad,
     may_dial: MayDial,
+    providers: Bounded<PeerId, Vec<Multiaddr>>,
 }
 
 /// Which addresses may be dialled.
@@ -41,6 +52,42 @@ impl Walker {
         Self {
             kad: config.behaviour(id),
             may_dial: MayDial::new(config),
+            providers: Bounded::new(MAX_REMEMBERED),
+        }
+    }
+
+    /// Where a peer may be dialled, as the DHT says now.
+    fn told_of(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let kad = &mut self.kad;
+        let mut known =
+            kad.handle_pending_outbound_connection(connection, peer, addresses, role)?;
+        known.retain(|at| peer.is_some_and(|peer| self.may_dial.allows(&peer, at)));
+        Ok(known)
+    }
+
+    /// Keeps where those are that an answer names, and leaves out who is too many.
+    fn remember(&mut self, providers: &mut HashSet<PeerId>) {
+        let mut room = MAX_PROVIDERS;
+        providers.retain(|_| {
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            fits
+        });
+        for peer in providers.iter() {
+            // Nothing is dialled: it is only asked what would be.
+            let nothing = ConnectionId::new_unchecked(0);
+            let told = self.told_of(nothing, Some(*peer), &[], Endpoint::Dialer);
+            let mut told = told.unwrap_or_default();
+            told.truncate(MAX_ADDRESSES);
+            if !told.is_empty() {
+                *self.providers.entry(peer) = told;
+            }
         }
     }
 }
@@ -126,10 +173,10 @@ impl NetworkBehaviour for Walker {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        let kad = &mut self.kad;
-        let mut known =
-            kad.handle_pending_outbound_connection(connection, peer, addresses, role)?;
-        known.retain(|at| peer.is_some_and(|peer| self.may_dial.allows(&peer, at)));
+        let mut known = self.told_of(connection, peer, addresses, role)?;
+        if let Some(peer) = peer.filter(|_| known.is_empty()) {
+            known = self.providers.get(&peer).cloned().unwrap_or_default();
+        }
         Ok(known)
     }
 
@@ -163,7 +210,15 @@ impl NetworkBehaviour for Walker {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.kad.poll(cx)
+        let mut polled = self.kad.poll(cx);
+        if let Poll::Ready(ToSwarm::GenerateEvent(Event::OutboundQueryProgressed {
+            result: QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
+            ..
+        })) = &mut polled
+        {
+            self.remember(providers);
+        }
+        polled
     }
 }
 

@@ -212,11 +212,14 @@ fn heads_are_announced_to_a_dht_and_found_by_whoever_knows_their_cid() {
     let (mut server, at) = corpus.serve(&["--p2p-bootstrap", &a.address()]);
     let id = at.rsplit('/').next().unwrap();
     let http = server.run["http"].as_str().unwrap().to_owned();
-    let announced = || status(&http)["p2p"]["announced"].as_u64().unwrap();
-    server
-        .process
-        .wait_while("the announcements", || announced() < 3);
-    // Head, state and a root, and no leaf.
+    let dht = || status(&http)["p2p"]["dht"].clone();
+    server.process.wait_while("the announcements", || {
+        dht()["announced"] != dht()["roots"] || dht()["roots"] == json!(0)
+    });
+    let told = dht();
+    assert_eq!(told["reached"], json!(true), "{told}");
+    // Head, state and roots.
+    assert!(told["roots"].as_u64().unwrap() > 2, "{told}");
     for cid in [&corpus.head, &corpus.state()] {
         let providers = b.ipfs(&["routing", "findprovs", cid]);
         assert!(providers.contains(id), "{providers}");

@@ -1,6 +1,7 @@
 //! Any source, trusted by nobody: what comes out is right, whoever lied.
 
 mod dags;
+mod dht;
 mod folders;
 mod house;
 mod lies;

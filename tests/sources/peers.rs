@@ -20,7 +20,7 @@ use crate::house::{House, NET, leaf, pool, quick};
 pub const ANYWHERE: &str = "/ip4/127.0.0.1/tcp/0";
 
 /// Blocks as one wants them: `None` is not held.
-struct Holding<F>(F);
+pub struct Holding<F>(pub F);
 
 impl<F: Fn(&Cid) -> Option<Block> + Send + Sync> BlockSource for Holding<F> {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
@@ -43,6 +43,7 @@ pub fn node_as(given: Arc<dyn BlockSource>, key: Keypair, listen: &str) -> Node 
     let config = NodeConfig {
         key,
         listen: Some(listen.parse().unwrap()),
+        public: Vec::new(),
         limits: Limits::default(),
         given: Some(given),
         afar: None,
@@ -183,6 +184,7 @@ fn a_peer_that_comes_back_is_asked_again() {
         let config = NodeConfig {
             key: key.clone(),
             listen: Some(at.at.clone()),
+            public: Vec::new(),
             limits: Limits::default(),
             given: Some(holding(&held)),
             afar: None,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::config::{DEFAULT_P2P_LISTEN, P2pListen, P2pPartial};
-use crate::p2p::{DhtMode, PeerAddress};
+use crate::p2p::{DhtMode, PeerAddress, PublicAddress};
 
 /// Flags of the libp2p peer. Each may stand in `gwa.toml` too.
 #[derive(Debug, Args)]
@@ -24,6 +24,15 @@ pub struct P2pArgs {
     /// Whether the peer answers for the DHT too: client or server [default: client].
     #[arg(long = "p2p-dht", env = "GWA_P2P_DHT", value_name = "MODE")]
     dht: Option<DhtMode>,
+    /// Where others dial the peer, /ip4/../tcp/.., where they reach it at another address
+    /// than it listens at; it is announced too. May be given more than once.
+    #[arg(
+        long = "p2p-public",
+        env = "GWA_P2P_PUBLIC",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    public: Vec<PublicAddress>,
 }
 
 impl P2pArgs {
@@ -33,6 +42,7 @@ impl P2pArgs {
             listen: self.p2p.clone(),
             bootstrap: (!self.bootstrap.is_empty()).then(|| self.bootstrap.clone()),
             dht: self.dht,
+            public: (!self.public.is_empty()).then(|| self.public.clone()),
         }
     }
 }
