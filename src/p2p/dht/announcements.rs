@@ -2,7 +2,7 @@
 //!
 //! Always true:
 //! - Announced is what a node of the DHT was told of, is still wanted, and need not be
-//!   told again yet. What nobody took note of waits.
+//!   told again yet. What nobody could be told of waits.
 //! - Each is under way once at most, and of all at most [`AT_ONCE`].
 
 use std::collections::{HashSet, VecDeque};
@@ -52,14 +52,14 @@ impl Announcements {
         Some(key)
     }
 
-    /// Somebody took note of one.
+    /// Somebody was told of one.
     pub(super) fn was_told(&mut self, key: RecordKey, now: Instant) {
         if self.under_way.remove(&key) && self.wanted.contains(&key) {
             self.told.push_back((now, key));
         }
     }
 
-    /// Nobody took note of one: it waits until all others had their turn.
+    /// Nobody was told of one: it waits until all others had their turn.
     pub(super) fn was_not_told(&mut self, key: RecordKey) {
         if self.under_way.remove(&key) && self.wanted.contains(&key) {
             self.waiting.push_back(key);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_took_note_of_is_not_announced_and_comes_again_after_the_others() {
+    fn what_nobody_was_told_of_is_not_announced_and_comes_again_after_the_others() {
         let mut all = Announcements::default();
         all.replace(keys(0..6));
         for key in begun(&mut all) {

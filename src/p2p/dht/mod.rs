@@ -5,8 +5,9 @@
 //!   no DHT.
 //! - What is announced is heads, states and the roots of buckets: whoever has one of
 //!   them asks the same peer for what lies below.
-//! - Announced is what a node of the DHT took note of. Nothing is announced as long as
-//!   none answers, or where nobody could dial the addresses that would be told.
+//! - Announced is what a node of the DHT was told of that had answered just before;
+//!   there is no receipt for it. Nothing is announced as long as none answers, or where
+//!   nobody could dial the addresses that would be told.
 //! - Values of others are not kept, and of what they provide not more than `foreign`
 //!   says.
 //! - Whoever walks hears of each provider once, and how the walk ended.
@@ -328,7 +329,7 @@ impl Dht {
                 match ended {
                     Ended::Whole => self.announcements.was_told(key, now),
                     Ended::Late | Ended::Alone => {
-                        tracing::debug!("nobody took note of an announcement");
+                        tracing::debug!("nobody was told of a block");
                         self.announcements.was_not_told(key);
                     }
                 }
