@@ -313,6 +313,7 @@ fn an_address_has_its_share_of_the_places_and_no_more() {
     let config = NodeConfig {
         key: Keypair::generate_ed25519(),
         listen: Some(ANYWHERE.parse().unwrap()),
+        public: Vec::new(),
         limits: Limits {
             exempt_local: false,
             peers_per_address: 3.try_into().unwrap(),
