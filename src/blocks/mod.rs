@@ -366,6 +366,15 @@ pub trait BlockSource: Send + Sync {
     }
 }
 
+/// What [`BlockSource::has`] is where knowing costs as much as getting.
+pub fn has_by_getting(source: &dyn BlockSource, cid: &Cid) -> Result<bool, BlockError> {
+    match source.get(cid) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// A source behind a pointer is the source.
 macro_rules! source_behind {
     ($($pointer:ty),*) => {$(

@@ -21,7 +21,7 @@ use super::cache::{BlockCache, Cache};
 use super::net::Net;
 use super::remote::{Remote, Stopped, Wanted};
 use crate::blocks::dag::{self, DagWalk};
-use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal};
+use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal, has_by_getting};
 
 /// Blocks under way from all sources together: two sources' worth. Where each has
 /// the 2 MiB that a block may have, that is 128 MiB.
@@ -255,11 +255,7 @@ impl BlockSource for Pool {
         if self.cache.as_ref().is_some_and(|cache| cache.holds(cid)) {
             return Ok(true);
         }
-        match self.get(cid) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_missing() => Ok(false),
-            Err(error) => Err(error),
-        }
+        has_by_getting(self, cid)
     }
 
     fn get_each(
