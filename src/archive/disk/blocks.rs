@@ -1,12 +1,15 @@
 //! An archive's blocks: on this disk, at its depot, or further up.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use super::DiskError;
 use super::cache::Cache;
 use super::evicted::Evicted;
 use super::heads::Heads;
+use super::rest::Rest;
 use crate::blocks::{
     Block, BlockError, BlockFile, BlockSource, BlockStore, BlockWriter, CarFolder, Cid, Fault,
     Group, Place, Refusal, Reuse,
@@ -25,6 +28,7 @@ pub(super) const FETCHED_AT_ONCE: usize = 32;
 struct DepotOf {
     name: String,
     source: Arc<dyn BlockSource>,
+    rest: Arc<Rest>,
 }
 
 /// An archive's blocks, its heads among them.
@@ -64,9 +68,12 @@ impl Blocks {
 
     /// Where blocks are that this disk evicted: the archive's own depot, by its name.
     pub fn set_depot(&self, name: impl Into<String>, source: Arc<dyn BlockSource>) {
-        let name = name.into();
-        *self.depot.write().unwrap_or_else(PoisonError::into_inner) =
-            Some(DepotOf { name, source });
+        let depot = DepotOf {
+            name: name.into(),
+            source,
+            rest: Arc::default(),
+        };
+        *self.depot.write().unwrap_or_else(PoisonError::into_inner) = Some(depot);
     }
 
     fn upstream(&self) -> Option<Arc<dyn BlockSource>> {
@@ -125,6 +132,23 @@ impl Blocks {
         files.iter().map(|file| file.file.clone()).collect()
     }
 
+    /// The names of files that were evicted to another store than this one, and which.
+    pub fn evicted_elsewhere<'s>(
+        &self,
+        store: &'s str,
+    ) -> impl Iterator<Item = (String, String)> + 's {
+        let files = self.evicted.files().into_iter();
+        let elsewhere = files.filter(move |file| file.store != store);
+        elsewhere.map(|file| (file.file.name.clone(), file.store.clone()))
+    }
+
+    /// Whether the store that is open says that it lacks a block: one that is not open,
+    /// or does not answer, says nothing.
+    pub(super) fn is_lacked(&self, cid: &Cid) -> bool {
+        let depot = self.depot();
+        depot.is_some_and(|depot| matches!(depot.source.get(cid), Err(error) if error.is_missing()))
+    }
+
     /// Lists which block lies in which file, for readers behind a plain web
     /// server. A list that lags misleads nobody, so a failure is only told.
     pub(super) fn list(&self) {
@@ -170,9 +194,23 @@ impl Blocks {
             return Ok(block);
         }
         let depot = self.depot().ok_or_else(|| self.not_open(cid))?;
-        let block = Block::verify(cid, depot.get(cid)?.into_bytes())?;
+        let given = depot.get(cid).map_err(|error| self.told(&depot, error))?;
+        let block = Block::verify(cid, given.into_bytes())?;
         self.keep_fetched(&block);
         Ok(block)
+    }
+
+    /// A block that should be at the depot and is not: that is said of the depot, or of
+    /// the one that it was evicted to.
+    fn told(&self, depot: &DepotOf, error: BlockError) -> BlockError {
+        let BlockError::Missing { cid } = error else {
+            return error;
+        };
+        let store = self.evicted.store_of(&cid);
+        if store.is_some_and(|store| store != depot.name) {
+            return self.not_open(&cid);
+        }
+        depot.refusal(&cid, Fault::Absent)
     }
 
     fn keep_fetched(&self, block: &Block) {
@@ -209,7 +247,7 @@ impl Blocks {
         }
         // What is damaged here was carried there before it was.
         match self.depot() {
-            Some(depot) => match depot.source.get(cid) {
+            Some(depot) => match depot.get(cid) {
                 Ok(block) => Block::verify(cid, block.into_bytes()),
                 Err(_) => Err(error),
             },
@@ -244,7 +282,7 @@ impl Blocks {
         let (true, Some(depot)) = (wanted.len() > 1, self.depot()) else {
             return Ok(());
         };
-        depot.source.get_each(&wanted, &mut |block| {
+        depot.get_each(&wanted, &mut |block| {
             // Hashed again: it is the archive's word that is given for it.
             if let Ok(block) = Block::verify(&block.cid().clone(), block.into_bytes()) {
                 self.keep_fetched(&block);
@@ -278,11 +316,12 @@ impl Blocks {
         let mut broke = false;
         if let Some(first) = evicted.first() {
             let depot = self.depot().ok_or_else(|| self.not_open(first))?;
-            depot.get_each(&evicted, &mut |block| {
+            let given = depot.get_each(&evicted, &mut |block| {
                 let taken = take(block);
                 broke = taken.is_break();
                 taken
-            })?;
+            });
+            given.map_err(|error| self.told(&depot, error))?;
         }
         match (lacking.is_empty() || broke, upstream) {
             (true, _) => Ok(()),
@@ -307,7 +346,7 @@ impl Blocks {
 
 impl DepotOf {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        self.source.get(cid).map_err(|error| self.told(error))
+        self.ask(cid, |_| self.source.get(cid))
     }
 
     fn get_each(
@@ -315,21 +354,46 @@ impl DepotOf {
         cids: &[Cid],
         take: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), BlockError> {
-        let each = self.source.get_each(cids, take);
-        each.map_err(|error| self.told(error))
+        let Some(first) = cids.first() else {
+            return Ok(());
+        };
+        self.ask(first, |since| {
+            self.source.get_each(cids, &mut |block| {
+                let taken = take(block);
+                since.set(Instant::now());
+                taken
+            })
+        })
     }
 
-    /// A block that should be there and is not: that is said of the depot.
-    fn told(&self, error: BlockError) -> BlockError {
-        match error {
-            BlockError::Missing { cid } => BlockError::Unavailable {
-                cid,
-                by: vec![Refusal {
-                    source: self.name.clone(),
-                    fault: Fault::Absent,
-                }],
-            },
-            other => other,
+    /// Asks for blocks, unless the depot was slow to fail a moment ago; `call` notes when
+    /// it was given anything.
+    fn ask<T>(
+        &self,
+        cid: &Cid,
+        call: impl FnOnce(&Cell<Instant>) -> Result<T, BlockError>,
+    ) -> Result<T, BlockError> {
+        let since = Cell::new(Instant::now());
+        if let Some(left) = self.rest.left(since.get()) {
+            let left = left.as_secs() + 1;
+            let what = format!("it was slow to fail, and is asked again in {left} s");
+            return Err(self.refusal(cid, Fault::Failed(what)));
+        }
+        let given = call(&since);
+        match &given {
+            Err(error) if !error.is_missing() => self.rest.failed(since.get(), Instant::now()),
+            _ => self.rest.end(),
+        }
+        given
+    }
+
+    fn refusal(&self, cid: &Cid, fault: Fault) -> BlockError {
+        BlockError::Unavailable {
+            cid: *cid,
+            by: vec![Refusal {
+                source: self.name.clone(),
+                fault,
+            }],
         }
     }
 }

@@ -31,6 +31,7 @@ mod public;
 mod reader;
 mod repair;
 mod replica;
+mod rest;
 mod retention;
 mod sealing;
 mod sweep;

@@ -6,12 +6,12 @@
 //! - What is fetched is hashed, and the days it belongs to are recomputed.
 //! - Interrupted anywhere, it is done again from where it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 use super::{Archive, DiskError, Stop};
 use crate::archive::copy::Copied;
-use crate::blocks::BlockSource;
+use crate::blocks::{BlockSource, Group};
 use crate::progress::Progress;
 
 /// What a repair came to.
@@ -55,16 +55,22 @@ impl Archive {
         Ok(repaired)
     }
 
-    /// Of what was evicted, what its depot does not have is missing like any other
-    /// block. A depot that does not answer says nothing about it.
+    /// Of what was evicted, what the depot does not have is missing like any other
+    /// block. A depot that does not answer says nothing about it. A day may lie in
+    /// several files, of which the last leads to the others: where one is lost, all are
+    /// fetched again.
     fn forget_lost(&self) -> Result<(), DiskError> {
-        for file in self.blocks.evicted.files() {
-            if let Err(error) = self.blocks.held().get(file.root())
-                && error.is_missing()
-            {
+        let files = self.blocks.evicted.files();
+        let lost = files.iter().filter(|file| {
+            let is_lost = self.blocks.is_lacked(file.root());
+            if is_lost {
                 tracing::warn!(file = file.file.name, store = file.store, "lost there");
-                self.blocks.evicted.forget(&file.file.name)?;
             }
+            is_lost
+        });
+        let days: HashSet<Group> = lost.map(|file| file.file.group).collect();
+        for file in files.iter().filter(|file| days.contains(&file.file.group)) {
+            self.blocks.evicted.forget(&file.file.name)?;
         }
         Ok(())
     }
