@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use gwa::archive::testing::Synthetic;
 use gwa::archive::verify::{Sample, verify};
 use gwa::archive::watermark::Watermark;
 use gwa::blocks::{Block, BlockError, BlockSource, Cid};
-use gwa::depot::{Carrier, Depot, DepotError, FolderDepot, Keep, Parcel};
+use gwa::depot::{Carrier, Depot, DepotError, FolderDepot, Keep, KeptFile, Parcel};
 use gwa::progress::Quiet;
 use gwa::time::{DAY, HOUR, TimeRange, UnixSeconds};
 use gwa::whisper::{Envelope, EnvelopeHash};
@@ -105,6 +106,14 @@ impl BlockSource for Stepping {
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
         self.0.has(cid)
     }
+
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        Self::call(|| self.0.get_each(cids, take))
+    }
 }
 
 impl Depot for Stepping {
@@ -116,8 +125,8 @@ impl Depot for Stepping {
         Self::call(|| self.0.keep(parcel))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
-        self.0.kept()
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
+        self.0.kept_files()
     }
 
     fn release(&self, name: &str) -> Result<(), DepotError> {

@@ -25,6 +25,7 @@ mod doubt;
 mod handles;
 mod listing;
 mod place;
+mod rename;
 mod salvage;
 mod temp;
 mod writer;

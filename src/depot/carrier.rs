@@ -7,26 +7,25 @@
 //!   keeps. Nothing else is believed, so that a round that was cut off anywhere, or a
 //!   depot that was away or emptied, is made good by the next round.
 //! - A file is hashed before it is carried: what is damaged here stays here, and no
-//!   head goes above it.
+//!   head goes above it ([`super::bring`]).
 //! - A head is kept after all files there were when it was the newest. Superseded files
 //!   are released after that, and only where no later head is here yet.
 //! - A day leaves this disk only after the depot, with a head above it, said that it
-//!   keeps it and gave its root back.
+//!   keeps this very file and gave every block of it back.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Keep, plan, to_evict, to_release};
+use super::bring::{bring, bring_again, keep, read_back};
+use super::plan::{Keep, KeptFiles, plan, to_evict, to_release};
 use super::writer::Writer;
-use super::{Depot, DepotError, Parcel};
+use super::{Depot, DepotError};
 use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::archive::head::{Head, Sequence};
 use crate::archive::watermark::Day;
-use crate::blocks::car::CarReader;
-use crate::blocks::{BlockError, BlockFile, BlockSource, BlockStore, CarFolder};
+use crate::blocks::{BlockError, BlockFile, BlockStore};
 use crate::progress::Progress;
 use crate::time::UnixSeconds;
 
@@ -86,6 +85,16 @@ pub enum CarryError {
         /// The number of the newest head there.
         newest: Sequence,
     },
+    /// Days that left this disk are at another depot than the one that is named now.
+    #[error("{files} files of days are in {store} alone, and not in {depot}")]
+    Elsewhere {
+        /// The depot that is named now.
+        depot: String,
+        /// The one that was named when the first of them left.
+        store: String,
+        /// How many.
+        files: u64,
+    },
     /// A fork whose history is still elsewhere.
     #[error("the history that this fork rests on is not all here yet")]
     Incomplete,
@@ -106,7 +115,11 @@ impl CarryError {
         match self {
             Self::Depot(DepotError::Lost { .. }) | Self::Stopped => true,
             Self::Depot(error) => error.is_transient(),
-            Self::Disk(_) | Self::Damaged { .. } | Self::Foreign { .. } | Self::Incomplete => false,
+            Self::Disk(_)
+            | Self::Damaged { .. }
+            | Self::Foreign { .. }
+            | Self::Elsewhere { .. }
+            | Self::Incomplete => false,
         }
     }
 }
@@ -155,6 +168,8 @@ struct State {
     knows_lineage: bool,
     /// Whether some of them were lost there, so that all are to be brought again.
     lost_lineage: bool,
+    /// Lost files that the log has named.
+    told_lost: HashSet<String>,
     /// The newest head that it keeps, as far as it said.
     kept: Option<Head>,
     /// The first day that is kept, where it was told of one.
@@ -298,7 +313,8 @@ impl Carrier {
         if !self.archive.is_complete() {
             return Err(CarryError::Incomplete);
         }
-        let kept: HashSet<String> = self.depot.kept()?.into_iter().collect();
+        let kept = self.depot.kept_files()?.into_iter();
+        let kept: KeptFiles = kept.map(|file| (file.name, file.bytes)).collect();
         let newest = newest()?;
         {
             let status = &mut self.state().status;
@@ -314,6 +330,7 @@ impl Carrier {
         // All that the head reaches was there before it.
         let files = self.archive.blocks().folder().files()?;
         let plan = plan(&files, &self.archive.blocks().evicted(), &kept);
+        self.require_here(&plan.lost)?;
         {
             let status = &mut self.state().status;
             status.waiting_files = plan.carry.len() as u64;
@@ -346,6 +363,32 @@ impl Carrier {
         })
     }
 
+    /// What is not kept there must not be kept by another depot: a head would be shown
+    /// without it, and nothing lost be called so.
+    fn require_here(&self, lost: &[String]) -> Result<(), CarryError> {
+        let elsewhere = self.archive.blocks().evicted_elsewhere(&self.address);
+        let mut elsewhere = elsewhere.filter(|(name, _)| lost.contains(name));
+        let Some((_, store)) = elsewhere.next() else {
+            return Ok(());
+        };
+        Err(CarryError::Elsewhere {
+            depot: self.depot.name().to_owned(),
+            store,
+            files: 1 + elsewhere.count() as u64,
+        })
+    }
+
+    /// Names lost files in the log, each once.
+    fn tell_lost(&self, lost: &[String]) {
+        let told = &mut self.state().told_lost;
+        told.retain(|name| lost.contains(name));
+        for name in lost {
+            if told.insert(name.clone()) {
+                tracing::error!(file = name, store = %self.address, "neither here nor at the store any more");
+            }
+        }
+    }
+
     /// One try; false where a file went meanwhile.
     fn try_round(
         &self,
@@ -364,9 +407,7 @@ impl Carrier {
             return Ok(true);
         };
         carried.lost = lost.len() as u64;
-        for name in &lost {
-            tracing::error!(file = name, store = %self.address, "neither here nor at the store any more");
-        }
+        self.tell_lost(&lost);
         let bytes = carry.iter().map(|file| file.bytes).sum();
         progress.phase("carrying", Some(carry.len() as u64), Some(bytes));
         let mut damaged = None;
@@ -374,30 +415,30 @@ impl Carrier {
             if stop.is_stopped() {
                 return Err(CarryError::Stopped);
             }
-            match bring(&*self.depot, self.archive.blocks().folder(), &file) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
+            let brought = bring(&*self.depot, self.archive.blocks().folder(), &file, &kept);
+            let file = match brought {
+                Ok(Some(file)) => file,
+                Ok(None) => return Ok(false),
                 Err(error @ CarryError::Damaged { .. }) => {
                     damaged.get_or_insert(error);
                     continue;
                 }
                 Err(error) => return Err(error),
-            }
+            };
             progress.advance(1, file.bytes);
             carried.files += 1;
             carried.bytes += file.bytes;
             let status = &mut self.state().status;
             status.waiting_files = status.waiting_files.saturating_sub(1);
             status.waiting_bytes = status.waiting_bytes.saturating_sub(file.bytes);
-            kept.insert(file.name);
+            kept.insert(file.name, Some(file.bytes));
         }
         if let Some(damaged) = damaged {
             return Err(damaged);
         }
         self.bring_head(&head, newest.as_ref(), carried)?;
-        self.release(&head, &mut kept, carried)?;
-        self.evict(&kept, stop, carried)?;
-        Ok(true)
+        self.release(&head, &mut kept, stop, carried)?;
+        self.evict(&kept, stop, carried)
     }
 
     /// Makes a head the newest one there, and brings those before it.
@@ -408,8 +449,9 @@ impl Carrier {
         carried: &mut Carried,
     ) -> Result<(), CarryError> {
         let is_news = newest.is_none_or(|newest| newest.cid() != head.cid());
+        // What was carried below a head that is there already is shown with it again.
+        self.depot.keep_head(head, newest)?;
         if is_news {
-            self.depot.keep_head(head, newest)?;
             carried.head = true;
             let mut state = self.state();
             state.status.head = Some(head.cid().to_string());
@@ -469,7 +511,8 @@ impl Carrier {
     fn release(
         &self,
         head: &Head,
-        kept: &mut HashSet<String>,
+        kept: &mut KeptFiles,
+        stop: &Stop,
         carried: &mut Carried,
     ) -> Result<(), CarryError> {
         let blocks = self.archive.blocks();
@@ -480,7 +523,7 @@ impl Carrier {
             return Ok(());
         }
         self.say_dropped()?;
-        let released = to_release(&here, &evicted, kept);
+        let released = to_release(&here, &evicted, kept, self.archive.kept_from());
         if let Some(writer) = self.writer.get().filter(|_| !released.is_empty()) {
             // Another may have taken its turn since the depot said what it keeps.
             match writer.still_holds() {
@@ -493,6 +536,9 @@ impl Carrier {
             }
         }
         for name in released {
+            if stop.is_stopped() {
+                return Err(CarryError::Stopped);
+            }
             self.depot.release(&name)?;
             kept.remove(&name);
             carried.released += 1;
@@ -500,30 +546,40 @@ impl Carrier {
         Ok(())
     }
 
-    /// Lets the oldest days go from this disk.
+    /// Lets the oldest days go from this disk; false where a file went meanwhile.
     fn evict(
         &self,
-        kept: &HashSet<String>,
+        kept: &KeptFiles,
         stop: &Stop,
         carried: &mut Carried,
-    ) -> Result<(), CarryError> {
+    ) -> Result<bool, CarryError> {
         let folder = self.archive.blocks().folder();
         for file in to_evict(&folder.files()?, kept, self.keep) {
             if stop.is_stopped() {
                 return Err(CarryError::Stopped);
             }
-            let (_, root) = folder.locate(&file.name)?;
-            let given = self.depot.get(&root);
-            given.map_err(|error| DepotError::Lost {
-                depot: self.depot.name().to_owned(),
-                what: format!("the root of {}: {error}", file.name),
-            })?;
-            let bytes = self.archive.evict(&file.name, &self.address)?;
-            carried.evicted += u64::from(bytes > 0);
-            carried.evicted_bytes += bytes;
+            if !keep(&*self.depot, folder, &file)? {
+                return Ok(false);
+            }
+            match read_back(&*self.depot, folder, &file, stop) {
+                Ok(()) => {
+                    let bytes = self.archive.evict(&file.name, &self.address)?;
+                    carried.evicted += u64::from(bytes > 0);
+                    carried.evicted_bytes += bytes;
+                }
+                Err(CarryError::Depot(error @ DepotError::Lost { .. })) => {
+                    tracing::error!(%error, "it is carried again, and stays here until it is right");
+                    if !bring_again(&*self.depot, folder, &file)? {
+                        return Ok(false);
+                    }
+                    carried.files += 1;
+                    carried.bytes += file.bytes;
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.count_evicted();
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -531,67 +587,9 @@ impl Carrier {
 struct Compared {
     head: Head,
     newest: Option<Head>,
-    kept: HashSet<String>,
+    kept: KeptFiles,
     carry: Vec<BlockFile>,
     lost: Vec<String>,
-}
-
-fn is_gone(error: &BlockError) -> bool {
-    matches!(error, BlockError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
-}
-
-/// Brings one file to a depot, hashed before; false where it is not here any more.
-pub(super) fn bring(
-    depot: &dyn Depot,
-    folder: &CarFolder,
-    file: &BlockFile,
-) -> Result<bool, CarryError> {
-    let (car, root) = match folder.locate(&file.name) {
-        Err(error) if is_gone(&error) => return Ok(false),
-        Err(BlockError::Corrupt { what, .. }) => {
-            return Err(CarryError::Damaged {
-                file: file.name.clone(),
-                what,
-            });
-        }
-        other => other?,
-    };
-    match hash(file, &car) {
-        Ok(()) => {}
-        Err(CarryError::Depot(DepotError::Io { .. })) if !car.exists() => return Ok(false),
-        Err(error) => return Err(error),
-    }
-    let parcel = Parcel {
-        file,
-        root,
-        car: &car,
-    };
-    match depot.keep(&parcel) {
-        Err(DepotError::Io { .. }) if !car.exists() => Ok(false),
-        other => Ok(other.map(|()| true)?),
-    }
-}
-
-/// Hashes every block of a file.
-fn hash(file: &BlockFile, car: &std::path::Path) -> Result<(), CarryError> {
-    let damaged = |what: String| CarryError::Damaged {
-        file: file.name.clone(),
-        what,
-    };
-    let input = File::open(car).map_err(|source| DepotError::Io {
-        path: car.to_owned(),
-        source,
-    })?;
-    let reader = CarReader::new(input).map_err(|error| damaged(error.to_string()))?;
-    let mut blocks = 0;
-    for block in reader {
-        block.map_err(|error| damaged(error.to_string()))?;
-        blocks += 1;
-    }
-    if blocks != file.blocks {
-        return Err(damaged(format!("{blocks} blocks of {}", file.blocks)));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Depot, DepotError, Parcel, dropped};
+use super::{Depot, DepotError, KeptFile, Parcel, dropped};
 use crate::archive::disk::{Blocks, DiskError, Heads, open_public};
 use crate::archive::head::Head;
 use crate::archive::watermark::Day;
@@ -111,6 +111,14 @@ impl FolderDepot {
             Err(TryLockError::WouldBlock) => Err(self.away("another process is writing to it")),
             Err(TryLockError::Error(error)) => Err(self.failed(&path, &error)),
         }
+    }
+
+    /// Lists which block lies in which file, for readers behind a web server.
+    fn list(&self) -> Result<(), DepotError> {
+        let blocks = self.dir.join(BLOCKS);
+        durable::create_folder(&blocks).map_err(self.io(&blocks))?;
+        catalogues::write(&blocks).map_err(|error| self.away(error.to_string()))?;
+        Ok(())
     }
 
     /// What is read from; `None` while there is nothing.
@@ -209,7 +217,7 @@ impl Depot for FolderDepot {
         copied.map_err(self.io(&target))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
         if !self.dir.is_dir() {
             return Err(self.away("the folder is not there: make it, or mount its disk"));
         }
@@ -218,7 +226,11 @@ impl Depot for FolderDepot {
             None => Ok(Vec::new()),
         });
         let files = blocks.map_err(|error| self.away(error.to_string()))?;
-        Ok(files.into_iter().map(|file| file.name).collect())
+        let kept = files.into_iter().map(|file| KeptFile {
+            name: file.name,
+            bytes: Some(file.bytes),
+        });
+        Ok(kept.collect())
     }
 
     fn release(&self, name: &str) -> Result<(), DepotError> {
@@ -244,6 +256,7 @@ impl Depot for FolderDepot {
         let newest = heads.current().map_err(disk)?;
         match (&newest, before) {
             (Some(newest), _) if newest.cid() == head.cid() => {
+                self.list()?;
                 return heads.point_to(head).map_err(disk);
             }
             (Some(newest), _)
@@ -263,9 +276,7 @@ impl Depot for FolderDepot {
             }
             _ => {}
         }
-        let blocks = self.dir.join(BLOCKS);
-        durable::create_folder(&blocks).map_err(self.io(&blocks))?;
-        catalogues::write(&blocks).map_err(|error| self.away(error.to_string()))?;
+        self.list()?;
         heads.store(head).map_err(disk)?;
         heads.point_to(head).map_err(disk)
     }

@@ -38,7 +38,7 @@ use url::Url;
 use self::holding::{Holding, LINKS, WHAT_HEADS, list};
 use self::losses::Losses;
 use self::show::WHAT_HEAD;
-use super::{Depot, DepotError, DepotSettings, Parcel};
+use super::{Depot, DepotError, DepotSettings, KeptFile, Parcel};
 use crate::archive::head::Head;
 use crate::blocks::car::{CarError, CarWriter, Scan};
 use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Group, Refusal, group_of};
@@ -385,7 +385,7 @@ impl Depot for KuboDepot {
         kept.map_err(|error| self.failed(error))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
         let asked = async { Ok((self.pinned("").await?, self.damaged().await?)) };
         let (pins, damaged) = self.wait(asked).map_err(|error| self.failed(error))?;
         let files = pins.into_iter().map(|pin| pin.what);
@@ -395,7 +395,9 @@ impl Depot for KuboDepot {
         // A file may have been packed in two ways, by two versions of this program.
         files.sort_unstable();
         files.dedup();
-        Ok(files)
+        // What a pin is on would have to be read to know how long the file is.
+        let kept = files.into_iter().map(|name| KeptFile { name, bytes: None });
+        Ok(kept.collect())
     }
 
     fn release(&self, name: &str) -> Result<(), DepotError> {

@@ -14,6 +14,7 @@
 //!   strangers.
 
 pub mod address;
+mod bring;
 pub mod carrier;
 pub mod claims;
 mod dropped;
@@ -54,6 +55,16 @@ pub struct Parcel<'a> {
     pub car: &'a Path,
 }
 
+/// A file of blocks that a depot keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// Its name.
+    pub name: String,
+    /// Its bytes; `None` where the place does not tell them without being asked for each
+    /// file. There a name is taken for what it names.
+    pub bytes: Option<u64>,
+}
+
 /// A place away from this disk that keeps files of blocks and heads.
 ///
 /// Calls wait for the network: asynchronous code makes them in `spawn_blocking`.
@@ -65,8 +76,14 @@ pub trait Depot: BlockSource {
     /// Keeps every block of a file. Keeping what is kept already changes nothing.
     fn keep(&self, parcel: &Parcel<'_>) -> Result<(), DepotError>;
 
-    /// The names of all files that are kept, in any order.
-    fn kept(&self) -> Result<Vec<String>, DepotError>;
+    /// All files that are kept, in any order, each name once.
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError>;
+
+    /// Their names.
+    fn kept(&self) -> Result<Vec<String>, DepotError> {
+        let files = self.kept_files()?.into_iter();
+        Ok(files.map(|file| file.name).collect())
+    }
 
     /// Lets a file go; blocks that others hold stay. Nothing happens where it is
     /// not kept.
@@ -74,7 +91,8 @@ pub trait Depot: BlockSource {
 
     /// Keeps a head, and makes it the newest where it is: `before` is the one that
     /// was the newest by all that the caller knows. All files that it reaches are
-    /// kept already.
+    /// kept already. Of the one that is the newest: whoever reads finds what was kept
+    /// since it was.
     fn keep_head(&self, head: &Head, before: Option<&Head>) -> Result<(), DepotError>;
 
     /// Keeps heads before the newest, which is kept already: whoever follows the

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use secp256k1::PublicKey;
 
-use super::carrier::{CarryError, bring};
+use super::bring::bring;
+use super::carrier::CarryError;
 use super::lease::{self, Holder, Record, Step, Tenant, Token};
-use super::plan::plan;
+use super::plan::{KeptFiles, plan};
 use super::registry::{Registry, keeps_conditions};
 use super::{Depot, DepotError, claims};
 use crate::archive::disk::{Archive, DiskError, FollowError, Gate, GateError};
@@ -407,10 +408,11 @@ impl Writer {
     /// Brings to the depot the files that it lacks. A file that went meanwhile was
     /// superseded, and is reached by no head to come.
     fn carry(&self, folder: &CarFolder) -> Result<(), WriterError> {
-        let kept = self.depot.kept()?.into_iter().collect();
+        let kept = self.depot.kept_files()?.into_iter();
+        let kept: KeptFiles = kept.map(|file| (file.name, file.bytes)).collect();
         let files = folder.files().map_err(DiskError::from)?;
         for file in plan(&files, &[], &kept).carry {
-            bring(&*self.depot, folder, &file)?;
+            bring(&*self.depot, folder, &file, &kept)?;
         }
         Ok(())
     }

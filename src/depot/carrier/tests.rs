@@ -1,3 +1,5 @@
+mod losses;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,9 +12,9 @@ use crate::archive::disk::{PageRequest, sealed_by};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::verify::{Sample, verify};
 use crate::archive::watermark::Day;
-use crate::blocks::{Block, Cid};
-use crate::depot::FolderDepot;
+use crate::blocks::{Block, BlockSource, Cid};
 use crate::depot::testing::{self, FROM, live_through, seal, take_in};
+use crate::depot::{FolderDepot, KeptFile, Parcel};
 use crate::progress::Quiet;
 use crate::time::{DAY, HOUR, TimeRange};
 
@@ -89,8 +91,8 @@ impl Depot for Shaky {
         self.call(|| self.inner.keep(parcel))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
-        self.call(|| self.inner.kept())
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
+        self.call(|| self.inner.kept_files())
     }
 
     fn release(&self, name: &str) -> Result<(), DepotError> {
@@ -370,38 +372,6 @@ fn a_depot_of_another_history_is_left_alone() {
     let refused = carrier.round(&Stop::default(), NOW, &Quiet).unwrap_err();
     assert!(matches!(refused, CarryError::Foreign { .. }) && !refused.is_transient());
     assert_eq!(FolderDepot::new(&other.depot).kept().unwrap(), kept);
-}
-
-#[test]
-fn what_the_depot_loses_is_told_carried_again_and_mended() {
-    let house = House::new();
-    live_through(&house.archive, 3);
-    let copy = House::new();
-    take_over(&house, &copy);
-    house.round(Keep::Everything);
-    // Of what is here too, nobody need do anything.
-    fs::remove_dir_all(house.depot.join("blocks/days")).unwrap();
-    assert!(house.round(Keep::Everything).files > 0);
-    house.assert_whole();
-    house.round(Keep::Bytes(0));
-    let lost = house.archive.blocks().evicted().remove(0);
-    fs::remove_file(house.depot.join("blocks").join(&lost.name)).unwrap();
-    let house = house.reopen();
-    assert_eq!(house.round(Keep::Bytes(0)).lost, 1);
-    let source = FolderDepot::new(&copy.depot);
-    let repaired = house
-        .archive
-        .repair(&source, &Stop::default(), &Quiet)
-        .unwrap();
-    assert!(repaired.copied.blocks > 0);
-    house.round(Keep::Everything);
-    house.assert_whole();
-}
-
-/// Keeps all that one archive holds in another's depot.
-fn take_over(from: &House, to: &House) {
-    let depot = FolderDepot::new(&to.depot);
-    testing::carry(&depot, &from.archive);
 }
 
 #[test]

@@ -39,11 +39,13 @@ use self::place::Place;
 use self::read::Reading;
 use self::view::{View, split};
 use super::registry::{Entry, MAX_ENTRY, Registry, Version};
-use super::{Depot, DepotError, Parcel, dropped};
+use super::{Depot, DepotError, KeptFile, Parcel, dropped};
 use crate::archive::head::{Head, MAX_HEAD_LEN, Sequence};
 use crate::archive::watermark::Day;
 use crate::blocks::catalogue::file_len;
-use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal, catalogues};
+use crate::blocks::{
+    Block, BlockError, BlockSource, Cid, Fault, Refusal, catalogues, has_by_getting,
+};
 
 /// Folder of the files of blocks.
 const BLOCKS: &str = "blocks";
@@ -228,7 +230,7 @@ impl Inner {
             newest,
         };
         match (&newest, before) {
-            (Some(newest), _) if newest.cid == *head.cid() => return Ok(()),
+            (Some(newest), _) if newest.cid == *head.cid() => return self.list().await,
             (Some(newest), _)
                 if before.map(Head::cid) != Some(&newest.cid)
                     || newest.sequence >= head.body().sequence =>
@@ -243,10 +245,7 @@ impl Inner {
             }
             _ => {}
         }
-        if self.view().1.is_none() {
-            self.look_again().await?;
-        }
-        self.write_lists().await?;
+        self.list().await?;
         self.keep_block(head).await?;
         let text = format!("{} {}\n", head.body().sequence, head.cid());
         let swapped = match &newest {
@@ -271,6 +270,14 @@ impl Inner {
                 ))
             }
         }
+    }
+
+    /// Writes what the catalogues lack. `changing` is held.
+    async fn list(&self) -> Result<(), DepotError> {
+        if self.view().1.is_none() {
+            self.look_again().await?;
+        }
+        self.write_lists().await
     }
 
     /// Writes a head as an object of its own; what it is named says what it holds.
@@ -360,13 +367,13 @@ impl Depot for ObjectsDepot {
         self.bucket().wait(self.inner.keep(parcel))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
         let inner = &self.inner;
         self.bucket().wait(async {
             let _changing = inner.changing.lock().await;
             inner.look_again().await?;
             inner.read_unlisted().await?;
-            Ok(inner.view().0.names().into_iter().collect())
+            Ok(inner.view().0.kept())
         })
     }
 
@@ -438,11 +445,7 @@ impl BlockSource for ObjectsDepot {
 
     /// Catalogues are hints: it costs as much as to get it.
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
-        match self.get(cid) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_missing() => Ok(false),
-            Err(error) => Err(error),
-        }
+        has_by_getting(self, cid)
     }
 
     fn get_each(

@@ -5,11 +5,12 @@
 //!   its catalogue or by the file itself.
 //! - What is listed is a hint: bytes are hashed by whoever reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::blocks::catalogue::{Catalogue, Fragment, Listed, file_len, offsets};
 use crate::blocks::{Cid, catalogues, group_of};
+use crate::depot::KeptFile;
 use crate::depot::registry::Version;
 
 /// Bytes between two wanted blocks of a file that are read along with them: a
@@ -164,9 +165,13 @@ impl View {
         format!("{}\n{}\n", catalogues::FOLDERS, folders.join("\n"))
     }
 
-    /// The names of all files.
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        self.files.keys().map(|name| name.to_string()).collect()
+    /// All files.
+    pub(super) fn kept(&self) -> Vec<KeptFile> {
+        let files = self.files.iter().map(|(name, file)| KeptFile {
+            name: name.to_string(),
+            bytes: Some(file_len(&file.blocks)),
+        });
+        files.collect()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::archive::disk::evicted_beside;
 use crate::archive::head::Head;
 use crate::blocks::catalogue::{file_len, fragment_of};
 use crate::blocks::{Block, BlockError, Cid, Fault, Refusal};
-use crate::depot::{DepotError, StoreAddress};
+use crate::depot::{DepotError, KeptFile, StoreAddress};
 use crate::swarm::{
     FileAt, Folder, FolderAt, Folders, Index, Owner, Reference, SwarmError, Update, decode_list,
     reference_of,
@@ -267,13 +267,17 @@ impl Inner {
     }
 
     /// The files that are pinned.
-    pub(super) async fn kept(&self) -> Result<Vec<String>, DepotError> {
+    pub(super) async fn kept(&self) -> Result<Vec<KeptFile>, DepotError> {
         self.check_pins().await?;
         let mut state = self.state.lock().await;
         let state = self.load(&mut state).await?;
         let pinned = state.shelf.files();
         let pinned = pinned.filter(|(_, file)| !state.unpinned.contains(&file.reference));
-        Ok(pinned.map(|(name, _)| name).collect())
+        let kept = pinned.map(|(name, file)| KeptFile {
+            name,
+            bytes: Some(file_len(&file.blocks)),
+        });
+        Ok(kept.collect())
     }
 
     /// Marks the files that are not pinned and cannot be pinned again; gives what is,

@@ -40,10 +40,12 @@ use self::bee::Bee;
 use self::inner::Inner;
 use self::map::Map;
 use self::notes::Notes;
-use super::{Depot, DepotError, DepotSettings, Parcel};
+use super::{Depot, DepotError, DepotSettings, KeptFile, Parcel};
 use crate::archive::head::Head;
 use crate::blocks::catalogue::file_len;
-use crate::blocks::{Block, BlockError, BlockSource, Cid, Fault, Refusal, catalogues, group_of};
+use crate::blocks::{
+    Block, BlockError, BlockSource, Cid, Fault, Refusal, catalogues, group_of, has_by_getting,
+};
 use crate::sources::net::{Net, NetLimits};
 use crate::swarm::{FileAt, Owner, Reference, SwarmAddress, SwarmPlace};
 
@@ -118,11 +120,7 @@ impl BlockSource for SwarmDepot {
 
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
         // Three bytes of a digest are no proof.
-        match self.get(cid) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_missing() => Ok(false),
-            Err(error) => Err(error),
-        }
+        has_by_getting(self, cid)
     }
 
     fn get_each(
@@ -250,7 +248,7 @@ impl Depot for SwarmDepot {
         self.wait(self.inner.keep(name, file, parcel.car))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
         self.wait(self.inner.kept())
     }
 

@@ -8,15 +8,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::archive::disk::Stop;
 use crate::archive::testing::envelope;
 use crate::archive::watermark::{Day, Watermark};
-use crate::blocks::{Block, BlockError, BlockSource};
-use crate::depot::Parcel;
+use crate::blocks::{Block, BlockError, BlockSource, Group};
 use crate::depot::objects::ObjectsDepot;
 use crate::depot::registry::{Entry, Version};
-use crate::depot::testing;
+use crate::depot::{Carrier, Keep, KeptFile, Parcel, testing};
 use crate::progress::Quiet;
-use crate::time::HOUR;
+use crate::time::{DAY, HOUR};
 use crate::whisper::Envelope;
 
 mod turns;
@@ -99,8 +99,8 @@ impl Depot for Line {
         self.call(|| self.depot.keep(parcel))
     }
 
-    fn kept(&self) -> Result<Vec<String>, DepotError> {
-        self.call(|| self.depot.kept())
+    fn kept_files(&self) -> Result<Vec<KeptFile>, DepotError> {
+        self.call(|| self.depot.kept_files())
     }
 
     fn release(&self, name: &str) -> Result<(), DepotError> {
@@ -158,7 +158,7 @@ impl Registry for Line {
 
 /// A machine with a copy of an archive's key.
 struct Machine {
-    archive: Archive,
+    archive: Arc<Archive>,
     line: Arc<Line>,
     writer: Arc<Writer>,
 }
@@ -166,7 +166,7 @@ struct Machine {
 impl Machine {
     /// Starts over the data folder of one that was stopped anywhere.
     fn start(dir: &Path, store: &Arc<InMemory>) -> Self {
-        let archive = Archive::open(dir).unwrap();
+        let archive = Arc::new(Archive::open(dir).unwrap());
         let line = Line::to(store);
         let key = archive.signing_key().public_key();
         let writer = Arc::new(Writer::new(Arc::clone(&line) as _, key).unwrap());
@@ -197,6 +197,17 @@ impl Machine {
     fn append(&self, envelopes: &[Envelope]) {
         self.archive.append(envelopes).unwrap();
     }
+
+    /// Carries to the end, as its daemon does beside sealing.
+    fn carry(&self, keep: Keep) {
+        let (archive, line) = (Arc::clone(&self.archive), Arc::clone(&self.line));
+        let source: Arc<dyn BlockSource> = Arc::clone(&line) as _;
+        archive.blocks().set_depot("the line", source);
+        let carrier = Carrier::new(archive, line, "the line", keep);
+        carrier.set_writer(Arc::clone(&self.writer));
+        let round = carrier.round(&Stop::default(), UnixSeconds::MAX, &Quiet);
+        assert_eq!(round.unwrap().lost, 0);
+    }
 }
 
 /// Data folders of machines with one key.
@@ -216,13 +227,17 @@ fn machines(folders: &[tempfile::TempDir], store: &Arc<InMemory>) -> Vec<Machine
     folders.iter().map(start).collect()
 }
 
+/// Two machines with one key, and the place where both write.
+fn two() -> (Vec<tempfile::TempDir>, Arc<InMemory>, [Machine; 2]) {
+    let (folders, store) = (folders(2), Arc::new(InMemory::new()));
+    let machines = machines(&folders, &store).try_into();
+    let machines = machines.unwrap_or_else(|_| unreachable!("there are two"));
+    (folders, store, machines)
+}
+
 #[test]
 fn one_seals_and_the_other_waits_until_the_lease_is_given_back() {
-    let (folders, store) = (folders(2), Arc::new(InMemory::new()));
-    let machines = machines(&folders, &store);
-    let [a, b] = &machines[..] else {
-        unreachable!("there are two")
-    };
+    let (_folders, _store, [a, b]) = two();
     assert!(matches!(a.seal(HOUR), Err(DiskError::Gate(_))));
     a.append(&[envelope(1, 100, 40)]);
     b.append(&[envelope(2, 200, 40)]);
@@ -255,11 +270,7 @@ fn one_seals_and_the_other_waits_until_the_lease_is_given_back() {
 
 #[test]
 fn one_that_was_taken_for_dead_signs_no_number_again() {
-    let (folders, store) = (folders(2), Arc::new(InMemory::new()));
-    let machines = machines(&folders, &store);
-    let [a, b] = &machines[..] else {
-        unreachable!("there are two")
-    };
+    let (_folders, _store, [a, b]) = two();
     a.round(false, HOUR).unwrap();
     a.append(&[envelope(1, 100, 40)]);
     a.seal(2 * HOUR).unwrap();
@@ -286,11 +297,7 @@ fn one_that_was_taken_for_dead_signs_no_number_again() {
 
 #[test]
 fn a_head_that_was_claimed_and_not_stored_is_gone_on_from() {
-    let (folders, store) = (folders(2), Arc::new(InMemory::new()));
-    let machines = machines(&folders, &store);
-    let [a, b] = &machines[..] else {
-        unreachable!("there are two")
-    };
+    let (_folders, _store, [a, b]) = two();
     a.round(false, HOUR).unwrap();
     a.append(&[envelope(1, 100, 40)]);
     let claimed = |sequence| {
@@ -312,6 +319,47 @@ fn a_head_that_was_claimed_and_not_stored_is_gone_on_from() {
     a.round(false, 3 * HOUR).unwrap();
     assert_eq!(a.archive.head().unwrap(), second);
     assert_eq!(a.archive.waiting(), 0);
+}
+
+#[test]
+fn whoever_takes_over_leaves_the_whole_history_in_the_depot() {
+    let (_folders, store, [a, b]) = two();
+    a.round(false, HOUR).unwrap();
+    let mut now = 0;
+    for day in 0..40u32 {
+        now = (day + 1) * DAY + HOUR;
+        let seed = u8::try_from(day).unwrap();
+        a.append(&[
+            envelope(seed, day * DAY + 100, 40),
+            envelope(seed, day * DAY + HOUR, 900),
+        ]);
+        // Some are late for a day that was sealed before.
+        a.append(&[envelope(100 + seed, (day / 4) * DAY + 300, 50)]);
+        a.seal(now).unwrap();
+        if day % 5 == 0 {
+            a.carry(Keep::Everything);
+        }
+    }
+    a.carry(Keep::Everything);
+    let whole = |head: &Head| {
+        testing::assert_whole(&ObjectsDepot::in_memory(&store, "a"), head);
+    };
+    whole(&a.archive.head().unwrap());
+    a.writer.give_back().unwrap();
+    b.round(false, now).unwrap();
+    assert_eq!(b.archive.head(), a.archive.head());
+    // It has copied in few files what lies there in many.
+    for keep in [Keep::Everything, Keep::Bytes(0), Keep::Bytes(0)] {
+        b.carry(keep);
+        whole(&b.archive.head().unwrap());
+    }
+    let files = b.archive.blocks().folder().files().unwrap();
+    assert!(!files.iter().any(|file| matches!(file.group, Group::Day(_))));
+    b.append(&[envelope(1, now, 40), envelope(2, 500, 40)]);
+    let head = b.seal(now + DAY).unwrap();
+    b.carry(Keep::Bytes(0));
+    whole(&head);
+    assert_eq!(head.body().totals.count, 122);
 }
 
 #[test]
