@@ -5,6 +5,9 @@
 //! `cargo bench --bench carry` takes 100,000 envelopes; `GWA_BENCH_ENVELOPES=1000000`
 //! asks for more. One JSON object a line.
 
+#[path = "../tests/common/started.rs"]
+mod started;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -20,6 +23,8 @@ use gwa::progress::Quiet;
 use gwa::time::{DAY, UnixSeconds};
 use gwa::whisper::Envelope;
 use serde_json::Value;
+
+use started::started;
 
 /// 2018-09-01 00:00.
 const FROM: u32 = 1_535_760_000;
@@ -258,10 +263,7 @@ impl Daemon {
             .stdout(Stdio::piped())
             .spawn()
             .expect("gwa serves");
-        let mut line = String::new();
-        let stdout = process.stdout.take().expect("it was piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let started: Value = serde_json::from_str(&line).expect("JSON");
+        let started = started(&mut process);
         let http = started["http"].as_str().expect("an address").to_owned();
         let p2p = started["p2p"][0].as_str().expect("an address").to_owned();
         Self { process, http, p2p }

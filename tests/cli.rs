@@ -2,9 +2,12 @@
 //!
 //! Length: one archive and one set of helpers serve every command shown here.
 
+#[path = "common/started.rs"]
+mod started;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -12,6 +15,8 @@ use gwa::blocks::BlockSource;
 use gwa::blocks::car::{CarReader, CarWriter};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use started::started;
 
 /// Envelopes of the corpus that these tests archive: a day and a half of it.
 const ENVELOPES: usize = 1_000;
@@ -567,10 +572,7 @@ fn a_daemon_makes_its_archive_tells_where_it_is_and_ends_cleanly() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("gwa runs");
-    let mut line = String::new();
-    let stdout = daemon.stdout.as_mut().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let started: Value = serde_json::from_str(&line).expect("JSON");
+    let started = started(&mut daemon);
     // Peers are told the address outside; it listens where it was told to.
     let listen = text(&started, "listen");
     let port = listen.strip_prefix("127.0.0.1:").expect("loopback");

@@ -2,7 +2,10 @@
 //! it and is killed on the way, a third forks from the mirror when the first is
 //! gone; the first returns, and both unite what they have.
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "common/started.rs"]
+mod started;
+
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use alloy_rlp::Header;
 use serde_json::Value;
+
+use started::started;
 
 /// How long anything may take before the test is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -75,11 +80,10 @@ impl Daemon {
             .stderr(Stdio::null())
             .spawn()
             .expect("gwa serves");
-        let mut line = String::new();
-        let stdout = process.stdout.take().expect("it was piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let started: Value = serde_json::from_str(&line).expect("JSON");
-        let http = started["http"].as_str().expect("an address").to_owned();
+        let http = started(&mut process)["http"]
+            .as_str()
+            .expect("an address")
+            .to_owned();
         Self { process, http }
     }
 

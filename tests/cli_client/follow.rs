@@ -1,7 +1,6 @@
 //! `gwa serve --follow`: what others have comes here while it runs.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use gwa::whisper::Topic;
 use serde_json::Value;
 
 use crate::house::{House, envelope, now};
+use crate::started::started;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -59,9 +59,7 @@ fn what_gwa_toml_follows_is_united_and_the_daemon_ends_in_peace() {
         .stderr(File::create(&log).expect("a file"))
         .spawn()
         .expect("gwa runs");
-    let mut line = String::new();
-    let stdout = follower.stdout.as_mut().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    started(&mut follower);
     until("following", || {
         let head = house.run("b", &["--json", "head"]);
         head.code == 0 && head.objects()[0]["count"] == 20

@@ -1,7 +1,6 @@
 //! Folders, daemons and commands of one test.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +10,8 @@ use gwa::time::{Expiry, Ttl, UnixSeconds};
 use gwa::whisper::{Envelope, Topic};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::started::started;
 
 /// A folder for one test.
 pub struct House {
@@ -130,11 +131,10 @@ impl House {
             .stderr(Stdio::null())
             .spawn()
             .expect("gwa runs");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let started: Value = serde_json::from_str(&line).expect("JSON");
-        let enode = started["enode"].as_str().expect("an enode").to_owned();
+        let enode = started(&mut child)["enode"]
+            .as_str()
+            .expect("an enode")
+            .to_owned();
         Server { child, enode }
     }
 }

@@ -11,4 +11,6 @@ mod names;
 mod post;
 mod proxy;
 mod request;
+#[path = "../common/started.rs"]
+mod started;
 mod sync;
