@@ -187,6 +187,9 @@ fn failed(what: &str, error: &CarryError) -> CliError {
         CarryError::Foreign { .. } | CarryError::Depot(DepotError::Overtaken { .. }) => {
             told.hint("one archive is kept in one place: name another, empty one")
         }
+        CarryError::Elsewhere { .. } => told.hint(
+            "name that store again, or bring the days from there with `gwa repair --from SOURCE`",
+        ),
         CarryError::Incomplete => {
             told.hint("a fork is carried once its history is here: `gwa serve` without `--lazy`")
         }
