@@ -152,7 +152,7 @@ struct Started {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     p2p: Vec<String>,
     archive: PathBuf,
-    /// Where the archive is kept beside this disk.
+    /// Where the archive is kept beside this disk, or that a replica answers out of.
     store: Option<String>,
     head: Option<String>,
     /// The name that leads to the heads, where one does.
@@ -299,7 +299,12 @@ async fn serve(
     let signals = Signals::new().map_err(|error| failed(&error))?;
     let head = archive.head_cid().map(|cid| cid.to_string());
     let dir = archive.dir().to_owned();
-    let store = carrier.as_ref().map(|carrier| carrier.status().store);
+    let store = match &carrier {
+        Some(carrier) => Some(carrier.status().store),
+        None if archive.is_replica() => archive.blocks().evicted_to(),
+        None => None,
+    };
+    let takes_in = !archive.is_mirror();
     let clock = Arc::new(SystemClock);
     let mut daemon = Daemon::start_with_store(archive, key, settings, clock, carrier)
         .await
@@ -366,9 +371,10 @@ async fn serve(
     context.output.flush()?;
 
     daemon.run_until(signals.ended()).await;
-    context
-        .output
-        .story("stopped; what waits to be sealed is kept");
+    context.output.story(match takes_in {
+        true => "stopped; what waits to be sealed is kept",
+        false => "stopped",
+    });
     Ok(())
 }
 

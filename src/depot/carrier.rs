@@ -16,10 +16,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use super::bring::{bring, bring_again, keep, read_back};
 use super::plan::{Keep, KeptFiles, plan, to_evict, to_release};
+use super::status::CarrierStatus;
 use super::writer::Writer;
 use super::{Depot, DepotError};
 use crate::archive::disk::{Archive, DiskError, Stop};
@@ -122,31 +121,6 @@ impl CarryError {
             | Self::Incomplete => false,
         }
     }
-}
-
-/// How a depot stands against the archive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CarrierStatus {
-    /// The depot, without passwords.
-    pub store: String,
-    /// The newest head that it keeps, as far as it said.
-    pub head: Option<String>,
-    /// Its number.
-    pub seq: Option<u64>,
-    /// Files that it lacks.
-    pub waiting_files: u64,
-    /// Their bytes.
-    pub waiting_bytes: u64,
-    /// Files of days that it alone keeps.
-    pub evicted_files: u64,
-    /// Their bytes.
-    pub evicted_bytes: u64,
-    /// Files that neither it nor this disk has.
-    pub lost_files: u64,
-    /// Since when nothing could be brought there, Unix seconds.
-    pub failing_since: Option<u32>,
-    /// Why.
-    pub error: Option<String>,
 }
 
 /// Carries from one archive to one depot.
@@ -303,11 +277,28 @@ impl Carrier {
     }
 
     /// What the depot lacks for the current head; `newest` asks for the newest one there.
+    /// Where it does not say, what waits is no longer known.
     fn compare(
         &self,
         newest: impl FnOnce() -> Result<Option<Head>, CarryError>,
     ) -> Result<Option<Compared>, CarryError> {
+        let compared = self.ask(newest);
+        if compared.is_err() {
+            self.state().status.does_not_say();
+        }
+        compared
+    }
+
+    fn ask(
+        &self,
+        newest: impl FnOnce() -> Result<Option<Head>, CarryError>,
+    ) -> Result<Option<Compared>, CarryError> {
         let Some(head) = self.archive.head() else {
+            // A depot that is not there is told of before there is anything to carry.
+            let newest = self.depot.newest_head()?;
+            let status = &mut self.state().status;
+            status.keeps_head(newest.as_ref());
+            status.waits(&[]);
             return Ok(None);
         };
         if !self.archive.is_complete() {
@@ -316,11 +307,7 @@ impl Carrier {
         let kept = self.depot.kept_files()?.into_iter();
         let kept: KeptFiles = kept.map(|file| (file.name, file.bytes)).collect();
         let newest = newest()?;
-        {
-            let status = &mut self.state().status;
-            status.head = newest.as_ref().map(|head| head.cid().to_string());
-            status.seq = newest.as_ref().map(|head| head.body().sequence.0);
-        }
+        self.state().status.keeps_head(newest.as_ref());
         let own = newest
             .as_ref()
             .map(|newest| self.require_own(newest, &head));
@@ -333,8 +320,7 @@ impl Carrier {
         self.require_here(&plan.lost)?;
         {
             let status = &mut self.state().status;
-            status.waiting_files = plan.carry.len() as u64;
-            status.waiting_bytes = plan.carry.iter().map(|file| file.bytes).sum();
+            status.waits(&plan.carry);
             status.lost_files = plan.lost.len() as u64;
         }
         self.count_evicted();
@@ -428,9 +414,7 @@ impl Carrier {
             progress.advance(1, file.bytes);
             carried.files += 1;
             carried.bytes += file.bytes;
-            let status = &mut self.state().status;
-            status.waiting_files = status.waiting_files.saturating_sub(1);
-            status.waiting_bytes = status.waiting_bytes.saturating_sub(file.bytes);
+            self.state().status.waits_no_more(&file);
             kept.insert(file.name, Some(file.bytes));
         }
         if let Some(damaged) = damaged {
@@ -454,8 +438,7 @@ impl Carrier {
         if is_news {
             carried.head = true;
             let mut state = self.state();
-            state.status.head = Some(head.cid().to_string());
-            state.status.seq = Some(head.body().sequence.0);
+            state.status.keeps_head(Some(head));
             state.kept = Some(head.clone());
         }
         let (known, lost) = {

@@ -25,6 +25,7 @@ pub mod objects;
 mod open;
 pub mod plan;
 pub mod registry;
+mod status;
 mod swarm;
 #[doc(hidden)]
 pub mod testing;
@@ -33,11 +34,12 @@ pub mod writer;
 use std::path::Path;
 
 pub use self::address::{StoreAddress, StoreAddressError};
-pub use self::carrier::{Carried, Carrier, CarrierStatus, CarryError};
+pub use self::carrier::{Carried, Carrier, CarryError};
 pub use self::folder::FolderDepot;
 pub use self::kubo::KuboDepot;
 pub use self::open::{DepotSettings, open};
 pub use self::plan::{DEFAULT_KEEP, Keep};
+pub use self::status::CarrierStatus;
 pub use self::swarm::SwarmDepot;
 
 use crate::archive::head::{Head, Sequence};

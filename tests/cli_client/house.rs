@@ -1,6 +1,8 @@
 //! Folders, daemons and commands of one test.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -157,6 +159,31 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The address of a web server that lets nobody in, for as long as the test runs.
+pub fn forbidding() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().filter_map(Result::ok) {
+            std::thread::spawn(move || {
+                let (mut reader, mut stream) = (BufReader::new(&stream), &stream);
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|len| len > 2) {
+                    line.clear();
+                }
+                let answer =
+                    "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                // Whoever left has seen enough. What he still sends is taken, for else
+                // the answer would be lost with it.
+                let _ = stream.write_all(answer.as_bytes());
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = reader.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 pub fn now() -> UnixSeconds {

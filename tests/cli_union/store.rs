@@ -1,6 +1,6 @@
 //! `gwa store`, `gwa serve --store`, and what reads an archive whose days are away.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -8,7 +8,7 @@ use gwa::time::{DAY, UnixSeconds};
 use gwa::whisper::{Envelope, Topic};
 use serde_json::Value;
 
-use crate::house::{Ended, House, envelope, hashes};
+use crate::house::{Ended, House, envelope, forbidding, hashes};
 
 const FROM: u32 = 1_538_265_600;
 
@@ -109,6 +109,34 @@ fn a_store_that_is_away_is_named_by_what_needs_it() {
 }
 
 #[test]
+fn a_store_that_does_not_say_how_it_stands_is_not_called_empty() {
+    let house = House::new();
+    house.run("new", &["init"]).expect(0);
+    let gone = format!("folder:{}", house.path("gone"));
+    // Also before there is anything to carry.
+    let asked = house.run("new", &["store", "--store", &gone]).expect(1);
+    assert!(
+        asked.out.contains("head     unknown\nwaiting  unknown\n"),
+        "{}",
+        asked.out
+    );
+    archive_and_store(&house);
+    let asked = house
+        .run("data", &["--json", "store", "--store", &gone])
+        .expect(1);
+    let told = &asked.objects()[0];
+    assert!(
+        told["head"].is_null() && told["waiting_files"].is_null(),
+        "{told}"
+    );
+    let node = format!("kubo:{}", forbidding());
+    for args in [&["store"][..], &["store", "carry"]] {
+        let refused = house.run("data", &[args, &["--store", &node]].concat());
+        refused.expect(1).says("403").says("GWA_STORE_AUTH");
+    }
+}
+
+#[test]
 fn without_a_store_there_is_nothing_to_show() {
     let house = House::new();
     archive_and_store(&house);
@@ -128,23 +156,61 @@ impl Drop for Daemon {
     }
 }
 
+impl Daemon {
+    /// Starts one over `data`; gives what it tells first.
+    fn start(house: &House, data: &str, args: &[&str]) -> (Self, Value) {
+        let ports = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        let args = [&["--json", "serve"], &ports[..], args].concat();
+        let mut command = house.gwa(data, &args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut daemon = Self(child.spawn().expect("gwa runs"));
+        let mut line = String::new();
+        let stdout = daemon.0.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        (daemon, serde_json::from_str(&line).expect("JSON"))
+    }
+
+    /// Ends it; gives all that it said on stderr.
+    fn end(mut self) -> String {
+        let pid = self.0.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(killed.expect("kill runs").success());
+        let mut said = String::new();
+        let mut stderr = self.0.stderr.take().expect("a pipe");
+        stderr.read_to_string(&mut said).expect("UTF-8");
+        assert!(self.0.wait().expect("it ends").success(), "{said}");
+        said
+    }
+}
+
 /// Starts a daemon, asks for its status, ends it, and waits for that.
 fn served(house: &House, args: &[&str]) -> (Value, Value) {
-    let ports = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
-    let args = [&["--json", "serve"], &ports[..], args].concat();
-    let child = house.gwa("data", &args).stdout(Stdio::piped()).spawn();
-    let mut daemon = Daemon(child.expect("gwa runs"));
-    let mut line = String::new();
-    let stdout = daemon.0.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let started: Value = serde_json::from_str(&line).expect("JSON");
+    let (daemon, started) = Daemon::start(house, "data", args);
     // It holds the archive, and is asked.
     let told = house.run("data", &["--json", "store"]).expect(0);
-    let pid = daemon.0.id().to_string();
-    let killed = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(killed.expect("kill runs").success());
-    assert!(daemon.0.wait().expect("it ends").success());
+    let said = daemon.end();
+    assert!(said.contains("what waits to be sealed is kept"), "{said}");
     (started, told.objects().remove(0))
+}
+
+#[test]
+fn a_replica_takes_the_key_as_it_is_shown_and_says_out_of_which_store_it_answers() {
+    let house = House::new();
+    let store = archive_and_store(&house);
+    carry(&house, &store, "all").expect(0);
+    let head = house.run("data", &["--json", "head"]).expect(0);
+    let key = head.objects()[0]["key"].as_str().map(str::to_owned);
+    let key = key.expect("a key");
+    assert!(key.starts_with("0x"), "{key}");
+    let args = ["--replica", &key, "--store", &store];
+    let (daemon, started) = Daemon::start(&house, "replica", &args);
+    assert_eq!(started["store"], store.as_str());
+    // Nothing ever waits at one that takes in nothing.
+    let said = daemon.end();
+    assert!(
+        said.contains("stopped") && !said.contains("waits to be sealed"),
+        "{said}"
+    );
 }
 
 #[test]

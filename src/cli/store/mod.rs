@@ -16,7 +16,7 @@ use crate::cli::error::{CliError, Kind};
 use crate::depot::writer::WriterError;
 use crate::depot::{Carrier, CarrierStatus, CarryError, DepotError};
 use crate::progress::Quiet;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, UnixSeconds};
 
 pub use self::settings::{StoreFlags, attach, carrier, kept_head};
 pub use self::shared::{ReplicaOf, is_replica, replica, require_claims, turn, wait_turn};
@@ -135,6 +135,7 @@ fn take_turn(carrier: &Carrier, archive: &Archive) -> Result<(), CliError> {
         let told = CliError::new(Kind::Error, "cannot carry to the store").because(&error);
         match error {
             WriterError::Held { .. } => told.hint("the machine that seals carries too"),
+            WriterError::Depot(error) => with_way_in(told, &error),
             _ => told,
         }
     })
@@ -196,6 +197,25 @@ fn failed(what: &str, error: &CarryError) -> CliError {
         CarryError::Depot(DepotError::Away { .. }) => {
             told.hint("nothing is lost: files wait on this disk until it is back")
         }
+        CarryError::Depot(error) => with_way_in(told, error),
+        _ => told,
+    }
+}
+
+/// The same, with what lets one in where the store refuses.
+fn with_way_in(told: CliError, error: &DepotError) -> CliError {
+    let DepotError::Refused { depot, .. } = error else {
+        return told;
+    };
+    match depot.split(':').next() {
+        Some("kubo") => told.hint(
+            "where the node asks for credentials, GWA_STORE_AUTH, `store-auth` in gwa.toml or \
+             GWA_KUBO_AUTH holds them: bearer:TOKEN or basic:USER:PASSWORD",
+        ),
+        Some("s3") => told.hint(
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment say who asks; the \
+             bucket must be there",
+        ),
         _ => told,
     }
 }
@@ -206,14 +226,17 @@ struct Line<'a>(&'a CarrierStatus);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.0;
-        let head = status.head.as_deref().unwrap_or("none yet");
+        let waiting = status.waiting_files.zip(status.waiting_bytes);
         writeln!(f, "store    {}", status.store)?;
-        writeln!(f, "head     {} {head}", status.seq.unwrap_or(0))?;
-        writeln!(
-            f,
-            "waiting  {} files, {} bytes",
-            status.waiting_files, status.waiting_bytes
-        )?;
+        match (&status.head, status.seq) {
+            (Some(head), Some(seq)) => writeln!(f, "head     {seq} {head}")?,
+            _ if waiting.is_some() => writeln!(f, "head     none yet")?,
+            _ => writeln!(f, "head     unknown")?,
+        }
+        match waiting {
+            Some((files, bytes)) => writeln!(f, "waiting  {files} files, {bytes} bytes")?,
+            None => writeln!(f, "waiting  unknown")?,
+        }
         write!(
             f,
             "evicted  {} files, {} bytes",
@@ -223,9 +246,72 @@ impl fmt::Display for Line<'_> {
             write!(f, "\nlost     {} files", status.lost_files)?;
         }
         if let Some(error) = &status.error {
-            let since = status.failing_since.unwrap_or(0);
+            let since = UnixSeconds(status.failing_since.unwrap_or(0));
             write!(f, "\nfailing  since {since}: {error}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_did_not_say_how_it_stands_is_not_called_empty() {
+        let asked = CarrierStatus {
+            store: "kubo:http://127.0.0.1:5001".to_owned(),
+            waiting_files: Some(2),
+            waiting_bytes: Some(300),
+            ..CarrierStatus::default()
+        };
+        let line = Line(&asked).to_string();
+        assert!(line.contains("head     none yet\nwaiting  2 files, 300 bytes\n"));
+        let silent = CarrierStatus {
+            waiting_files: None,
+            waiting_bytes: None,
+            failing_since: Some(1_538_265_600),
+            error: Some("refused".to_owned()),
+            ..asked.clone()
+        };
+        let line = Line(&silent).to_string();
+        assert!(
+            line.contains("head     unknown\nwaiting  unknown\n"),
+            "{line}"
+        );
+        assert!(
+            line.ends_with("failing  since 2018-09-30T00:00:00Z: refused"),
+            "{line}"
+        );
+        let head = CarrierStatus {
+            head: Some("bafy".to_owned()),
+            seq: Some(7),
+            ..silent
+        };
+        assert!(
+            Line(&head)
+                .to_string()
+                .contains("head     7 bafy\nwaiting  unknown\n")
+        );
+    }
+
+    #[test]
+    fn whoever_is_refused_is_told_what_would_let_him_in() {
+        for (depot, hint) in [
+            ("kubo:http://127.0.0.1:5001", Some("GWA_STORE_AUTH")),
+            ("s3:http://127.0.0.1:7070/bucket", Some("AWS_ACCESS_KEY_ID")),
+            ("s3://bucket", Some("AWS_ACCESS_KEY_ID")),
+            ("folder:/mnt/nas", None),
+        ] {
+            let refused = DepotError::Refused {
+                depot: depot.to_owned(),
+                what: "HTTP status 403".to_owned(),
+            };
+            let told = failed("cannot carry", &CarryError::Depot(refused)).to_string();
+            match hint {
+                Some(hint) => assert!(told.contains(hint), "{told}"),
+                None => assert!(!told.contains("Hint"), "{told}"),
+            }
+        }
     }
 }

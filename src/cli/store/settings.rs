@@ -150,7 +150,8 @@ pub fn kept_head(context: &Context, key: PublicKey) -> Result<Option<Head>, CliE
         Ok(Some(head)) if *head.key() == key => Ok(Some(head)),
         Ok(_) => Err(failed(format!("{} keeps no head yet", depot.name()))),
         Err(error) => {
-            Err(failed("the store does not say which head it keeps".to_owned()).because(&error))
+            let told = failed("the store does not say which head it keeps".to_owned());
+            Err(super::with_way_in(told.because(&error), &error))
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use secp256k1::{PublicKey, SecretKey};
 
 use super::settings::{StoreFlags, depot, environment, settings, unusable};
+use super::with_way_in;
 use crate::archive::disk::{Archive, DiskError, FollowError, Kind as OriginKind, Origin};
 use crate::archive::head::Head;
 use crate::archive::watermark::Day;
@@ -37,7 +38,7 @@ impl FromStr for ReplicaOf {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "" => Ok(Self::Whichever),
-            key => key.parse().map(Self::Key),
+            key => key.strip_prefix("0x").unwrap_or(key).parse().map(Self::Key),
         }
     }
 }
@@ -183,7 +184,7 @@ pub fn replica(
                 format!("there is no head in {address} yet"),
             ));
         }
-        (Err(error), None) => return Err(failed(&error)),
+        (Err(error), None) => return Err(with_way_in(failed(&error), &error)),
         // What was seen before is answered for as far as it goes.
         (_, Some(_)) => Archive::open(data)
             .map_err(|error: DiskError| archive_failed("cannot open the replica", &error))?,
@@ -239,4 +240,22 @@ impl Leader for StoreLeader {
 
     /// Its calls end by their own limits.
     fn end(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_in_each_form_in_which_it_is_shown() {
+        let key = SecretKey::from_secret_bytes([7; 32]).unwrap().public_key();
+        for text in [key.to_string(), format!("0x{key}")] {
+            let of = text.parse::<ReplicaOf>().unwrap();
+            assert!(matches!(of, ReplicaOf::Key(told) if told == key), "{text}");
+        }
+        assert!(matches!("".parse(), Ok(ReplicaOf::Whichever)));
+        for text in ["0x", "0x037b", "0x0x02"] {
+            assert!(text.parse::<ReplicaOf>().is_err(), "{text}");
+        }
+    }
 }

@@ -358,7 +358,39 @@ fn a_damaged_file_stays_here_and_no_head_goes_above_it() {
     assert!(!depot.kept().unwrap().contains(&name) && !house.archive.blocks().has_evicted());
     let status = carrier.status();
     assert_eq!(status.failing_since, Some(NOW.0));
-    assert!(status.error.is_some() && status.waiting_files > 0);
+    assert!(status.error.is_some() && status.waiting_files > Some(0));
+}
+
+#[test]
+fn what_waits_is_unknown_while_the_depot_does_not_say() {
+    let house = House::new();
+    let carrier = house.carrier(Shaky::new(&house.depot), Keep::Everything);
+    assert_eq!(carrier.status().waiting_files, None);
+    // Nothing is sealed yet, and it is asked all the same.
+    let moved = house.depot.with_extension("away");
+    fs::rename(&house.depot, &moved).unwrap();
+    let away = carrier.look(NOW).unwrap_err();
+    assert!(away.is_transient());
+    assert_eq!(carrier.status().failing_since, Some(NOW.0));
+    fs::rename(&moved, &house.depot).unwrap();
+    carrier.look(NOW).unwrap();
+    assert_eq!(carrier.status().waiting_files, Some(0));
+
+    live_through(&house.archive, 1);
+    carrier.look(NOW).unwrap();
+    assert!(carrier.status().waiting_bytes > Some(0));
+    fs::rename(&house.depot, &moved).unwrap();
+    carrier.look(NOW).unwrap_err();
+    let status = carrier.status();
+    assert_eq!((status.waiting_files, status.waiting_bytes), (None, None));
+    fs::rename(&moved, &house.depot).unwrap();
+    carrier.round(&Stop::default(), NOW, &Quiet).unwrap();
+    let status = carrier.status();
+    assert_eq!(
+        (status.waiting_files, status.waiting_bytes),
+        (Some(0), Some(0))
+    );
+    assert_eq!(status.failing_since, None);
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! How a depot stands against the archive that it keeps, for whoever asks.
+//!
+//! Always true: what the depot did not say when it was asked last is unknown, and is not
+//! told as nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::head::Head;
+use crate::blocks::BlockFile;
+
+/// How a depot stands against the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierStatus {
+    /// The depot, without passwords.
+    pub store: String,
+    /// The newest head that it keeps, as far as it said.
+    pub head: Option<String>,
+    /// Its number.
+    pub seq: Option<u64>,
+    /// Files that it lacks; `None` where it did not say what it keeps when it was asked
+    /// last.
+    pub waiting_files: Option<u64>,
+    /// Their bytes.
+    pub waiting_bytes: Option<u64>,
+    /// Files of days that it alone keeps.
+    pub evicted_files: u64,
+    /// Their bytes.
+    pub evicted_bytes: u64,
+    /// Files that neither it nor this disk has.
+    pub lost_files: u64,
+    /// Since when nothing could be brought there, Unix seconds.
+    pub failing_since: Option<u32>,
+    /// Why.
+    pub error: Option<String>,
+}
+
+impl CarrierStatus {
+    /// The newest head that it keeps is this one.
+    pub(super) fn keeps_head(&mut self, newest: Option<&Head>) {
+        self.head = newest.map(|head| head.cid().to_string());
+        self.seq = newest.map(|head| head.body().sequence.0);
+    }
+
+    /// It lacks these files.
+    pub(super) fn waits(&mut self, files: &[BlockFile]) {
+        self.waiting_files = Some(files.len() as u64);
+        self.waiting_bytes = Some(files.iter().map(|file| file.bytes).sum());
+    }
+
+    /// It lacks this file no more.
+    pub(super) fn waits_no_more(&mut self, file: &BlockFile) {
+        let less = |waiting: Option<u64>, by| waiting.map(|count| count.saturating_sub(by));
+        self.waiting_files = less(self.waiting_files, 1);
+        self.waiting_bytes = less(self.waiting_bytes, file.bytes);
+    }
+
+    /// It does not say what it keeps.
+    pub(super) fn does_not_say(&mut self) {
+        (self.waiting_files, self.waiting_bytes) = (None, None);
+    }
+}
