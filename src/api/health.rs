@@ -26,6 +26,8 @@ pub(super) struct Health {
     store_error: Option<String>,
     /// Since when, Unix seconds.
     store_failing_since: Option<u32>,
+    /// Why names lead to no newer head; the archive is none the worse.
+    name_error: Option<String>,
     /// Seconds since an envelope came that was new; none before the first.
     last_envelope_age: Option<u32>,
 }
@@ -49,6 +51,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health
         head: api.archive.head_cid().map(|cid| cid.to_string()),
         store_failing_since: store.as_ref().and_then(|store| store.failing_since),
         store_error: store.and_then(|store| store.error),
+        name_error: api.name_trouble.now(),
         last_envelope_age: pulse.last_stored.map(|at| api.node.now().since(at)),
     };
     (status, Json(health))

@@ -60,6 +60,7 @@ use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::config::HttpSettings;
 use crate::depot::Carrier;
 use crate::limits::Limits;
+use crate::node::name_trouble::NameTrouble;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
@@ -77,12 +78,23 @@ struct Api {
     node: NodeControl,
     archive: Arc<Archive>,
     carrier: Option<Arc<Carrier>>,
+    name_trouble: NameTrouble,
     pulse: Pulse,
     rpc: Rpc,
     gateway: Gateway,
     access: Access,
     p2p: Option<crate::p2p::Node>,
     since: UnixSeconds,
+}
+
+/// What a daemon does beside archiving, as far as it is told of.
+pub struct Beside {
+    /// Its libp2p peer.
+    pub p2p: Option<crate::p2p::Node>,
+    /// What carries to its store.
+    pub carrier: Option<Arc<Carrier>>,
+    /// Why its names lead to no newer head.
+    pub name_trouble: NameTrouble,
 }
 
 /// A running HTTP server. Dropping it ends it without waiting.
@@ -94,16 +106,19 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Listens at `listen` and answers for `node` and `archive`, and for what is carried
-    /// to its store.
+    /// Listens at `listen` and answers for `node` and `archive`, and for what is done
+    /// beside.
     pub async fn start(
         listen: SocketAddr,
         settings: &HttpSettings,
         limits: &Limits,
         node: NodeControl,
         archive: Arc<Archive>,
-        p2p: Option<crate::p2p::Node>,
-        carrier: Option<Arc<Carrier>>,
+        Beside {
+            p2p,
+            carrier,
+            name_trouble,
+        }: Beside,
     ) -> Result<Self, ApiError> {
         if settings.open && !listen.ip().is_loopback() {
             return Err(ApiError::OpenToOthers { address: listen });
@@ -128,6 +143,7 @@ impl ApiServer {
             archive,
             p2p,
             carrier,
+            name_trouble,
             access: Access::new(
                 token,
                 settings.open,

@@ -14,7 +14,7 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
 use crate::cli::store;
 use crate::config::{self, Span};
-use crate::kubo::Auth;
+use crate::kubo::{Auth, KuboError};
 use crate::node::publish::newest_of;
 use crate::publish::Hints;
 use crate::publish::ipns::{
@@ -112,7 +112,8 @@ struct Published {
     /// The record, hex with `0x`.
     record: String,
     to: Vec<Handed>,
-    /// Name and text of the TXT record.
+    /// Name and text of the TXT record; where the name was handed over it is that of
+    /// the name that it leads to.
     dnslink: [String; 2],
 }
 
@@ -135,14 +136,20 @@ pub fn run(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
 
 fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
     let folder = NameFolder::new(&context.data);
-    // Whoever has no archive wants no key of it either.
-    let head = match &args.hand_over {
-        None => Some(head_to_tell(args, &folder, context)?),
-        Some(_) => None,
-    };
-    let mut wish = match (&head, &args.hand_over) {
-        (Some(head), _) => Wish::of_head(head, &hints(args, context)?),
-        (None, to) => Wish::of_hand_over(successor(to.as_deref().unwrap_or_default(), &folder)?),
+    let (mut wish, head, heir) = match &args.hand_over {
+        // Whoever has no archive wants no key of it either.
+        None => {
+            let head = head_to_tell(args, &folder, context)?;
+            (
+                Wish::of_head(&head, &hints(args, context)?),
+                Some(head),
+                None,
+            )
+        }
+        Some(to) => {
+            let heir = successor(to, &folder)?;
+            (Wish::of_hand_over(heir), None, Some(heir))
+        }
     };
     if let Some(Span(validity)) = args.validity {
         (wish.validity, wish.exact) = (validity, true);
@@ -167,7 +174,7 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
     let record = folder
         .say(&key, &wish, known.as_ref(), now)
         .map_err(|e| failed(&e))?;
-    let to = handle.block_on(hand_in(&takers, &record));
+    let (to, refused) = handle.block_on(hand_in(&takers, &record));
     let published = Published {
         name: record.name().to_string(),
         key: key_name.to_string(),
@@ -178,7 +185,8 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
         ttl: record.ttl().as_secs(),
         record: format!("0x{}", hex::encode(record.bytes())),
         to,
-        dnslink: dnslink(args.host.as_deref(), &key)?,
+        // A host is to lead to whoever has the name from now on.
+        dnslink: dnslink(args.host.as_deref(), heir.unwrap_or(key.name()))?,
     };
     context.output.result(&published, &published)?;
     let failures: Vec<_> = published
@@ -189,14 +197,15 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
     if failures.is_empty() {
         return Ok(());
     }
-    Err(CliError::new(
-        Kind::Partial,
-        format!(
-            "the record is made, and was not taken by {}",
-            failures.join("; ")
-        ),
-    )
-    .hint("run it again: the same record is handed in"))
+    let what = failures.join("; ");
+    let what = format!("the record is made, and was not taken by {what}");
+    Err(CliError::new(Kind::Partial, what).hint(match refused {
+        true => {
+            "where the node asks for credentials, GWA_KUBO_AUTH holds them, bearer:TOKEN or \
+             basic:USER:PASSWORD; run it again then: the same record is handed in"
+        }
+        false => "run it again: the same record is handed in",
+    }))
 }
 
 impl fmt::Display for Published {
@@ -238,16 +247,18 @@ fn head_to_tell(
     Ok(newest_of(record.as_ref(), kept))
 }
 
-/// Hands the record to each, one after another.
-async fn hand_in(takers: &[Arc<dyn RecordTaker>], record: &Record) -> Vec<Handed> {
-    let mut handed = Vec::new();
+/// Hands the record to each, one after another; and whether one of them refused to talk.
+async fn hand_in(takers: &[Arc<dyn RecordTaker>], record: &Record) -> (Vec<Handed>, bool) {
+    let (mut handed, mut refused) = (Vec::new(), false);
     for taker in takers {
+        let error = taker.put(record).await.err();
+        refused |= matches!(error, Some(KuboError::Refused(_)));
         handed.push(Handed {
             to: taker.name().to_owned(),
-            error: taker.put(record).await.err(),
+            error: error.map(|error| error.to_string()),
         });
     }
-    handed
+    (handed, refused)
 }
 
 /// Whoever is handed records; credentials come from the environment.
@@ -301,8 +312,8 @@ fn existing(folder: &NameFolder, name: &KeyName) -> Result<IpnsKey, CliError> {
     })
 }
 
-/// Name and text of the TXT record that leads to the name of `key`.
-fn dnslink(host: Option<&str>, key: &IpnsKey) -> Result<[String; 2], CliError> {
+/// Name and text of the TXT record that leads to `name`.
+fn dnslink(host: Option<&str>, name: Name) -> Result<[String; 2], CliError> {
     let host = match host.map(str::parse) {
         None => "HOST".to_owned(),
         Some(Ok(NameRef::Host(host))) => host,
@@ -311,7 +322,7 @@ fn dnslink(host: Option<&str>, key: &IpnsKey) -> Result<[String; 2], CliError> {
         }
     };
     let path = ContentPath::Name {
-        name: NameRef::Key(key.name()),
+        name: NameRef::Key(name),
         path: Vec::new(),
     };
     Ok([format!("_dnslink.{host}"), format!("dnslink={path}")])

@@ -10,6 +10,7 @@ mod announce;
 pub mod carrier;
 pub mod follow;
 pub mod key_file;
+pub mod name_trouble;
 pub mod p2p;
 pub mod publish;
 pub mod reach;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::announce::Announcer;
 use self::carrier::CarrierTask;
 use self::follow::{Follower, Following};
+use self::name_trouble::NameTrouble;
 use self::p2p::P2pError;
 use self::publish::{Publisher, Publishing};
 use self::reach::Reach;
@@ -39,7 +41,7 @@ use self::run_file::{RunFile, RunInfo};
 use self::times::TimesMaker;
 use self::vault::ArchiveVault;
 use self::writer::{Turn, WriterTask};
-use crate::api::{ApiError, ApiServer};
+use crate::api::{ApiError, ApiServer, Beside};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
 use crate::archive::leaf::MAX_ENVELOPE_RLP;
 use crate::config::Settings;
@@ -108,6 +110,7 @@ pub struct Daemon {
     publishing: Option<Publishing>,
     carrier: Option<Arc<Carrier>>,
     turn: Option<Turn>,
+    name_trouble: NameTrouble,
 }
 
 impl Daemon {
@@ -183,6 +186,7 @@ impl Daemon {
         }
         let p2p = p2p::start(&archive, settings).await?;
         let peer = p2p.as_ref().map(|p2p| p2p.node.clone());
+        let name_trouble = NameTrouble::default();
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
@@ -192,8 +196,11 @@ impl Daemon {
                     &settings.limits,
                     node.control(),
                     Arc::clone(&archive),
-                    peer.clone(),
-                    carrier.clone(),
+                    Beside {
+                        p2p: peer.clone(),
+                        carrier: carrier.clone(),
+                        name_trouble: name_trouble.clone(),
+                    },
                 )
                 .await?,
             ),
@@ -227,6 +234,7 @@ impl Daemon {
             publishing: None,
             carrier,
             turn: None,
+            name_trouble,
         })
     }
 
@@ -309,6 +317,7 @@ impl Daemon {
             self.publishing.take(),
             self.carrier.clone(),
             Arc::clone(&self.clock),
+            self.name_trouble.clone(),
         );
         let writing = WriterTask::start(
             self.turn.take(),

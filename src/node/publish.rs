@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::name_trouble::{NameTrouble, text_of};
 use crate::archive::disk::Archive;
 use crate::archive::head::Head;
 use crate::depot::Carrier;
@@ -64,17 +65,18 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Begins, unless `publishing` is `None`. `carrier` is what brings the archive to its
-    /// store, where it has one.
+    /// store, where it has one; `trouble` is told what fails.
     pub(super) fn start(
         archive: Arc<Archive>,
         publishing: Option<Publishing>,
         carrier: Option<Arc<Carrier>>,
         clock: Arc<dyn Clock>,
+        trouble: NameTrouble,
     ) -> Self {
         let stopping = CancellationToken::new();
         let publishing = publishing.filter(|_| !archive.is_mirror());
         let task = publishing.map(|publishing| {
-            let work = run(archive, publishing, carrier, clock);
+            let work = run(archive, publishing, carrier, clock, trouble);
             let stopping = stopping.clone();
             tokio::spawn(async move {
                 tokio::select! {
@@ -113,6 +115,7 @@ async fn run(
     publishing: Publishing,
     carrier: Option<Arc<Carrier>>,
     clock: Arc<dyn Clock>,
+    trouble: NameTrouble,
 ) {
     let (tell, told) = watch::channel(Vec::new());
     let known = Known::default();
@@ -136,7 +139,6 @@ async fn run(
         known,
         clock,
     };
-    let mut failing = None;
     let mut looks = tokio::time::interval(LOOK);
     loop {
         looks.tick().await;
@@ -146,10 +148,10 @@ async fn run(
             tell.send_replace(records);
         }
         // Once, and again only where it fails otherwise.
-        if let Some(error) = failed.as_ref().filter(|_| failed != failing) {
+        let is_news = trouble.set(failed.clone());
+        if let Some(error) = failed.filter(|_| is_news) {
             tracing::error!(error, "a name cannot be brought up to date");
         }
-        failing = failed;
     }
 }
 
@@ -189,7 +191,7 @@ impl Naming {
                 Err(error) => (None, vec![error]),
             };
             let failures = named.err().into_iter().chain(unread);
-            let failures: Vec<_> = failures.map(|error| error.to_string()).collect();
+            let failures: Vec<_> = failures.map(|error| text_of(&error)).collect();
             let failed = (!failures.is_empty()).then(|| failures.join("; "));
             (records, failed)
         });
@@ -309,7 +311,7 @@ impl Handing {
                 let newest = [known.take(), Some(theirs)].into_iter().flatten();
                 *known = newest.max_by_key(Record::precedence);
             }
-            None if !was_failing => tracing::warn!(%name, to, error, "not handed in; tried again"),
+            None if !was_failing => tracing::warn!(%name, to, %error, "not handed in; tried again"),
             None => {}
         }
         false
@@ -325,6 +327,7 @@ mod tests {
     use crate::archive::testing::envelope;
     use crate::archive::watermark::Watermark;
     use crate::depot::{FolderDepot, Keep};
+    use crate::kubo::KuboError;
     use crate::progress::Quiet;
     use crate::publish::ipns::{Draft, IpnsKey};
     use crate::sources::names::{Giving, RecordGiver, Taking};
@@ -371,7 +374,7 @@ mod tests {
             }
             Box::pin(async move {
                 if is_refused {
-                    Err("no".to_owned())
+                    Err(KuboError::Failed("no".to_owned()))
                 } else {
                     Ok(())
                 }
@@ -384,6 +387,7 @@ mod tests {
         archive: Arc<Archive>,
         node: Arc<Node>,
         key: IpnsKey,
+        trouble: NameTrouble,
     }
 
     impl World {
@@ -396,6 +400,7 @@ mod tests {
                 archive,
                 node: Arc::default(),
                 key: key.unwrap(),
+                trouble: NameTrouble::default(),
             };
             world.seal(1);
             world
@@ -420,7 +425,8 @@ mod tests {
                 to: vec![self.node.clone()],
             };
             let clock = Arc::new(SystemClock);
-            Publisher::start(Arc::clone(&self.archive), Some(publishing), carrier, clock)
+            let (archive, trouble) = (Arc::clone(&self.archive), self.trouble.clone());
+            Publisher::start(archive, Some(publishing), carrier, clock, trouble)
         }
 
         /// Waits until the node's record holds what `holds` says; in no time at all,
@@ -582,6 +588,12 @@ mod tests {
         let last = folder.say(&world.key, &over, None, SystemClock.now());
         let publisher = world.start();
         assert_eq!(world.until(|_| true).await, last.unwrap());
+        // Whoever asks is told why it leads to no head.
+        let trouble = world.trouble.now().unwrap();
+        assert!(
+            trouble.contains("`--publish` names another key"),
+            "{trouble}"
+        );
         publisher.end().await;
     }
 }

@@ -1,5 +1,8 @@
 //! Names that lead to heads: made, served, looked up, followed, handed over.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use gwa::archive::disk::Reader;
 use gwa::publish::Hints;
 use gwa::publish::ipns::folder::{NameFolder, Wish};
@@ -8,7 +11,7 @@ use gwa::time::UnixSeconds;
 use gwa::whisper::Topic;
 use serde_json::Value;
 
-use crate::house::{Ended, House, Server, envelope, now};
+use crate::house::{Ended, House, Server, envelope, forbidding, now};
 
 /// A leader's archive and daemon, and readers.
 struct World {
@@ -311,6 +314,8 @@ fn a_name_is_handed_over_to_another_key() {
     let last = world.publish("a", &["--key", "old", "--hand-over", "new"]);
     assert_eq!(text(&last, "value"), format!("/ipns/{new}"));
     assert_eq!(last["sequence"], 1);
+    // DNS leads to the new name from now on.
+    assert_eq!(last["dnslink"][1], format!("dnslink=/ipns/{new}"));
     world
         .house
         .run("a", &["publish", "--key", "old"])
@@ -375,6 +380,37 @@ fn a_daemon_names_its_heads_by_itself() {
 }
 
 #[test]
+fn a_daemon_whose_name_was_handed_over_says_so() {
+    let mut world = World::new();
+    world.publish("a", &["--key", "old"]);
+    world.publish("a", &["--key", "new"]);
+    world.publish("a", &["--key", "old", "--hand-over", "new"]);
+    let url = world.serve(&["--publish", "old"]);
+    let address = url.strip_prefix("http://").expect("a URL");
+    let health = || -> Value {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let request =
+            format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).expect("JSON")
+    };
+    let mut told = health();
+    for _ in 0..600 {
+        if told["name_error"].is_string() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        told = health();
+    }
+    assert!(text(&told, "name_error").contains("`--publish` names another key"));
+    // The archive is none the worse.
+    assert_eq!(told["ok"], true);
+}
+
+#[test]
 fn a_daemon_unites_what_a_name_leads_to() {
     let mut world = World::new();
     let name = text(&world.publish("a", &[]), "name");
@@ -417,4 +453,18 @@ fn a_record_that_a_node_does_not_take_is_made_all_the_same() {
         .house
         .run("a", &["publish", "--to", "http://x"])
         .expect(2);
+}
+
+#[test]
+fn a_node_that_lets_nobody_in_and_a_key_in_another_form_are_told_with_what_helps() {
+    let world = World::new();
+    let node = format!("kubo:{}", forbidding());
+    let partly = world.house.run("a", &["publish", "--to", &node]);
+    partly.expect(3).says("403").says("GWA_KUBO_AUTH");
+    let file = world.house.path("pem.key");
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
+    std::fs::write(&file, pem).expect("a file");
+    let import = ["publish", "import", "pem", &file];
+    let refused = world.house.run("a", &import).expect(12);
+    refused.says("PEM").says("without `--format`");
 }

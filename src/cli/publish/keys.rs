@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{existing, failed};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::publish::ipns::{IpnsKey, KeyName, Name, NameFolder, folder};
+use crate::publish::ipns::{IpnsKey, KeyError, KeyName, Name, NameFolder, folder};
 
 /// Longest file of a key read, in bytes: one of RSA has 2,000.
 const MAX_FILE: u64 = 16 << 10;
@@ -100,7 +100,13 @@ pub fn import(args: &ImportArgs, context: &mut Context) -> Result<(), CliError> 
     let key = IpnsKey::from_protobuf(&bytes).map_err(|error| {
         CliError::new(Kind::WrongKey, what())
             .because(&error)
-            .hint("`ipfs key export NAME` writes the form that is read, for Ed25519 keys")
+            .hint(match error {
+                KeyError::Pem => {
+                    "`ipfs key export --output=FILE NAME`, without `--format`, writes the form \
+                     that is read"
+                }
+                _ => "`ipfs key export NAME` writes the form that is read, for Ed25519 keys",
+            })
     })?;
     let folder = NameFolder::new(&context.data);
     folder

@@ -15,12 +15,18 @@ use super::Name;
 /// Longest protobuf form of a secret key read, in bytes: ours have less than 100.
 pub const MAX_SECRET: usize = 4_096;
 
+/// How a file in PEM begins; no protobuf form does, for it has no fifth field.
+const PEM: &[u8] = b"-----BEGIN ";
+
 /// Why bytes are no key that is used here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not the protobuf form of a key.
     #[error("not the protobuf form of a key: {0}")]
     Form(String),
+    /// A key as OpenSSL writes it.
+    #[error("a key in PEM, and not in its protobuf form")]
+    Pem,
     /// Of a kind that is not used here.
     #[error("an {0} key: only Ed25519 and secp256k1 are used here")]
     Kind(&'static str),
@@ -70,6 +76,9 @@ impl IpnsKey {
     pub fn from_protobuf(bytes: &[u8]) -> Result<Self, KeyError> {
         if bytes.len() > MAX_SECRET {
             return Err(KeyError::Form(format!("{} bytes", bytes.len())));
+        }
+        if bytes.trim_ascii_start().starts_with(PEM) {
+            return Err(KeyError::Pem);
         }
         kind(bytes)?;
         let key = Keypair::from_protobuf_encoding(bytes);

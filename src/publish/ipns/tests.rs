@@ -112,6 +112,14 @@ fn what_kubo_takes_is_taken_and_what_it_refuses_is_refused() {
 }
 
 #[test]
+fn a_key_in_pem_is_told_from_one_that_is_damaged() {
+    let pem = IpnsKey::from_protobuf(b"\n-----BEGIN PRIVATE KEY-----\nMC4C\n");
+    assert_eq!(pem.unwrap_err(), KeyError::Pem);
+    let damaged = IpnsKey::from_protobuf(b"-");
+    assert!(matches!(damaged, Err(KeyError::Form(_))));
+}
+
+#[test]
 fn each_refusal_says_why() {
     let refusal = |what: &str| {
         let vector = vector(what);

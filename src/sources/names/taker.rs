@@ -12,7 +12,7 @@ use crate::publish::ipns::{Name, Record};
 use crate::sources::{SourceAddressError, base_url};
 
 /// What came of passing a record on.
-pub type Taking<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+pub type Taking<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), KuboError>> + Send + 'a>>;
 
 /// Somebody who has records of names, and takes newer ones.
 pub trait RecordTaker: RecordGiver {
@@ -97,11 +97,11 @@ impl RecordTaker for KuboNames {
             let key = format!("/ipns/{}", record.name());
             match self.kubo.routing_put(&key, record.bytes().clone()).await {
                 // The node keeps it before it tells its peers, and they may be slow.
-                Err(KuboError::Away(text)) => match self.kubo.routing_get(&key).await {
+                Err(away @ KuboError::Away(_)) => match self.kubo.routing_get(&key).await {
                     Ok(has) if has == *record.bytes() => Ok(()),
-                    _ => Err(text),
+                    _ => Err(away),
                 },
-                other => other.map_err(|error| error.to_string()),
+                other => other,
             }
         })
     }
