@@ -176,8 +176,10 @@ impl CarFolder {
                     .is_err()
             })
             .collect();
-        // A reader starts with nothing and follows a writer: no news in that.
-        if self.lock.is_some() && !(stale.is_empty() && gone.is_empty()) {
+        // A reader starts with nothing and follows a writer: no news in that. Nor is it
+        // any that all files are new to a copy of a folder.
+        let is_copy = gone.is_empty() && stale.len() == found.len();
+        if self.lock.is_some() && !is_copy && !(stale.is_empty() && gone.is_empty()) {
             tracing::warn!(folder = %self.dir.display(), indexed = stale.len(), forgotten = gone.len(), "index amended from files");
         }
         for row in gone {
