@@ -154,7 +154,11 @@ mod tests {
             Group::Delta(sequence) => format!("deltas/{sequence:010}."),
             Group::Calendar => "calendar/".to_owned(),
         };
-        let root = ["aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"][n as usize % 3];
+        let root = match n % 3 {
+            0 => "aaaaaaaaaaaa",
+            1 => "bbbbbbbbbbbb",
+            _ => "cccccccccccc",
+        };
         BlockFile {
             name: format!("{stem}{root}.car"),
             group,

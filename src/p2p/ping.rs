@@ -220,6 +220,7 @@ mod tests {
         let config = NodeConfig {
             key: Keypair::generate_ed25519(),
             listen: Some("/ip4/127.0.0.1/tcp/0".parse().unwrap()),
+            public: Vec::new(),
             limits: Limits::default(),
             given: None,
             afar: None,
