@@ -97,6 +97,57 @@ fn a_page_leads_to_the_next_and_all_of_them_to_the_whole() {
 }
 
 #[test]
+fn a_replica_answers_mail_as_the_archive_does_and_without_the_days_that_were_dropped() {
+    let house = House::new();
+    // Three days that are closed, an hour apart.
+    let start = now().saturating_sub(5 * 86_400);
+    let traffic: Vec<_> = (0..72)
+        .map(|n| {
+            let sent = start.saturating_add(n * 3_600);
+            envelope(Topic::of_public_chat("status"), sent, n)
+        })
+        .collect();
+    house.archive("a", &traffic);
+    house.run("a", &["seal"]).expect(0);
+    std::fs::create_dir(house.path("store")).expect("a folder");
+    let store = format!("folder:{}", house.path("store"));
+    let carry = ["store", "carry", "--store", &store];
+    house.run("a", &carry).expect(0);
+    let from = start.saturating_sub(60).0.to_string();
+    let asked = |server: &str, args: &[&str]| {
+        let all = ["--json", "request", server, "--from", &from];
+        house.run("none", &[&all[..], args].concat()).expect(0)
+    };
+    {
+        let replica = house.serve("replica", &["--replica", "--store", &store]);
+        for batch in ["--batch", "--no-batch"] {
+            let answered = asked(&replica.enode, &["--all", "--limit", "30", batch]);
+            assert_eq!(answered.hashes(), hashes(&traffic));
+        }
+        // A cursor of the archive itself leads on there.
+        let server = house.serve("a", &[]);
+        let first = asked(&server.enode, &["--limit", "10", "--explain"]);
+        let summary = first.objects().pop().expect("a summary");
+        let cursor = summary["cursor"].as_str().expect("a cursor");
+        let second = asked(&replica.enode, &["--limit", "10", "--cursor", cursor]);
+        assert_eq!(second.hashes(), hashes(&traffic[10..20]));
+    }
+    // The daemon was killed; its lock goes with it.
+    let pruned = house.run("a", &["--json", "prune", "--keep", "4d", "--yes"]);
+    pruned.expect(0);
+    house.run("a", &carry).expect(0);
+    let replica = house.serve("replica", &["--replica", "--store", &store]);
+    let server = house.serve("a", &[]);
+    let left = asked(&server.enode, &["--all"]).hashes();
+    assert!(!left.is_empty() && left.len() < traffic.len());
+    assert_eq!(asked(&replica.enode, &["--all"]).hashes(), left);
+    drop(replica);
+    // What is asked of the folder says which days are gone, and that they were dropped.
+    let told = house.run("replica", &["query", "--from", &from]);
+    told.expect(3).says("no longer kept");
+}
+
+#[test]
 fn a_wrong_password_exits_12_and_the_server_key_needs_none() {
     let house = House::new();
     house.archive("a", &traffic(3));

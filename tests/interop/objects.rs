@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gwa::archive::disk::{Archive, Heads};
 use gwa::archive::testing::traffic;
-use gwa::depot::registry::Registry;
+use gwa::depot::registry::{Registry, keeps_conditions};
 use gwa::depot::{Depot, DepotError, testing};
 use serde_json::Value;
 
@@ -114,6 +114,8 @@ fn a_bucket_does_what_every_depot_must() {
 fn of_two_that_write_an_entry_at_once_one_wins_each_time() {
     let server = Versitygw::start();
     let depots = [server.depot("race"), server.depot("race")];
+    assert!(keeps_conditions(&depots[0]).unwrap());
+    assert!(keeps_conditions(&depots[1]).unwrap());
     let barrier = Barrier::new(depots.len());
     let won: Vec<[bool; RACES as usize * 2]> = std::thread::scope(|scope| {
         let barrier = &barrier;
@@ -300,6 +302,37 @@ fn a_writer_that_is_killed_is_taken_over_from_and_no_number_is_signed_twice() {
             );
         }
     }
+}
+
+#[test]
+fn whoever_waits_for_its_turn_follows_and_neither_carries_nor_signs() {
+    let server = Versitygw::start();
+    let shared = Shared::new(&server);
+    shared.run("a", &["import", &shared.envelopes(1, ENVELOPES)]);
+    let mut writer = shared.serve("a", &["--seal-every", "1s"]);
+    writer.wait_for("carried");
+    let mut waiting = shared.serve("b", &[]);
+    waiting.wait_for("went over to a head");
+    let [a, b] = ["a", "b"].map(|machine| shared.run(machine, &["head"]));
+    assert_eq!((&a["head"], &a["count"]), (&b["head"], &(ENVELOPES).into()));
+    assert_eq!(waiting.terminate(), Some(0));
+    let refused = shared.command("b", &["store", "carry"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("another machine seals"),
+        "{said}"
+    );
+    // The store is known where nobody names it.
+    assert_eq!(writer.terminate(), Some(0));
+    let mut unnamed = command(&shared.data("a"), &["seal", "--json"]);
+    told(&unnamed.envs(server.keys()).output().unwrap());
+    let mut alone = command(&shared.data("a"), &["serve"]);
+    let alone = alone.envs(server.keys()).output().unwrap();
+    let said = String::from_utf8_lossy(&alone.stderr);
+    assert!(
+        !alone.status.success() && said.contains("--store s3:"),
+        "{said}"
+    );
 }
 
 #[test]
