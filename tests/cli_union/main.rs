@@ -9,4 +9,6 @@ mod diff;
 mod import;
 mod merge;
 mod mirror;
+#[path = "../common/started.rs"]
+mod started;
 mod store;
