@@ -296,7 +296,7 @@ impl Daemon {
         begin_times(&mut times, &self.archive);
         let carrying = CarrierTask::start(self.carrier.clone(), Arc::clone(&self.clock));
         let mut swept = Instant::now();
-        self.announce().await;
+        self.announce();
         let moved = Arc::new(Notify::new());
         let follower = Follower::start(
             Arc::clone(&self.archive),
@@ -335,7 +335,7 @@ impl Daemon {
                 ip = self.reach.changed() => self.is_reached_at(ip),
                 () = moved.notified() => {
                     self.tell_head();
-                    self.announce().await;
+                    self.announce();
                     begin_times(&mut times, &self.archive);
                     carrying.is_news();
                 }
@@ -348,7 +348,7 @@ impl Daemon {
                 sealed.elapsed() >= self.seal_every || self.archive.seal_is_due(self.clock.now());
             if is_due && writing.may_seal() {
                 self.seal().await;
-                self.announce().await;
+                self.announce();
                 begin_times(&mut times, &self.archive);
                 carrying.is_news();
                 sealed = Instant::now();
@@ -365,8 +365,8 @@ impl Daemon {
         if let Some(api) = self.api {
             api.shutdown().await;
         }
-        if let Some(p2p) = &self.p2p {
-            p2p.node.stop();
+        if let Some(p2p) = self.p2p {
+            p2p.end().await;
         }
         self.node.shutdown().await;
         self.reach.end().await;
@@ -418,9 +418,9 @@ impl Daemon {
     }
 
     /// Tells the DHT of the head, where the peer takes part in one.
-    async fn announce(&self) {
+    fn announce(&self) {
         if let Some(p2p) = &self.p2p {
-            p2p.announce().await;
+            p2p.announce();
         }
     }
 

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
 use crate::api::gateway::denylist::{Denylist, DenylistError};
 use crate::archive::ArchiveError;
 use crate::archive::calendar::{CalendarNode, CalendarReader, DayBucket, Level};
@@ -31,7 +35,11 @@ pub enum P2pError {
 pub(super) struct Peer {
     /// It.
     pub node: Node,
-    given: Arc<Given>,
+    /// There is a head that the DHT may not know.
+    news: Arc<Notify>,
+    announcing: JoinHandle<()>,
+    /// Announcing ends with it, also where nothing else did.
+    _announces: DropGuard,
 }
 
 /// Starts the peer, where one is asked for.
@@ -64,25 +72,46 @@ pub(super) async fn start(
              public DHT could dial them (`--p2p-public` names one that they can)"
         );
     }
-    Ok(Some(Peer { node, given }))
+    let news = Arc::new(Notify::new());
+    let ended = node.stopped().child_token();
+    Ok(Some(Peer {
+        announcing: tokio::spawn(announce(
+            node.clone(),
+            given,
+            Arc::clone(&news),
+            ended.clone(),
+        )),
+        node,
+        news,
+        _announces: ended.drop_guard(),
+    }))
 }
 
 impl Peer {
-    /// Tells the DHT of the newest head, where the peer takes part in one.
-    pub(super) async fn announce(&self) {
-        let Some(head) = self.given.archive.head() else {
-            return;
-        };
-        if self.node.dht().is_none() {
-            return;
+    /// Tells the DHT of the newest head, where the peer takes part in one. Nobody waits
+    /// for that: what is told of may have to be read from a store that is far away.
+    pub(super) fn announce(&self) {
+        self.news.notify_one();
+    }
+
+    /// Ends it.
+    pub(super) async fn end(self) {
+        self.node.stop();
+        if let Err(error) = self.announcing.await {
+            tracing::error!(%error, "BUG: announcing panicked");
         }
-        let given = Arc::clone(&self.given);
-        let told = tokio::task::spawn_blocking(move || {
-            let is_given = |cid: &Cid| given.may_be_given(cid);
-            told_of(&given.archive.blocks().held(), &head, &is_given)
-        });
-        match told.await {
-            Ok(Ok(cids)) => self.node.announce(cids).await,
+    }
+}
+
+/// Tells the DHT of each newest head until `ended`.
+async fn announce(node: Node, given: Arc<Given>, news: Arc<Notify>, ended: CancellationToken) {
+    while ended.run_until_cancelled(news.notified()).await.is_some() {
+        let Some(head) = given.archive.head().filter(|_| node.dht().is_some()) else {
+            continue;
+        };
+        let given = Arc::clone(&given);
+        match tokio::task::spawn_blocking(move || given.told(&head)).await {
+            Ok(Ok(cids)) => node.announce(cids).await,
             Ok(Err(error)) => tracing::warn!(%error, "the DHT is not told of the head"),
             Err(error) => tracing::error!(%error, "BUG: listing buckets panicked"),
         }
@@ -99,8 +128,14 @@ struct Given {
 impl Given {
     /// Whether it is given to whoever wants it; the depot is not asked.
     fn may_be_given(&self, cid: &Cid) -> bool {
-        let has = self.archive.blocks().held().has(cid);
-        !self.denylist.denies(cid) && has.unwrap_or(false)
+        self.has(cid).unwrap_or(false) || self.may_hold(cid)
+    }
+
+    /// What is told of a head.
+    fn told(&self, head: &Head) -> Result<Vec<Cid>, ArchiveError> {
+        let is_given = |cid: &Cid| self.may_be_given(cid);
+        let kept_from = self.archive.kept_from();
+        told_of(&self.archive.blocks().held(), head, kept_from, &is_given)
     }
 }
 
@@ -132,10 +167,11 @@ impl Afar for Given {
 
 /// What is told of a head in the DHT: the head, its state, and the roots of its
 /// buckets, the newest first, as far as they are given. Months that are not here are
-/// left out.
+/// left out, and days before `kept_from`: nobody keeps those of this archive.
 fn told_of(
     source: &dyn BlockSource,
     head: &Head,
+    kept_from: Day,
     is_given: &dyn Fn(&Cid) -> bool,
 ) -> Result<Vec<Cid>, ArchiveError> {
     let body = head.body();
@@ -143,7 +179,7 @@ fn told_of(
     told.extend(body.state);
     told.extend(body.open.iter().copied());
     let months = match CalendarReader::new(source, body.state.as_ref()) {
-        Ok(mut calendar) => buckets(source, &mut calendar)?,
+        Ok(mut calendar) => buckets(source, &mut calendar, kept_from)?,
         Err(error) if error.is_missing() => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -156,6 +192,7 @@ fn told_of(
 fn buckets(
     source: &dyn BlockSource,
     calendar: &mut CalendarReader<'_>,
+    kept_from: Day,
 ) -> Result<Vec<Cid>, ArchiveError> {
     let years = calendar.root().map(|root| root.children.clone());
     let mut roots = Vec::new();
@@ -166,7 +203,7 @@ fn buckets(
         for month in node.children.keys().rev() {
             let month = u8::try_from(*month).expect("a decoded month is 1 to 12");
             let month = Month { year, month };
-            if let Some(of_month) = here(buckets_of(calendar, month))? {
+            if let Some(of_month) = here(buckets_of(calendar, month, kept_from))? {
                 roots.extend(of_month);
             }
         }
@@ -175,13 +212,17 @@ fn buckets(
 }
 
 /// Those of a month, the newest first.
-fn buckets_of(calendar: &mut CalendarReader<'_>, month: Month) -> Result<Vec<Cid>, ArchiveError> {
+fn buckets_of(
+    calendar: &mut CalendarReader<'_>,
+    month: Month,
+    kept_from: Day,
+) -> Result<Vec<Cid>, ArchiveError> {
     let node = calendar.month(month)?;
     let days = node.map(|node| node.children.keys().rev().copied().collect::<Vec<u16>>());
     let days = days.into_iter().flatten();
     let days = days.filter_map(|day| Day::from_date(month, u8::try_from(day).ok()?));
     let mut roots = Vec::new();
-    for day in days {
+    for day in days.filter(|day| *day >= kept_from) {
         // The hours of an open day are a block of their own.
         match here(calendar.day(day))?.flatten() {
             None => {}
@@ -249,7 +290,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (archive, head) = archive(dir.path());
         let blocks = archive.blocks();
-        let told = told_of(&blocks.held(), &head, &|_| true).unwrap();
+        let told = told_of(&blocks.held(), &head, Day(0), &|_| true).unwrap();
         assert_eq!(told[0], *head.cid());
         assert_eq!(Some(told[1]), head.body().state);
         let source = blocks.held();
@@ -266,14 +307,48 @@ mod tests {
         assert_eq!(told.len(), 2 + head.body().open.len() + roots.len());
     }
 
+    /// A store far away: what it has is not asked of it.
+    struct Store(Archive);
+
+    impl BlockSource for Store {
+        fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
+            self.0.blocks().held().get(cid)
+        }
+
+        fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+            panic!("the store is asked whether it has {cid}")
+        }
+    }
+
+    #[test]
+    fn a_replica_tells_of_what_its_store_keeps_without_asking_for_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let (owner, head) = archive(&dir.path().join("owner"));
+        let all = told_of(&owner.blocks().held(), &head, Day(0), &|_| true).unwrap();
+        let replica = Archive::replica(&dir.path().join("replica"), &head, "s3:a".to_owned());
+        let replica = replica.unwrap();
+        let store = Arc::new(Store(owner));
+        replica.blocks().set_depot("s3:a", store);
+        let given = Given {
+            archive: Arc::new(replica),
+            denylist: Arc::new(Denylist::open(&[]).unwrap()),
+        };
+        assert_eq!(given.told(&head).unwrap(), all);
+        // The owner let the first days go; calendars still tell of them.
+        let kept_from = Day(FROM / 86_400 + 2);
+        given.archive.believe_dropped(kept_from, &head).unwrap();
+        let kept = given.told(&head).unwrap();
+        assert!(kept.len() < all.len() && all.starts_with(&kept));
+    }
+
     #[test]
     fn what_is_denied_and_months_that_are_not_here_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let (archive, head) = archive(dir.path());
         let source = archive.blocks().held();
-        let all = told_of(&source, &head, &|_| true).unwrap();
+        let all = told_of(&source, &head, Day(0), &|_| true).unwrap();
         let denied = *all.last().unwrap();
-        let given = told_of(&source, &head, &|cid| *cid != denied).unwrap();
+        let given = told_of(&source, &head, Day(0), &|cid| *cid != denied).unwrap();
         assert_eq!(given, all[..all.len() - 1]);
 
         let calendar = CalendarReader::new(&source, head.body().state.as_ref()).unwrap();
@@ -281,13 +356,16 @@ mod tests {
         assert_eq!(months.len(), 2);
         let [september, october] = [0, 1].map(|at| {
             let without = Without(&source, months[at].1.cid);
-            told_of(&without, &head, &|_| true).unwrap()
+            told_of(&without, &head, Day(0), &|_| true).unwrap()
         });
         let heads = 2 + head.body().open.len();
         assert_eq!(all.len() + heads, september.len() + october.len());
         assert!(september.len() > heads && october.len() > heads);
         assert!(october.ends_with(&[denied]) && !september.contains(&denied));
         let state = Without(&source, head.body().state.unwrap());
-        assert_eq!(told_of(&state, &head, &|_| true).unwrap(), all[..heads]);
+        assert_eq!(
+            told_of(&state, &head, Day(0), &|_| true).unwrap(),
+            all[..heads]
+        );
     }
 }

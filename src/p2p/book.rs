@@ -3,6 +3,8 @@
 //! Always true:
 //! - Of each peer there is one session at a time, however many ask it: blocks come to
 //!   one place.
+//! - Who gave nothing is connected as long as somebody asks it, and no longer: whom a
+//!   DHT names are many, and connections are few.
 //! - Who failed is not known again for a while, and who lied never, as far as
 //!   [`MAX_SHUNNED`] of them are remembered.
 
@@ -76,6 +78,7 @@ enum Shunned {
 struct Provider {
     peer: PeerId,
     gave: bool,
+    /// Kept open for what is asked next, where it gave something.
     session: Option<mpsc::Sender<Request>>,
 }
 
@@ -138,9 +141,6 @@ impl Book {
         let session = session.unwrap_or_else(begin);
         pages.sessions.retain(|_, one| one.upgrade().is_some());
         pages.sessions.insert(*peer, session.downgrade());
-        if let Some(known) = pages.known.iter_mut().find(|one| one.peer == *peer) {
-            known.session = Some(session.clone());
-        }
         session
     }
 
@@ -172,8 +172,8 @@ impl Book {
         out
     }
 
-    /// One gave a block.
-    pub(super) fn gave(&self, peer: &PeerId) {
+    /// One gave a block, in this session.
+    pub(super) fn gave(&self, peer: &PeerId, session: &mpsc::Sender<Request>) {
         let mut pages = self.pages();
         let known = &mut pages.known;
         let Some(at) = known.iter().position(|one| one.peer == *peer) else {
@@ -181,10 +181,12 @@ impl Book {
         };
         let mut provider = known.remove(at);
         provider.gave = true;
+        provider.session = Some(session.clone());
         known.insert(0, provider);
         // Who gave something long ago is one of the others again.
         if let Some(last) = known.get_mut(MAX_GIVERS) {
             last.gave = false;
+            last.session = None;
         }
     }
 
@@ -217,14 +219,18 @@ mod tests {
         book.pages().known.iter().map(|one| one.peer).collect()
     }
 
+    fn gave(book: &Book, peer: &PeerId) {
+        book.gave(peer, &mpsc::channel(1).0);
+    }
+
     #[test]
     fn who_gave_last_is_asked_first_and_whom_a_walk_found_before_the_others() {
         let book = Book::default();
         let (old, new) = (peers(3), peers(3));
         let now = Instant::now();
         book.met(old.clone(), now);
-        book.gave(&old[0]);
-        book.gave(&old[1]);
+        gave(&book, &old[0]);
+        gave(&book, &old[1]);
         book.met(new.clone(), now);
         let expected = [old[1], old[0], new[2], new[1], new[0], old[2]];
         assert_eq!(known(&book), expected);
@@ -240,7 +246,7 @@ mod tests {
         for _ in 0..10 {
             let some = peers(20);
             book.met(some.clone(), now);
-            some.iter().for_each(|peer| book.gave(peer));
+            some.iter().for_each(|peer| gave(&book, peer));
         }
         let new = peers(MAX_KNOWN - MAX_GIVERS);
         book.met(new.clone(), now);
@@ -277,6 +283,30 @@ mod tests {
         let (second, _receiver) = mpsc::channel(1);
         let next = book.session(&peer, || second);
         assert!(!kept.same_channel(&next));
+    }
+
+    #[test]
+    fn sessions_stay_open_with_those_alone_that_gave_something_of_late() {
+        let book = Book::default();
+        let all = peers(2 * MAX_GIVERS);
+        book.met(all.clone(), Instant::now());
+        let mut asked: Vec<mpsc::Receiver<Request>> = Vec::new();
+        for (n, peer) in all.iter().enumerate() {
+            let (session, requests) = mpsc::channel(1);
+            let session = book.session(peer, || session);
+            // Of two one gives nothing.
+            if n % 2 == 0 {
+                book.gave(peer, &session);
+            }
+            asked.push(requests);
+        }
+        let is_open: Vec<bool> = asked.iter().map(|one| !one.is_closed()).collect();
+        let expected: Vec<bool> = (0..all.len()).map(|n| n % 2 == 0).collect();
+        assert_eq!(is_open, expected);
+        let others = peers(MAX_GIVERS);
+        book.met(others.clone(), Instant::now());
+        others.iter().for_each(|peer| gave(&book, peer));
+        assert!(asked.iter().all(mpsc::Receiver::is_closed));
     }
 
     #[test]

@@ -37,6 +37,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// that a walk may find.
 const MAX_ASKED: usize = MAX_KNOWN + MAX_FOUND;
 
+/// Peers that are asked for a block at the same time, at most: half of the connections
+/// that a node opens. The others are for the walk, which goes on meanwhile.
+const MAX_AT_ONCE: usize = 32;
+
+/// What is said of a walk that nobody answered.
+const NOBODY: &str = "no node of the DHT answered";
+
+/// What is said where not all can be asked.
+const CROWDED: &str = "the DHT names more peers than are asked";
+
 /// Peers that a DHT knows to have blocks.
 pub struct DhtSource {
     net: Arc<Net>,
@@ -69,12 +79,13 @@ impl Trial {
     /// it is not there says so too.
     fn verdict(self, ended: Ended) -> Fault {
         match (ended, self.failed) {
-            (Ended::Alone, _) => Fault::Failed("no node of the DHT answered".to_owned()),
+            (Ended::Alone, _) => Fault::Failed(NOBODY.to_owned()),
             (_, Some(what)) => Fault::Failed(what),
             (Ended::Late, None) => {
                 let seconds = WALK.as_secs();
                 Fault::Failed(format!("the DHT found nobody in {seconds} seconds"))
             }
+            (Ended::Crowded, None) => Fault::Failed(CROWDED.to_owned()),
             (Ended::Whole, None) => Fault::Absent,
         }
     }
@@ -124,18 +135,22 @@ impl DhtSource {
             let begin = || Session::start(node.clone(), peer, Vec::new(), limits, closed);
             self.book.session(&peer, begin)
         });
-        let got = match session {
-            Err(fault) => Err(fault),
+        let got = match &session {
+            Err(fault) => Err(fault.clone()),
             Ok(session) => match session.send(request).await {
                 Ok(()) => answered.await.unwrap_or_else(|_| Err(ended())),
                 Err(_) => Err(ended()),
             },
         };
-        match &got {
-            Ok(_) => self.book.gave(&peer),
-            Err(Fault::Absent) => {}
-            Err(fault) => {
-                tracing::warn!(%peer, "whom the DHT named {fault}");
+        match (&got, &session) {
+            (Ok(_), Ok(session)) => self.book.gave(&peer, session),
+            (Ok(_), Err(_)) | (Err(Fault::Absent), _) => {}
+            (Err(fault), _) => {
+                match fault {
+                    Fault::Lied(_) => tracing::warn!(%peer, "whom the DHT named {fault}"),
+                    // Of those that a DHT names half are gone.
+                    _ => tracing::debug!(%peer, "whom the DHT named {fault}"),
+                }
                 let rest = self.net.limits().rest;
                 self.book.failed(&peer, fault, Instant::now() + rest);
             }
@@ -151,7 +166,7 @@ impl DhtSource {
         let mut next_at = Instant::now();
         loop {
             news.mark_unchanged();
-            let room = trial.asked.len() < MAX_ASKED;
+            let room = trial.asked.len() < MAX_ASKED && running.len() < MAX_AT_ONCE;
             let next = room.then(|| self.book.next(&trial.asked)).flatten();
             let is_time = running.is_empty() || Instant::now() >= next_at;
             if let Some((peer, gave)) = next.filter(|_| is_time) {
@@ -193,6 +208,10 @@ impl DhtSource {
                 turn = Arc::clone(&self.walks).lock_owned() => break turn,
             }
         };
+        // Those before may have found that nobody answers.
+        if let Some(out) = self.account.is_out() {
+            return Err(out);
+        }
         let node = self.node().await?.clone();
         turn.may_begin(Instant::now()).map_err(Fault::Failed)?;
         let book = Arc::clone(&self.book);
@@ -216,7 +235,12 @@ impl DhtSource {
         }
         match self.ask_known(cid, &mut trial).await {
             Some(block) => Ok(block),
-            None => Err(trial.verdict(ended)),
+            None => {
+                if trial.failed.is_none() && self.book.next(&trial.asked).is_some() {
+                    trial.failed = Some(CROWDED.to_owned());
+                }
+                Err(trial.verdict(ended))
+            }
         }
     }
 }
@@ -269,10 +293,13 @@ impl RecordGiver for DhtSource {
                         best = Some(record);
                     }
                 }
-                if best.is_none() && walk.ended().await == Ended::Alone {
-                    return Err("no node of the DHT answered".to_owned());
+                match (best, walk.ended().await) {
+                    (Some(best), _) => Ok(Some(best.bytes().clone())),
+                    (None, Ended::Whole) => Ok(None),
+                    (None, Ended::Alone) => Err(NOBODY.to_owned()),
+                    (None, Ended::Late) => Err("the DHT did not answer in time".to_owned()),
+                    (None, Ended::Crowded) => Err("the DHT has nothing but rubbish".to_owned()),
                 }
-                Ok(best.map(|record| record.bytes().clone()))
             });
             asked.await.unwrap_or_else(|| Err("closed".to_owned()))
         })

@@ -281,6 +281,16 @@ impl Node {
         messages
     }
 
+    /// Whoever held the other end has gone; whether nobody else wants blocks of the
+    /// peer.
+    pub(super) fn listen_no_more(&self, peer: &PeerId) -> bool {
+        let mut inboxes = self.inner.inboxes();
+        if inboxes.get(peer).is_some_and(mpsc::Sender::is_closed) {
+            inboxes.remove(peer);
+        }
+        !inboxes.contains_key(peer)
+    }
+
     /// Whether anybody wants blocks of a peer.
     pub(super) fn listens_to(&self, peer: &PeerId) -> bool {
         self.inner.inboxes().contains_key(peer)
@@ -294,10 +304,7 @@ impl Node {
             return;
         };
         if inbox.send(message).await.is_err() {
-            let mut inboxes = self.inner.inboxes();
-            if inboxes.get(peer).is_some_and(mpsc::Sender::is_closed) {
-                inboxes.remove(peer);
-            }
+            self.listen_no_more(peer);
         }
     }
 

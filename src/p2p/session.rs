@@ -78,7 +78,10 @@ impl Session {
         tokio::spawn(async move {
             let node = session.node.clone();
             closed.run_until_cancelled(session.run(receiver)).await;
-            node.disconnect(peer).await;
+            // Not from under a session that came after it.
+            if node.listen_no_more(&peer) {
+                node.disconnect(peer).await;
+            }
         });
         requests
     }
@@ -236,5 +239,66 @@ async fn gone(link: Option<&Arc<Peer>>) {
     match link {
         Some(peer) => peer.gone.cancelled().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use libp2p::identity::Keypair;
+
+    use super::*;
+    use crate::blocks::{Block, Codec};
+    use crate::limits::Limits;
+    use crate::p2p::NodeConfig;
+
+    async fn ask(session: &mpsc::Sender<Request>) -> Result<Block, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let cid = *Block::new(Codec::Raw, vec![1]).cid();
+        session.send(Request { cid, answer }).await.unwrap();
+        answered.await.unwrap()
+    }
+
+    async fn is_forgotten(node: &Node, peer: &PeerId) -> bool {
+        let forgotten = async {
+            while node.listens_to(peer) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), forgotten).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_peer_that_nobody_asks_any_more() {
+        let node = Node::start(NodeConfig {
+            key: Keypair::generate_ed25519(),
+            listen: None,
+            public: Vec::new(),
+            limits: Limits::default(),
+            given: None,
+            afar: None,
+            dht: None,
+        });
+        let node = node.await.unwrap();
+        let limits = NetLimits {
+            attempts: 1,
+            ..NetLimits::default()
+        };
+        let peer = PeerId::random();
+        let start = || {
+            // Nobody listens there.
+            let at = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
+            Session::start(node.clone(), peer, at, limits, CancellationToken::new())
+        };
+        let first = start();
+        assert!(matches!(ask(&first).await, Err(Fault::Failed(_))));
+        assert!(node.listens_to(&peer));
+        let second = start();
+        assert!(matches!(ask(&second).await, Err(Fault::Failed(_))));
+        drop(first);
+        assert!(!node.listen_no_more(&peer), "the second one listens");
+        drop(second);
+        assert!(is_forgotten(&node, &peer).await);
     }
 }

@@ -327,7 +327,7 @@ impl Dht {
                     return;
                 };
                 match ended {
-                    Ended::Whole => self.announcements.was_told(key, now),
+                    Ended::Whole | Ended::Crowded => self.announcements.was_told(key, now),
                     Ended::Late | Ended::Alone => {
                         tracing::debug!("nobody was told of a block");
                         self.announcements.was_not_told(key);

@@ -17,6 +17,8 @@ pub const MAX_FOUND: usize = 64;
 pub enum Ended {
     /// All were asked that there was reason to ask.
     Whole,
+    /// The same, and more was found than whoever walks was told of.
+    Crowded,
     /// It took too long.
     Late,
     /// Nobody answered.
@@ -51,6 +53,7 @@ impl<T> Walk<T> {
 /// Whoever walks, for the DHT.
 pub struct Asker<T> {
     seen: HashSet<T>,
+    has_more: bool,
     to: mpsc::Sender<T>,
     ended: oneshot::Sender<Ended>,
 }
@@ -62,6 +65,7 @@ impl<T: Clone + Eq + Hash> Asker<T> {
         let (end, ended) = oneshot::channel();
         let asker = Self {
             seen: HashSet::new(),
+            has_more: false,
             to,
             ended: end,
         };
@@ -69,13 +73,19 @@ impl<T: Clone + Eq + Hash> Asker<T> {
     }
 
     pub(super) fn found(&mut self, one: T) {
-        if self.seen.len() < MAX_FOUND && self.seen.insert(one.clone()) {
+        if self.seen.len() >= MAX_FOUND {
+            self.has_more |= !self.seen.contains(&one);
+        } else if self.seen.insert(one.clone()) {
             // There is room for all of them; whoever has gone wants none.
             let _ = self.to.try_send(one);
         }
     }
 
     pub(super) fn end(self, ended: Ended) {
+        let ended = match ended {
+            Ended::Whole if self.has_more => Ended::Crowded,
+            other => other,
+        };
         let _ = self.ended.send(ended);
     }
 }
@@ -86,17 +96,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_whole_set_comes_at_once_and_each_of_it_once() {
-        let (mut asker, mut walk) = Asker::new();
-        for n in (0..20).chain(0..20).chain(0..1_000) {
-            asker.found(n);
+        for (most, ended) in [(64, Ended::Whole), (1_000, Ended::Crowded)] {
+            let (mut asker, mut walk) = Asker::new();
+            for n in (0..20).chain(0..20).chain(0..most).chain(0..64) {
+                asker.found(n);
+            }
+            asker.end(Ended::Whole);
+            let mut found = Vec::new();
+            while let Some(n) = walk.found.recv().await {
+                found.push(n);
+            }
+            assert_eq!(found, (0..64).collect::<Vec<_>>());
+            assert_eq!(walk.ended().await, ended);
         }
-        asker.end(Ended::Whole);
-        let mut found = Vec::new();
-        while let Some(n) = walk.found.recv().await {
-            found.push(n);
-        }
-        assert_eq!(found, (0..64).collect::<Vec<_>>());
-        assert_eq!(walk.ended().await, Ended::Whole);
     }
 
     #[tokio::test]
