@@ -146,7 +146,7 @@ impl Blocks {
     /// or does not answer, says nothing.
     pub(super) fn is_lacked(&self, cid: &Cid) -> bool {
         let depot = self.depot();
-        depot.is_some_and(|depot| matches!(depot.source.get(cid), Err(error) if error.is_missing()))
+        depot.is_some_and(|depot| matches!(depot.get(cid), Err(error) if error.is_missing()))
     }
 
     /// Lists which block lies in which file, for readers behind a plain web

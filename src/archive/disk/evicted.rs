@@ -10,7 +10,7 @@
 //! Files: `evicted/<file>.json`, one for each file that went. A note that cannot be
 //! read stands for every block there is: the depot is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,16 @@ struct Notes {
     files: BTreeMap<String, Arc<EvictedFile>>,
     /// Notes that cannot be read.
     unread: Vec<String>,
+    /// Names of files whose blocks are missing for now, whatever was said of them.
+    passed_over: HashSet<String>,
+}
+
+impl Notes {
+    /// The files that count.
+    fn counted(&self) -> impl Iterator<Item = &Arc<EvictedFile>> {
+        let files = self.files.values();
+        files.filter(|file| !self.passed_over.contains(&file.file.name))
+    }
 }
 
 impl Evicted {
@@ -186,12 +196,18 @@ impl Evicted {
         };
         let notes = self.notes();
         let holds = |file: &Arc<EvictedFile>| file.fragments.binary_search(&fragment).is_ok();
-        !notes.unread.is_empty() || notes.files.values().any(holds)
+        !notes.unread.is_empty() || notes.counted().any(holds)
     }
 
     /// Whether a file under this root was evicted, and with it all that it leads to.
     pub(super) fn has_root(&self, root: &Cid) -> bool {
-        self.notes().files.values().any(|file| file.root == *root)
+        self.notes().counted().any(|file| file.root == *root)
+    }
+
+    /// From now on the blocks of these files, by their names, count as missing, so that
+    /// they are fetched again; their notes stay. No others do.
+    pub(super) fn pass_over(&self, names: HashSet<String>) {
+        self.change().passed_over = names;
     }
 
     /// The files, in order of name.

@@ -4,6 +4,7 @@
 //! - A damaged file is taken out only after what is right in it was written to
 //!   another, and deleted only after the whole history was found right.
 //! - What is fetched is hashed, and the days it belongs to are recomputed.
+//! - What is known of where a day was left is forgotten only after the day is here.
 //! - Interrupted anywhere, it is done again from where it was.
 
 use std::collections::{BTreeSet, HashSet};
@@ -48,31 +49,42 @@ impl Archive {
                 repaired.files += 1;
             }
         }
-        self.forget_lost()?;
-        repaired.copied = self.complete(source, stop, progress)?;
+        let lost = self.lost_files();
+        let evicted = &self.blocks.evicted;
+        // Where fetching fails the notes still say where the days were left.
+        evicted.pass_over(lost.clone());
+        let completed = self.complete(source, stop, progress);
+        evicted.pass_over(HashSet::new());
+        repaired.copied = completed?;
+        for name in &lost {
+            evicted.forget(name)?;
+        }
         // Those of repairs that were cut off are among them.
         self.blocks.folder().discard_salvaged()?;
         Ok(repaired)
     }
 
-    /// Of what was evicted, what the depot does not have is missing like any other
-    /// block. A depot that does not answer says nothing about it. A day may lie in
-    /// several files, of which the last leads to the others: where one is lost, all are
-    /// fetched again.
-    fn forget_lost(&self) -> Result<(), DiskError> {
+    /// The files that were evicted and are to be fetched again: what the store that is
+    /// named does not have is missing like any other block. One that does not answer says
+    /// nothing about it. A day may lie in several files, of which the last leads to the
+    /// others: where one is lost, all are fetched again.
+    fn lost_files(&self) -> HashSet<String> {
         let files = self.blocks.evicted.files();
         let lost = files.iter().filter(|file| {
             let is_lost = self.blocks.is_lacked(file.root());
             if is_lost {
-                tracing::warn!(file = file.file.name, store = file.store, "lost there");
+                let (name, to) = (&file.file.name, &file.store);
+                tracing::warn!(
+                    file = name,
+                    evicted_to = to,
+                    "not at the store that is named"
+                );
             }
             is_lost
         });
         let days: HashSet<Group> = lost.map(|file| file.file.group).collect();
-        for file in files.iter().filter(|file| days.contains(&file.file.group)) {
-            self.blocks.evicted.forget(&file.file.name)?;
-        }
-        Ok(())
+        let files = files.iter().filter(|file| days.contains(&file.file.group));
+        files.map(|file| file.file.name.clone()).collect()
     }
 }
 

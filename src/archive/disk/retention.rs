@@ -4,7 +4,7 @@
 //! - What is dropped is said durably before its first byte goes; a drop cut off
 //!   by a crash is finished by the next one.
 //! - Whole closed days go, never parts of one, and never a day of which anything
-//!   waits to be sealed. The first day kept never falls.
+//!   waits to be sealed. Of an archive that takes in, the first day kept never falls.
 //! - Heads, calendar and topic indexes stay: the tree still says what there was,
 //!   and whoever holds the days elsewhere can check them against it.
 //!
