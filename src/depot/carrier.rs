@@ -8,16 +8,16 @@
 //!   depot that was away or emptied, is made good by the next round.
 //! - A file is hashed before it is carried: what is damaged here stays here, and no
 //!   head goes above it ([`super::bring`]).
-//! - A head is kept after all files there were when it was the newest. Superseded files
-//!   are released after that, and only where no later head is here yet.
-//! - A day leaves this disk only after the depot, with a head above it, said that it
-//!   keeps this very file and gave every block of it back.
+//! - A head is kept after all files there were when it was the newest. What goes then,
+//!   there and here, is in `release`.
+
+mod release;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::bring::{bring, bring_again, keep, read_back};
-use super::plan::{Keep, KeptFiles, plan, to_evict, to_release};
+use super::bring::bring;
+use super::plan::{Keep, KeptFiles, plan};
 use super::status::CarrierStatus;
 use super::writer::Writer;
 use super::{Depot, DepotError};
@@ -148,6 +148,8 @@ struct State {
     kept: Option<Head>,
     /// The first day that is kept, where it was told of one.
     dropped: Option<Day>,
+    /// Why nothing but days was released, where the log has said so.
+    told_held: Option<String>,
 }
 
 impl Carrier {
@@ -422,7 +424,7 @@ impl Carrier {
         }
         self.bring_head(&head, newest.as_ref(), carried)?;
         self.release(&head, &mut kept, stop, carried)?;
-        self.evict(&kept, stop, carried)
+        self.evict(&head, &kept, stop, carried)
     }
 
     /// Makes a head the newest one there, and brings those before it.
@@ -478,91 +480,6 @@ impl Carrier {
         let mut state = self.state();
         (state.knows_lineage, state.lost_lineage) = (true, false);
         Ok(())
-    }
-
-    /// Says which days were dropped, before the first of them goes.
-    fn say_dropped(&self) -> Result<(), CarryError> {
-        let before = self.archive.kept_from();
-        if before > Day(0) && self.state().dropped != Some(before) {
-            self.depot.say_dropped(before)?;
-            self.state().dropped = Some(before);
-        }
-        Ok(())
-    }
-
-    /// Releases what was superseded or dropped.
-    fn release(
-        &self,
-        head: &Head,
-        kept: &mut KeptFiles,
-        stop: &Stop,
-        carried: &mut Carried,
-    ) -> Result<(), CarryError> {
-        let blocks = self.archive.blocks();
-        let here = blocks.folder().files()?;
-        let evicted = blocks.evicted();
-        // What a later head supersedes, the one there may still reach.
-        if self.archive.head_cid() != Some(*head.cid()) {
-            return Ok(());
-        }
-        self.say_dropped()?;
-        let released = to_release(&here, &evicted, kept, self.archive.kept_from());
-        if let Some(writer) = self.writer.get().filter(|_| !released.is_empty()) {
-            // Another may have taken its turn since the depot said what it keeps.
-            match writer.still_holds() {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => {
-                    tracing::debug!(%error, "nothing is released now");
-                    return Ok(());
-                }
-            }
-        }
-        for name in released {
-            if stop.is_stopped() {
-                return Err(CarryError::Stopped);
-            }
-            self.depot.release(&name)?;
-            kept.remove(&name);
-            carried.released += 1;
-        }
-        Ok(())
-    }
-
-    /// Lets the oldest days go from this disk; false where a file went meanwhile.
-    fn evict(
-        &self,
-        kept: &KeptFiles,
-        stop: &Stop,
-        carried: &mut Carried,
-    ) -> Result<bool, CarryError> {
-        let folder = self.archive.blocks().folder();
-        for file in to_evict(&folder.files()?, kept, self.keep) {
-            if stop.is_stopped() {
-                return Err(CarryError::Stopped);
-            }
-            if !keep(&*self.depot, folder, &file)? {
-                return Ok(false);
-            }
-            match read_back(&*self.depot, folder, &file, stop) {
-                Ok(()) => {
-                    let bytes = self.archive.evict(&file.name, &self.address)?;
-                    carried.evicted += u64::from(bytes > 0);
-                    carried.evicted_bytes += bytes;
-                }
-                Err(CarryError::Depot(error @ DepotError::Lost { .. })) => {
-                    tracing::error!(%error, "it is carried again, and stays here until it is right");
-                    if !bring_again(&*self.depot, folder, &file)? {
-                        return Ok(false);
-                    }
-                    carried.files += 1;
-                    carried.bytes += file.bytes;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.count_evicted();
-        Ok(true)
     }
 }
 

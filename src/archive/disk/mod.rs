@@ -38,6 +38,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod whole;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,9 @@ use crate::time::{DAY, HOUR, TimeRange};
 
 const NOW: UnixSeconds = UnixSeconds(FROM + 90 * DAY);
 
+/// What is done once.
+type Once = Box<dyn FnOnce() + Send>;
+
 /// A depot in a folder whose calls can be made to fail, and are counted.
 struct Shaky {
     inner: FolderDepot,
@@ -28,6 +31,8 @@ struct Shaky {
     /// Whether the call that fails has done its work.
     done: bool,
     read: AtomicU64,
+    /// What happens while blocks are read next.
+    meanwhile: Mutex<Option<Once>>,
 }
 
 impl Shaky {
@@ -37,6 +42,7 @@ impl Shaky {
             left: AtomicI64::new(-1),
             done: false,
             read: AtomicU64::new(0),
+            meanwhile: Mutex::default(),
         }
     }
 
@@ -78,6 +84,9 @@ impl BlockSource for Shaky {
         take: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), BlockError> {
         self.read.fetch_add(cids.len() as u64, Ordering::Relaxed);
+        if let Some(happens) = self.meanwhile.lock().unwrap().take() {
+            happens();
+        }
         self.inner.get_each(cids, take)
     }
 }
@@ -268,6 +277,27 @@ fn days_leave_this_disk_and_are_read_from_the_depot() {
     assert_eq!(house.paged(TimeRange::ALL, 20).unwrap(), before);
     house.assert_whole();
     assert_eq!(house.round(Keep::Bytes(0)), Carried::default());
+}
+
+#[test]
+fn a_newer_head_does_not_wait_until_all_days_are_read_back() {
+    let house = House::new();
+    live_through(&house.archive, 4);
+    house.round(Keep::Everything);
+    let days = house.local_days().len() as u64;
+    let depot = Shaky::new(&house.depot);
+    let archive = Arc::clone(&house.archive);
+    *depot.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        let from = FROM + 4 * DAY + 3 * HOUR;
+        take_in(&archive, 77, 5, from, from + HOUR);
+        seal(&archive, from + 2 * HOUR);
+    }));
+    let carrier = house.carrier(depot, Keep::Bytes(0));
+    let round = || carrier.round(&Stop::default(), NOW, &Quiet).unwrap();
+    let (first, second) = (round(), round());
+    assert_eq!((first.head, first.evicted), (false, 1));
+    assert_eq!((second.head, second.evicted), (true, days - 1));
+    house.assert_whole();
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What is lost, damaged or elsewhere.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::blocks::MemoryStore;
 
 /// Keeps all that one archive holds in another's depot.
 fn take_over(from: &House, to: &House) {
@@ -209,5 +212,108 @@ fn a_day_in_several_files_is_mended_where_one_of_them_is_lost() {
     house.round(Keep::Bytes(0));
     house.round(Keep::Bytes(0));
     assert!(house.local_days().is_empty());
+    house.assert_whole();
+}
+
+/// Names of all files at the depot of a house.
+fn at_depot(house: &House) -> BTreeSet<String> {
+    let names = FolderDepot::new(&house.depot).kept().unwrap();
+    names.into_iter().collect()
+}
+
+#[test]
+fn what_this_disk_lost_outside_days_stays_at_the_depot() {
+    for group in ["hours/", "deltas/", "calendar/"] {
+        let house = House::new();
+        live_through(&house.archive, 2);
+        house.round(Keep::Everything);
+        let before = at_depot(&house);
+        let head = house.head();
+        let folder = house.archive.blocks().folder();
+        let mut names: Vec<String> = folder
+            .files()
+            .unwrap()
+            .into_iter()
+            .map(|f| f.name)
+            .collect();
+        names.retain(|name| name.starts_with(group));
+        names.sort();
+        if group == "calendar/" {
+            let state = head.body().state.unwrap();
+            names.retain(|name| folder.cids(name).unwrap().contains(&state));
+        }
+        // Of hours and deltas the last is the open day's.
+        folder.remove(names.last().unwrap()).unwrap();
+        let carried = house.round(Keep::Everything);
+        assert_eq!((carried.released, at_depot(&house)), (0, before), "{group}");
+        house.assert_whole();
+        // Once it is here again, what was superseded goes.
+        let source = FolderDepot::new(&house.depot);
+        let repaired = house.archive.repair(&source, &Stop::default(), &Quiet);
+        assert!(repaired.unwrap().copied.blocks > 0, "{group}");
+        house.archive.sweep(UnixSeconds::MAX).unwrap();
+        assert!(house.round(Keep::Everything).released > 0, "{group}");
+        house.assert_whole();
+    }
+}
+
+#[test]
+fn an_hour_that_was_damaged_here_and_could_not_be_fetched_stays_at_the_depot() {
+    let house = House::new();
+    live_through(&house.archive, 2);
+    house.round(Keep::Everything);
+    let before = at_depot(&house);
+    let hour = before.iter().rfind(|name| name.starts_with("hours/"));
+    let path = house.data.join("blocks").join(hour.unwrap());
+    let whole = fs::read(&path).unwrap();
+    damage(&path);
+    let house = house.reopen();
+    let nobody = MemoryStore::new();
+    let repaired = house.archive.repair(&nobody, &Stop::default(), &Quiet);
+    assert!(repaired.is_err());
+    assert!(!path.exists());
+    let house = house.reopen();
+    house.round(Keep::Everything);
+    assert!(at_depot(&house).is_superset(&before));
+    let kept = house.depot.join("blocks").join(hour.unwrap());
+    assert_eq!(fs::read(kept).unwrap(), whole);
+    house.assert_whole();
+    let source = FolderDepot::new(&house.depot);
+    let repaired = house.archive.repair(&source, &Stop::default(), &Quiet);
+    assert!(repaired.unwrap().copied.blocks > 0);
+    house.round(Keep::Everything);
+    house.assert_whole();
+}
+
+#[test]
+fn a_repair_with_another_store_that_fails_forgets_no_day() {
+    let house = House::new();
+    live_through(&house.archive, 3);
+    house.round(Keep::Bytes(0));
+    let evicted = house.archive.blocks().evicted();
+    assert!(!evicted.is_empty());
+    let second = house.depot.with_extension("second");
+    fs::create_dir(&second).unwrap();
+    let depot = Arc::new(FolderDepot::new(&second));
+    let source: Arc<dyn BlockSource> = Arc::clone(&depot) as _;
+    house.archive.blocks().set_depot("the second", source);
+    let nobody = MemoryStore::new();
+    let repaired = house.archive.repair(&nobody, &Stop::default(), &Quiet);
+    assert!(repaired.is_err());
+    assert_eq!(house.archive.blocks().evicted(), evicted);
+    let archive = Arc::clone(&house.archive);
+    let carrier = Carrier::new(
+        archive,
+        Arc::clone(&depot) as _,
+        "the second",
+        Keep::Bytes(0),
+    );
+    let refused = carrier.round(&Stop::default(), NOW, &Quiet).unwrap_err();
+    assert!(matches!(refused, CarryError::Elsewhere { .. }), "{refused}");
+    assert_eq!(depot.newest_head().unwrap(), None);
+    drop(carrier);
+    // The first one still has them, and is asked again.
+    let house = house.reopen();
+    assert_eq!(house.archive.blocks().evicted(), evicted);
     house.assert_whole();
 }
