@@ -22,7 +22,7 @@ use super::lease::{self, Holder, Record, Step, Tenant, Token};
 use super::plan::{KeptFiles, plan};
 use super::registry::{Registry, keeps_conditions};
 use super::{Depot, DepotError, claims};
-use crate::archive::disk::{Archive, DiskError, FollowError, Gate, GateError};
+use crate::archive::disk::{Archive, DiskError, FollowError, Gate, GateError, Stop};
 use crate::archive::head::{Head, Sequence};
 use crate::blocks::{BlockStore, CarFolder, Cid};
 use crate::progress::Progress;
@@ -31,6 +31,10 @@ use crate::time::UnixSeconds;
 /// How often a machine that waits for its turn asks for newer heads: what is new is here
 /// well before the next seal.
 const KEEP_UP_EVERY: Duration = Duration::from_secs(60);
+
+/// How often files are brought anew before a claim because some went meanwhile: the
+/// carrier beside gives another name to each whose own is taken, and meets it so soon.
+const PASSES: usize = 8;
 
 /// Why a machine is not the one that seals.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +89,22 @@ pub enum WriterError {
     /// What a head reaches could not be brought there.
     #[error(transparent)]
     Carry(#[from] CarryError),
+    /// The numbers of this archive's heads are claimed at another depot.
+    #[error(
+        "the numbers of this archive's heads are claimed at {there}, not at {depot}; where the archive moved for good, delete claims.json in its folder"
+    )]
+    ClaimedElsewhere {
+        /// The depot.
+        depot: String,
+        /// The one where they are claimed.
+        there: String,
+    },
+    /// Files that a head reaches went again and again while they were carried.
+    #[error("files change faster than they are carried to {depot}")]
+    Restless {
+        /// The depot.
+        depot: String,
+    },
     /// This archive could not go over to the newest head.
     #[error("going over to the newest head: {0}")]
     Rejoin(#[from] FollowError),
@@ -117,6 +137,8 @@ pub struct Standing {
 pub struct Writer {
     depot: Arc<dyn Depot>,
     key: PublicKey,
+    /// Ends a copy of what another machine sealed.
+    stop: Stop,
     began: Instant,
     /// Held by whoever writes the lease.
     beating: Mutex<()>,
@@ -167,6 +189,7 @@ impl Writer {
         Ok(Self {
             depot,
             key,
+            stop: Stop::default(),
             began: Instant::now(),
             beating: Mutex::default(),
             state: Mutex::new(state),
@@ -188,6 +211,23 @@ impl Writer {
 
     fn depot_name(&self) -> String {
         self.depot.name().to_owned()
+    }
+
+    /// Ends what is copied of another machine's heads, now and later: it is gone on with
+    /// by whoever opens the archive next.
+    pub fn stop(&self) {
+        self.stop.stop();
+    }
+
+    /// Demands that the numbers of this archive's heads are claimed nowhere else.
+    pub fn require_claims_here(&self, archive: &Archive) -> Result<(), WriterError> {
+        match archive.claims_at()? {
+            Some(there) if there != self.depot.name() => Err(WriterError::ClaimedElsewhere {
+                depot: self.depot_name(),
+                there,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Demands that the depot keeps its conditions; asked once.
@@ -268,14 +308,9 @@ impl Writer {
         now: UnixSeconds,
         progress: &dyn Progress,
     ) -> Result<Standing, WriterError> {
+        self.require_claims_here(archive)?;
         self.state().number = number_of(archive.head().as_ref());
-        let token = match self.beat(force) {
-            Err(held @ WriterError::Held { .. }) => {
-                self.keep_up(archive, now, progress);
-                return Err(held);
-            }
-            beaten => beaten?,
-        };
+        let token = self.beat(force)?;
         let is_new = self.state().joined != Some(token);
         if is_new {
             self.state().joined = None;
@@ -287,8 +322,9 @@ impl Writer {
         Ok(Standing { token, is_new })
     }
 
-    /// Goes over to what the holder shows, now and then: nothing of it is signed here.
-    fn keep_up(&self, archive: &Archive, now: UnixSeconds, progress: &dyn Progress) {
+    /// Goes over to what the holder shows, now and then, while it is another's turn:
+    /// nothing of it is signed here. It may copy a whole history.
+    pub fn keep_up(&self, archive: &Archive, now: UnixSeconds, progress: &dyn Progress) {
         let at = self.now();
         {
             let mut state = self.state();
@@ -298,6 +334,9 @@ impl Writer {
             state.asked = Some(at);
         }
         let kept_up = self.try_keep_up(archive, now, progress);
+        if self.stop.is_stopped() {
+            return;
+        }
         let why = kept_up.err().map(|error| error.to_string());
         let mut state = self.state();
         if let Some(error) = why.as_ref().filter(|_| state.lagging != why) {
@@ -339,6 +378,9 @@ impl Writer {
         now: UnixSeconds,
         progress: &dyn Progress,
     ) -> Result<(), WriterError> {
+        // What it goes over to was signed by another: from now on nothing is signed here
+        // that the depot does not know of.
+        archive.set_claims_at(self.depot.name())?;
         // A folder that begins with nothing is not to wait for days that are not to be had.
         if archive.head().is_none()
             && let Some(before) = self.depot.dropped_before()?
@@ -346,7 +388,7 @@ impl Writer {
             archive.believe_dropped(before, there)?;
         }
         let source = claims::Heads::new(&*self.depot, self.registry(), there);
-        archive.rejoin(there, &source, now, progress)?;
+        archive.rejoin(there, &self.stop.guard(&source), now, progress)?;
         Ok(())
     }
 
@@ -395,6 +437,8 @@ impl Writer {
         };
         // Heads that were signed before there was a depot.
         if from <= here {
+            // Also where this ends right after the first claim.
+            archive.set_claims_at(self.depot.name())?;
             self.carry(archive.blocks().folder())?;
         }
         for sequence in from..=here {
@@ -405,16 +449,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings to the depot the files that it lacks. A file that went meanwhile was
-    /// superseded, and is reached by no head to come.
+    /// Brings to the depot the files that it lacks, all there are: one that went
+    /// meanwhile was superseded, or has another name by now, and is looked for again.
     fn carry(&self, folder: &CarFolder) -> Result<(), WriterError> {
-        let kept = self.depot.kept_files()?.into_iter();
-        let kept: KeptFiles = kept.map(|file| (file.name, file.bytes)).collect();
-        let files = folder.files().map_err(DiskError::from)?;
-        for file in plan(&files, &[], &kept).carry {
-            bring(&*self.depot, folder, &file, &kept)?;
+        for _ in 0..PASSES {
+            let kept = self.depot.kept_files()?.into_iter();
+            let kept: KeptFiles = kept.map(|file| (file.name, file.bytes)).collect();
+            let files = folder.files().map_err(DiskError::from)?;
+            let mut is_whole = true;
+            for file in plan(&files, &[], &kept).carry {
+                is_whole &= bring(&*self.depot, folder, &file, &kept)?.is_some();
+            }
+            if is_whole {
+                return Ok(());
+            }
         }
-        Ok(())
+        let depot = self.depot_name();
+        Err(WriterError::Restless { depot })
     }
 
     /// The token, where it holds and the newest head was looked for under it.

@@ -354,7 +354,11 @@ impl Daemon {
                 sealed = Instant::now();
             }
             if swept.elapsed() >= SWEEP_EVERY {
-                self.sweep().await;
+                // It waits while another machine's heads are copied.
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = self.sweep() => {}
+                }
                 carrying.is_news();
                 swept = Instant::now();
             }

@@ -72,9 +72,17 @@ impl WriterTask {
         self.writer.as_ref().is_none_or(|writer| writer.may_seal())
     }
 
+    /// The first copy of a history takes hours: it goes on when the daemon runs again.
+    fn cancel(&self) {
+        self.stopping.cancel();
+        if let Some(writer) = &self.writer {
+            writer.stop();
+        }
+    }
+
     /// Gives the lease back.
     pub(super) async fn end(mut self) {
-        self.stopping.cancel();
+        self.cancel();
         let Some(mut task) = self.task.take() else {
             return;
         };
@@ -96,7 +104,7 @@ impl WriterTask {
 
 impl Drop for WriterTask {
     fn drop(&mut self) {
-        self.stopping.cancel();
+        self.cancel();
     }
 }
 
@@ -112,7 +120,12 @@ impl Work {
         let work = self.clone();
         let round = move || {
             let Turn { writer, take_over } = &work.turn;
-            writer.round(&work.archive, *take_over, work.clock.now(), &Quiet)
+            let now = work.clock.now();
+            let ended = writer.round(&work.archive, *take_over, now, &Quiet);
+            if let Err(WriterError::Held { .. }) = &ended {
+                writer.keep_up(&work.archive, now, &Quiet);
+            }
+            ended
         };
         match tokio::task::spawn_blocking(round).await {
             Ok(ended) => ended,

@@ -72,8 +72,14 @@ pub fn turn(
     Ok(Some(Turn { writer, take_over }))
 }
 
-/// Refuses to serve an archive whose numbers are claimed at a store with no such store.
+/// Refuses to serve an archive whose numbers are claimed at a store with no such store, or
+/// with another one.
 pub fn require_claims(archive: &Archive, turn: Option<&Turn>) -> Result<(), CliError> {
+    if let Some(turn) = turn {
+        let claimed = turn.writer.require_claims_here(archive);
+        return claimed
+            .map_err(|error| CliError::new(Kind::Usage, "another store is named").because(&error));
+    }
     let claims_at = archive.claims_at();
     let claims_at = claims_at.map_err(|error| archive_failed("cannot serve", &error))?;
     match (claims_at, turn) {

@@ -30,6 +30,9 @@ enum Fate {
     Untold,
 }
 
+/// What is done once.
+type Once = Box<dyn FnOnce() + Send>;
+
 /// A depot on a line that fails.
 struct Line {
     depot: ObjectsDepot,
@@ -38,6 +41,18 @@ struct Line {
     claims_untold: AtomicBool,
     /// Conditions are passed over: what is there is written over.
     is_heedless: AtomicBool,
+    /// What happens while a file is kept next.
+    while_kept: Mutex<Option<Once>>,
+    /// What happens while blocks are read next.
+    while_read: Mutex<Option<Once>>,
+}
+
+/// Does what was to happen, once.
+fn happen(what: &Mutex<Option<Once>>) {
+    let what = what.lock().unwrap().take();
+    if let Some(what) = what {
+        what();
+    }
 }
 
 impl Line {
@@ -47,6 +62,8 @@ impl Line {
             fates: Mutex::default(),
             claims_untold: AtomicBool::new(false),
             is_heedless: AtomicBool::new(false),
+            while_kept: Mutex::default(),
+            while_read: Mutex::default(),
         })
     }
 
@@ -86,6 +103,7 @@ impl BlockSource for Line {
         cids: &[Cid],
         take: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), BlockError> {
+        happen(&self.while_read);
         self.depot.get_each(cids, take)
     }
 }
@@ -96,6 +114,7 @@ impl Depot for Line {
     }
 
     fn keep(&self, parcel: &Parcel<'_>) -> Result<(), DepotError> {
+        happen(&self.while_kept);
         self.call(|| self.depot.keep(parcel))
     }
 
@@ -178,7 +197,17 @@ impl Machine {
         }
     }
 
+    /// As a daemon does: it keeps up while it is another's turn.
     fn round(&self, force: bool, now: u32) -> Result<Standing, WriterError> {
+        let ended = self.ask(force, now);
+        if let Err(WriterError::Held { .. }) = &ended {
+            self.writer.keep_up(&self.archive, UnixSeconds(now), &Quiet);
+        }
+        ended
+    }
+
+    /// As a command does.
+    fn ask(&self, force: bool, now: u32) -> Result<Standing, WriterError> {
         self.writer
             .round(&self.archive, force, UnixSeconds(now), &Quiet)
     }
@@ -348,6 +377,10 @@ fn whoever_takes_over_leaves_the_whole_history_in_the_depot() {
     a.writer.give_back().unwrap();
     b.round(false, now).unwrap();
     assert_eq!(b.archive.head(), a.archive.head());
+    let copied = b.archive.blocks();
+    copied
+        .require_all_but_days(&b.archive.head().unwrap())
+        .unwrap();
     // It has copied in few files what lies there in many.
     for keep in [Keep::Everything, Keep::Bytes(0), Keep::Bytes(0)] {
         b.carry(keep);

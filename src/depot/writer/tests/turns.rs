@@ -62,6 +62,10 @@ fn whoever_waits_follows_and_keeps_what_is_sealed_nowhere() {
     assert_eq!(b.archive.waiting(), 1);
     assert!(journal_len(&folders[1]) < before / 10);
     assert!(!b.writer.may_seal());
+    // A command that is not told of the store signs nothing on top of it.
+    assert_eq!(b.archive.claims_at().unwrap().as_deref(), Some("s3:memory"));
+    b.archive.set_gate(None);
+    assert!(matches!(b.seal(3 * HOUR), Err(DiskError::Gate(_))));
     // What it alone has is there after a restart, and sealed when its turn comes.
     drop(machines);
     let b = Machine::start(folders[1].path(), &store);
@@ -191,4 +195,88 @@ fn whoever_begins_with_nothing_goes_on_without_the_days_that_were_dropped() {
     let (head, later) = (b.archive.head().unwrap(), Day(dropped.kept_from.0 + 1));
     b.archive.believe_dropped(later, &head).unwrap();
     assert_eq!(b.archive.kept_from(), dropped.kept_from);
+}
+
+#[test]
+fn a_command_that_waits_copies_nothing_and_a_daemon_that_ends_copies_no_more() {
+    let (_folders, _store, [a, b]) = two();
+    a.round(false, HOUR).unwrap();
+    for n in 1..4u32 {
+        a.append(&[envelope(u8::try_from(n).unwrap(), n * HOUR, 40)]);
+        a.seal((n + 1) * HOUR).unwrap();
+    }
+    show(&a);
+    let held = b.ask(false, 5 * HOUR).unwrap_err();
+    assert!(matches!(held, WriterError::Held { .. }), "{held}");
+    assert_eq!(b.archive.head(), None);
+    // Told to end in the middle of a copy.
+    let writer = Arc::clone(&b.writer);
+    *b.line.while_read.lock().unwrap() = Some(Box::new(move || writer.stop()));
+    b.round(false, 5 * HOUR).unwrap_err();
+    assert!(b.line.while_read.lock().unwrap().is_none());
+    assert_eq!(b.archive.head(), None);
+}
+
+#[test]
+fn a_folder_whose_numbers_are_claimed_at_one_place_claims_none_at_another() {
+    let (folders, store) = (folders(1), Arc::new(InMemory::new()));
+    let machine = Machine::start(folders[0].path(), &store);
+    machine.archive.set_claims_at("s3:elsewhere").unwrap();
+    machine.append(&[envelope(1, 100, 40)]);
+    let refused = machine.round(true, HOUR).unwrap_err();
+    assert!(
+        matches!(&refused, WriterError::ClaimedElsewhere { there, .. } if there == "s3:elsewhere"),
+        "{refused}"
+    );
+    assert!(matches!(machine.seal(2 * HOUR), Err(DiskError::Gate(_))));
+    let claims_at = machine.archive.claims_at().unwrap();
+    assert_eq!(claims_at.as_deref(), Some("s3:elsewhere"));
+    assert_eq!(machine.line.depot.entry(lease::NAME).unwrap(), None);
+}
+
+#[test]
+fn whoever_stopped_right_after_its_first_claim_knows_that_it_claims() {
+    let (folders, store) = (folders(1), Arc::new(InMemory::new()));
+    {
+        let archive = Archive::open(folders[0].path()).unwrap();
+        archive.append(&[envelope(1, 100, 40)]).unwrap();
+        testing::seal(&archive, 2 * HOUR);
+    }
+    let machine = Machine::start(folders[0].path(), &store);
+    machine.line.claims_untold.store(true, Ordering::SeqCst);
+    machine.round(false, 3 * HOUR).unwrap_err();
+    let claimed = claims::claimed("a", &machine.line.depot, Sequence(1)).unwrap();
+    assert!(claimed.is_some());
+    let claims_at = machine.archive.claims_at().unwrap();
+    assert_eq!(claims_at.as_deref(), Some("s3:memory"));
+}
+
+#[test]
+fn nothing_is_claimed_before_a_file_is_there_that_got_another_name_meanwhile() {
+    let (folders, store) = (folders(1), Arc::new(InMemory::new()));
+    let machine = Machine::start(folders[0].path(), &store);
+    machine.round(false, HOUR).unwrap();
+    machine.append(&[envelope(1, 100, 40), envelope(2, 2 * HOUR, 40)]);
+    // As the carrier does beside, where the name is taken there.
+    let archive = Arc::clone(&machine.archive);
+    *machine.line.while_kept.lock().unwrap() = Some(Box::new(move || {
+        let folder = archive.blocks().folder();
+        let files = folder.files().unwrap().into_iter();
+        // The last to be carried.
+        let mut deltas = files.filter(|file| matches!(file.group, Group::Delta(_)));
+        let name = deltas.next().unwrap().name;
+        let renamed = folder.rename(&name, &|taken| taken == name).unwrap();
+        assert_ne!(renamed.name, name);
+    }));
+    machine.seal(3 * HOUR).unwrap();
+    assert!(machine.line.while_kept.lock().unwrap().is_none());
+    let kept = machine.line.depot.kept().unwrap();
+    for file in machine.archive.blocks().folder().files().unwrap() {
+        assert!(kept.contains(&file.name), "{} is not there", file.name);
+    }
+    assert!(
+        claims::claimed("a", &machine.line.depot, Sequence(1))
+            .unwrap()
+            .is_some()
+    );
 }
