@@ -7,7 +7,7 @@
 //!   keeps. Nothing else is believed, so that a round that was cut off anywhere, or a
 //!   depot that was away or emptied, is made good by the next round.
 //! - A file is hashed before it is carried: what is damaged here stays here, and no
-//!   head goes above it ([`super::bring`]).
+//!   head goes above it (`depot::bring`).
 //! - A head is kept after all files there were when it was the newest. What goes then,
 //!   there and here, is in `release`.
 
