@@ -5,10 +5,15 @@
 //! fixtures, a synthetic month, and the most that is announced at all. One JSON object a
 //! line.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+#[path = "nodes/kubo.rs"]
+mod nodes;
+#[path = "../tests/common/started.rs"]
+mod started;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gwa::archive::disk::Archive;
@@ -21,6 +26,9 @@ use gwa::progress::Quiet;
 use gwa::time::{DAY, UnixSeconds};
 use libp2p::identity::Keypair;
 use serde_json::Value;
+
+use nodes::{KuboNode, Running};
+use started::started;
 
 /// 2018-09-01 00:00.
 const FROM: u32 = 1_535_760_000;
@@ -43,10 +51,10 @@ fn main() {
     // A folder on a real disk: the system's temporary one may be memory.
     let root =
         tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
-    let servers: Vec<Kubo> = (0..SERVERS)
-        .map(|n| Kubo::start(&program, &root.path().join(format!("kubo{n}"))))
+    let servers: Vec<KuboNode> = (0..SERVERS)
+        .map(|n| KuboNode::start(&program, &root.path().join(format!("kubo{n}")), "dhtserver"))
         .collect();
-    let first = servers[0].address();
+    let first = address(&servers[0]);
     for other in &servers[1..] {
         other.ipfs(&["swarm", "connect", &first]);
     }
@@ -85,13 +93,9 @@ fn daemon(what: &str, data: &Path, bootstrap: &str) {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map(Ended)
+        .map(Running)
         .expect("it starts");
-    let mut line = String::new();
-    let stdout = child.0.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let run = std::fs::read(data.join("run.json")).expect("run.json is there");
-    let run: Value = serde_json::from_slice(&run).expect("JSON");
+    let run = started(&mut child.0);
     let http = run["http"].as_str().expect("an address").to_owned();
     let roots = loop {
         let dht = status(&http)["p2p"]["dht"].clone();
@@ -136,6 +140,12 @@ fn told(what: &str, roots: u64, start: Instant) {
     println!(r#"{{"what":"announce {what}","servers":{SERVERS},"roots":{roots},"s":{s:.2}}}"#);
 }
 
+/// How peers reach a node.
+fn address(node: &KuboNode) -> String {
+    let id: Value = serde_json::from_str(&node.ipfs(&["id"])).expect("JSON");
+    id["Addresses"][0].as_str().expect("an address").to_owned()
+}
+
 /// What a daemon says of itself.
 fn status(http: &str) -> Value {
     let host = http.trim_start_matches("http://");
@@ -160,77 +170,4 @@ fn gwa(data: &Path, args: &[&str]) {
     let output = command(data, args).output().expect("gwa runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "gwa {args:?}: {said}");
-}
-
-/// Killed when dropped.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // Both fail where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A node that serves the DHT.
-struct Kubo {
-    program: PathBuf,
-    repo: PathBuf,
-    _running: Option<Ended>,
-}
-
-impl Kubo {
-    fn start(program: &Path, repo: &Path) -> Self {
-        let mut node = Self {
-            program: program.to_owned(),
-            repo: repo.to_owned(),
-            _running: None,
-        };
-        node.ipfs(&["init", "--profile=test", "--empty-repo"]);
-        let port = || {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            free.local_addr().expect("an address").port()
-        };
-        for which in ["API", "Gateway"] {
-            let at = format!("/ip4/127.0.0.1/tcp/{}", port());
-            node.ipfs(&["config", &format!("Addresses.{which}"), &at]);
-        }
-        let mut child = node
-            .command()
-            .args(["daemon", "--routing=dhtserver"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map(Ended)
-            .expect("Kubo starts");
-        let mut lines = BufReader::new(child.0.stdout.take().expect("a pipe")).lines();
-        let ready = |line: std::io::Result<String>| line.is_ok_and(|l| l.contains("is ready"));
-        assert!(lines.any(ready), "Kubo is never ready");
-        // It goes on talking.
-        std::thread::spawn(move || lines.for_each(drop));
-        node._running = Some(child);
-        node
-    }
-
-    /// How peers reach it.
-    fn address(&self) -> String {
-        let id: Value = serde_json::from_str(&self.ipfs(&["id"])).expect("JSON");
-        id["Addresses"][0].as_str().expect("an address").to_owned()
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .env("IPFS_PATH", &self.repo)
-            .env("IPFS_TELEMETRY", "off");
-        command
-    }
-
-    fn ipfs(&self, args: &[&str]) -> String {
-        let output = self.command().args(args).output().expect("ipfs runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "ipfs {args:?}: {said}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
 }

@@ -5,11 +5,14 @@
 //! `GWA_KUBO=PROGRAM cargo bench --bench kubo` takes 100,000 envelopes;
 //! `GWA_BENCH_ENVELOPES=1000000` asks for more. One JSON object a line.
 
+#[path = "nodes/kubo.rs"]
+mod nodes;
+#[path = "../tests/common/started.rs"]
+mod started;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use gwa::archive::disk::Archive;
@@ -21,6 +24,9 @@ use gwa::kubo::{Kubo, KuboLimits};
 use gwa::progress::Quiet;
 use gwa::time::{DAY, UnixSeconds};
 use serde_json::Value;
+
+use nodes::{KuboNode, Running};
+use started::started;
 
 /// 2018-09-01 00:00.
 const FROM: u32 = 1_535_760_000;
@@ -48,14 +54,14 @@ fn main() {
     let (mut carried, mut imported) = (f64::MAX, f64::MAX);
     let mut last = None;
     for round in 0..ROUNDS {
-        let own = Node::start(&program, &root.path().join(format!("own{round}")));
+        let own = KuboNode::start(&program, &root.path().join(format!("own{round}")), "none");
         let start = Instant::now();
-        let depot = own.depot();
+        let depot = depot(&own);
         testing::each_parcel(&archive, |parcel| depot.keep(parcel).expect("it is kept"));
         depot.keep_head(&head, None).expect("it is kept");
         carried = carried.min(start.elapsed().as_secs_f64());
 
-        let other = Node::start(&program, &root.path().join(format!("other{round}")));
+        let other = KuboNode::start(&program, &root.path().join(format!("other{round}")), "none");
         let start = Instant::now();
         let mut import = vec!["dag".to_owned(), "import".to_owned()];
         testing::each_parcel(&archive, |parcel| {
@@ -81,13 +87,11 @@ fn main() {
     drop(archive);
     let daemon = Daemon::start(&dir);
     let cid = head.cid().to_string();
-    let rpc = format!("kubo:{}", node.api());
+    let rpc = format!("kubo:{}", api(&node));
+    let gateway = gateway(&node);
     for (name, args) in [
         ("Kubo's RPC", vec!["mirror", &cid, "--from", &rpc]),
-        (
-            "Kubo's gateway",
-            vec!["mirror", &cid, "--from", &node.gateway],
-        ),
+        ("Kubo's gateway", vec!["mirror", &cid, "--from", &gateway]),
         ("gwa over HTTP", vec!["mirror", &daemon.http]),
     ] {
         let start = Instant::now();
@@ -127,89 +131,32 @@ fn filled(dir: &Path, count: u64) -> Archive {
     archive
 }
 
-/// A node on loopback; killed when dropped.
-struct Node {
-    program: PathBuf,
-    repo: PathBuf,
-    child: Option<Child>,
-    gateway: String,
+/// Where a node's RPC is.
+fn api(node: &KuboNode) -> String {
+    let address = fs::read_to_string(node.repo.join("api")).expect("its address");
+    url(&address)
 }
 
-impl Node {
-    fn start(program: &Path, repo: &Path) -> Self {
-        let mut node = Self {
-            program: program.to_owned(),
-            repo: repo.to_owned(),
-            child: None,
-            gateway: String::new(),
-        };
-        node.ipfs(&["init", "--profile=test", "--empty-repo"]);
-        let port = || {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            free.local_addr().expect("an address").port()
-        };
-        let (api, gateway) = (port(), port());
-        let at = |port: u16| format!("/ip4/127.0.0.1/tcp/{port}");
-        node.ipfs(&["config", "Addresses.API", &at(api)]);
-        node.ipfs(&["config", "Addresses.Gateway", &at(gateway)]);
-        node.gateway = format!("http://127.0.0.1:{gateway}");
-        let mut child = node
-            .command()
-            .args(["daemon", "--routing=none"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Kubo starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let ready = |line: std::io::Result<String>| line.is_ok_and(|l| l.contains("is ready"));
-        assert!(lines.any(ready), "Kubo is never ready");
-        // It goes on talking.
-        std::thread::spawn(move || lines.for_each(drop));
-        node.child = Some(child);
-        node
-    }
-
-    fn api(&self) -> String {
-        let address = fs::read_to_string(self.repo.join("api")).expect("its address");
-        let port = address.trim().rsplit('/').next().expect("a port");
-        format!("http://127.0.0.1:{port}")
-    }
-
-    fn depot(&self) -> KuboDepot {
-        let url = self.api().parse().expect("a URL");
-        let client = Kubo::new(url, None, KuboLimits::default()).expect("a client");
-        KuboDepot::with(client, "bench".to_owned()).expect("threads start")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .env("IPFS_PATH", &self.repo)
-            .env("IPFS_TELEMETRY", "off");
-        command
-    }
-
-    fn ipfs(&self, args: &[&str]) -> String {
-        let output = self.command().args(args).output().expect("ipfs runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "ipfs {args:?}: {said}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
+/// Where a node's gateway is.
+fn gateway(node: &KuboNode) -> String {
+    url(&node.ipfs(&["config", "Addresses.Gateway"]))
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // Both fail where it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+/// The URL of a multiaddress on loopback.
+fn url(address: &str) -> String {
+    let port = address.trim().rsplit('/').next().expect("a port");
+    format!("http://127.0.0.1:{port}")
+}
+
+fn depot(node: &KuboNode) -> KuboDepot {
+    let url = api(node).parse().expect("a URL");
+    let client = Kubo::new(url, None, KuboLimits::default()).expect("a client");
+    KuboDepot::with(client, "bench".to_owned()).expect("threads start")
 }
 
 /// A `gwa serve` that has the blocks itself.
 struct Daemon {
-    child: Child,
+    _running: Running,
     http: String,
 }
 
@@ -220,22 +167,14 @@ impl Daemon {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
+            .map(Running)
             .expect("it starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let run = fs::read(data.join("run.json")).expect("run.json is there");
-        let run: Value = serde_json::from_slice(&run).expect("JSON");
+        let run = started(&mut child.0);
         let http = run["http"].as_str().expect("an address").to_owned();
-        Self { child, http }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Both fail where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Self {
+            _running: child,
+            http,
+        }
     }
 }
 
