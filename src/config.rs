@@ -10,6 +10,7 @@ mod http;
 mod p2p;
 mod publish;
 mod store;
+mod told;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,6 +35,7 @@ pub use http::{HttpAddress, HttpPartial, HttpSettings};
 pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
 pub use store::{ParseSizeError, Size, StorePartial, StoreSettings};
+pub use told::{Origins, SetBy, Setting};
 
 /// Name of the configuration file in the data folder.
 pub const FILE: &str = "gwa.toml";
@@ -252,6 +254,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The libp2p peer.
     pub p2p: P2pSettings,
+    /// Who set what.
+    pub set_by: Origins,
 }
 
 /// Why the settings are not usable.
@@ -303,6 +307,7 @@ impl Settings {
             .listen
             .or(file.listen)
             .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+        let set_by = told::origins(&flags, &file);
         let bootnodes = flags.bootnodes.or(file.bootnodes).unwrap_or_default();
         // Who listens on this machine alone and knows nobody has nobody to find.
         let has_others = !bootnodes.is_empty() || !listen.ip().is_loopback();
@@ -349,6 +354,7 @@ impl Settings {
             store: StoreSettings::resolve(flags.store, file.store),
             http: HttpSettings::resolve(flags.http, file.http),
             p2p: P2pSettings::resolve(flags.p2p, file.p2p),
+            set_by,
         }
     }
 }

@@ -43,4 +43,5 @@ pub mod sources;
 pub mod swarm;
 pub mod time;
 pub mod tls;
+pub mod warnings;
 pub mod whisper;

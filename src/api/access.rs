@@ -4,9 +4,10 @@
 //! - A request is answered only if its `Host` is an IP address, `localhost` or a
 //!   name that was configured: a page that resolves its own name to this machine
 //!   gets nowhere.
-//! - A request that names an `Origin` comes from a web page, and is answered
-//!   only if that origin was configured. A page served at this very port is no
-//!   exception: what the port serves may have been written by strangers.
+//! - A request that names an `Origin` comes from a web page, and is answered only if
+//!   that origin was configured, or is the very host and port that is asked: the
+//!   explorer's. Nothing else that is served there runs in a browser: blocks, which
+//!   strangers wrote, are sent as downloads of a type that is no page and no script.
 //! - Tokens are compared in constant time and printed nowhere.
 
 use std::collections::HashSet;
@@ -123,10 +124,11 @@ impl Access {
 
     /// What a request that shows `shown` may do.
     pub fn judge(&self, shown: &Credentials<'_>) -> Result<Grant, Denial> {
-        if !shown.host.is_some_and(|host| self.is_our_host(host)) {
+        let Some(host) = shown.host.filter(|host| self.is_our_host(host)) else {
             return Err(Denial::Host);
-        }
-        if !shown.origin.is_none_or(|origin| self.is_our_page(origin)) {
+        };
+        let is_ours = |origin| is_of_host(origin, host) || self.is_our_page(origin);
+        if !shown.origin.is_none_or(is_ours) {
             return Err(Denial::Origin);
         }
         match given_token(shown) {
@@ -146,6 +148,15 @@ impl Access {
     fn is_our_page(&self, origin: &str) -> bool {
         self.origins.contains("*") || self.origins.contains(&origin.to_ascii_lowercase())
     }
+}
+
+/// Whether an origin is that of pages which `host` itself serves. A reverse proxy may
+/// serve them over TLS.
+fn is_of_host(origin: &str, host: &str) -> bool {
+    let rest = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
 }
 
 /// `name:port` or `[v6]:port` without its port.
@@ -231,7 +242,13 @@ mod tests {
         for (origin, ours) in [
             ("https://page.example", true),
             ("http://page.example", false),
-            ("http://127.0.0.1:8547", false),
+            // What the host that is asked serves itself, and nothing beside it.
+            ("http://127.0.0.1:8547", true),
+            ("https://127.0.0.1:8547", true),
+            ("http://127.0.0.1:8548", false),
+            ("http://127.0.0.1", false),
+            ("ftp://127.0.0.1:8547", false),
+            ("http://127.0.0.1:8547.evil.example", false),
             ("http://localhost", false),
             ("null", false),
             ("", false),
@@ -248,6 +265,22 @@ mod tests {
             };
             assert_eq!(access(true).judge(&shown), expected, "{origin}");
         }
+    }
+
+    #[test]
+    fn a_page_of_a_host_that_is_none_of_ours_is_not_answered_by_its_own_name() {
+        let rebound = Credentials {
+            host: Some("evil.example:8547"),
+            origin: Some("http://evil.example:8547"),
+            ..Credentials::default()
+        };
+        assert_eq!(access(true).judge(&rebound), Err(Denial::Host));
+        let ours = Credentials {
+            host: Some("archive.example"),
+            origin: Some("https://Archive.example"),
+            ..Credentials::default()
+        };
+        assert_eq!(access(false).judge(&ours), Ok(Grant::Read));
     }
 
     #[test]

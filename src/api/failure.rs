@@ -1,23 +1,52 @@
 //! What is answered where there is no answer: JSON that says why.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+
+use crate::archive::ArchiveError;
+use crate::archive::disk::DiskError;
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     status: StatusCode,
-    told: &'static str,
+    told: Told,
+}
+
+/// What is said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Told {
+    error: Cow<'static, str>,
+    /// What can be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 impl Failure {
     /// A failure that the client can do something about.
-    pub(super) fn new(status: StatusCode, told: &'static str) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl Into<Cow<'static, str>>) -> Self {
+        let told = Told {
+            error: error.into(),
+            hint: None,
+        };
         Self { status, told }
+    }
+
+    /// A request that cannot be understood.
+    pub(super) fn bad_request(error: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// The same, and what can be done about it.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: &'static str) -> Self {
+        self.told.hint = Some(hint);
+        self
     }
 
     /// A failure of this side. The operator reads why; the client does not, for it
@@ -29,12 +58,33 @@ impl Failure {
             "the archive cannot be read",
         )
     }
+
+    /// What could not be read of the archive: a block that is not here is no failure
+    /// of this side.
+    pub(super) fn unread(error: &ArchiveError) -> Self {
+        match error.is_missing() {
+            true => Self::not_held(),
+            false => Self::internal(error),
+        }
+    }
+
+    /// The same, of an archive on its disk.
+    pub(super) fn unread_disk(error: &DiskError) -> Self {
+        match error.is_missing() {
+            true => Self::not_held(),
+            false => Self::internal(error),
+        }
+    }
+
+    fn not_held() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "a block of the answer is not held here")
+            .hint("ask for a time whose days are here: `where` in /api/v1/calendar says of which that is so")
+    }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-        let body = Json(json!({ "error": self.told }));
-        (self.status, no_store, body).into_response()
+        (self.status, no_store, Json(self.told)).into_response()
     }
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::Api;
 use crate::api::access::{Credentials, Denial};
+use crate::api::failure::Failure;
 
 /// Turns away what [`Access`](crate::api::access::Access) denies; all others go
 /// on with their [`Grant`](crate::api::access::Grant) among the extensions.
@@ -39,7 +40,11 @@ pub(super) async fn check(
                 Denial::Host | Denial::Origin => StatusCode::FORBIDDEN,
                 Denial::Token => StatusCode::UNAUTHORIZED,
             };
-            (status, format!("{denial}\n")).into_response()
+            // As what answers there speaks.
+            match uri.path().starts_with("/api/") {
+                true => Failure::new(status, denial.to_string()).into_response(),
+                false => (status, format!("{denial}\n")).into_response(),
+            }
         }
     }
 }

@@ -14,6 +14,15 @@
 //! | `/head`, `/.well-known/gwa.json` | the current head (`api::head`) |
 //! | `/api/v1/heads` | its lineage |
 //! | `/api/v1/stats`, `/api/v1/segments` | what the archive holds, and where |
+//! | `/api/v1/calendar`, `/api/v1/days/{day}` | the same, from years down to buckets |
+//! | `/api/v1/query` | envelopes by topic and time |
+//! | `/api/v1/gaps` | hours in which it was silent against its habit |
+//! | `/api/v1/traffic` | what was sent in each of the last hours |
+//! | `/api/v1/share` | one line to carry the history on with |
+//! | `/api/v1/mirrors` | who follows, and which archives were heard of |
+//! | `/api/v1/verify` | the archive recomputed: how far, what was found; `POST` begins |
+//! | `/api/v1/diagnostics` | settings, limits, disk, memory, warnings |
+//! | `/api/v1/events` | what changes, as server-sent events |
 //!
 //! Always true:
 //! - What is about the node passes [`access`] before anything else looks at it;
@@ -23,26 +32,37 @@
 //! - Reading needs no token; changing anything, or touching keys, does.
 
 pub mod access;
+mod asked;
+mod calendar;
 mod client;
+mod days;
+mod diagnostics;
 pub mod error;
+mod events;
 mod failure;
+mod gaps;
 pub mod gateway;
 mod guard;
 mod head;
 mod heads;
 mod health;
+mod mirrors;
 mod names;
 mod patience;
 pub mod peers;
 mod public;
 mod pulse;
+mod query;
 mod rpc;
 mod segments;
 mod server;
+mod share;
 mod shares;
 mod stats;
 mod status;
 pub mod token_file;
+mod traffic;
+mod verify;
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -55,9 +75,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::disk::Archive;
+use crate::archive::disk::{Archive, Stop};
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
-use crate::config::HttpSettings;
+use crate::config::Settings;
 use crate::depot::Carrier;
 use crate::limits::Limits;
 use crate::node::name_trouble::NameTrouble;
@@ -65,10 +85,15 @@ use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
 use access::Access;
+use diagnostics::About;
+use events::Events;
 use gateway::Gateway;
 use gateway::denylist::Denylist;
+use mirrors::Mirrors;
 use pulse::Pulse;
+use query::Turns;
 use rpc::Rpc;
+use verify::Verifier;
 
 pub use error::ApiError;
 pub(crate) use rpc::read_arguments;
@@ -85,6 +110,15 @@ struct Api {
     access: Access,
     p2p: Option<crate::p2p::Node>,
     since: UnixSeconds,
+    about: About,
+    queries: Turns,
+    mirrors: Mirrors,
+    verifier: Arc<Verifier>,
+    events: Events,
+    /// The daemon ends.
+    stopping: CancellationToken,
+    /// Tells work on the disk the same.
+    stop: Stop,
 }
 
 /// What a daemon does beside archiving, as far as it is told of.
@@ -110,8 +144,7 @@ impl ApiServer {
     /// beside.
     pub async fn start(
         listen: SocketAddr,
-        settings: &HttpSettings,
-        limits: &Limits,
+        settings: &Settings,
         node: NodeControl,
         archive: Arc<Archive>,
         Beside {
@@ -120,11 +153,12 @@ impl ApiServer {
             name_trouble,
         }: Beside,
     ) -> Result<Self, ApiError> {
-        if settings.open && !listen.ip().is_loopback() {
+        let (http, limits) = (&settings.http, &settings.limits);
+        if http.open && !listen.ip().is_loopback() {
             return Err(ApiError::OpenToOthers { address: listen });
         }
         let token = token_file::load_or_create(archive.dir())?;
-        let denylist = Arc::new(Denylist::open(&settings.denylists)?);
+        let denylist = Arc::new(Denylist::open(&http.denylists)?);
         let failed = |source| ApiError::Listen {
             address: listen,
             source,
@@ -135,30 +169,32 @@ impl ApiServer {
         let since = node.now();
         denylist.follow(stopping.clone());
         let own = Arc::new(OwnBlocks(Arc::clone(&archive)));
+        let stop = Stop::default();
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
             rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
             gateway: Gateway::new(own, denylist, limits),
             node,
+            verifier: Verifier::new(Arc::clone(&archive), stop.clone()),
             archive,
             p2p,
             carrier,
             name_trouble,
-            access: Access::new(
-                token,
-                settings.open,
-                settings.hosts.clone(),
-                settings.origins.clone(),
-            ),
+            access: Access::new(token, http.open, http.hosts.clone(), http.origins.clone()),
             since,
+            about: About {
+                address,
+                settings: settings.clone(),
+            },
+            queries: Turns::default(),
+            mirrors: Mirrors::default(),
+            events: Events::new(limits.exempt_local),
+            stopping: stopping.clone(),
+            stop: stop.clone(),
         });
-        let router = router(api, settings.public, limits);
-        let task = tokio::spawn(server::run(
-            listener,
-            router,
-            limits.clone(),
-            stopping.clone(),
-        ));
+        let router = router(Arc::clone(&api), http.public, limits);
+        tokio::spawn(events::watch(Arc::clone(&api), stopping.clone()));
+        let task = tokio::spawn(run(api, listener, router, limits.clone(), stopping.clone()));
         Ok(Self {
             address,
             stopping,
@@ -215,22 +251,60 @@ impl BlockSource for OwnBlocks {
     }
 }
 
+/// Serves until `stopping`; then ends what works for those who asked.
+async fn run(
+    api: Arc<Api>,
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+) {
+    let serving = server::run(listener, router, limits, stopping.clone());
+    let ending = async {
+        stopping.cancelled().await;
+        api.stop.stop();
+        api.verifier.end().await;
+    };
+    tokio::join!(serving, ending);
+}
+
 /// The routes; if `is_public`, every name and page may use those of the archive.
 fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
     let of_node = Router::new()
         .route("/health", get(health::get))
         .route("/api/v1/status", get(status::get))
         .route("/api/v1/peers", get(peers::get))
+        .route("/api/v1/traffic", get(traffic::get))
+        .route("/api/v1/share", get(share::get))
+        .route("/api/v1/mirrors", get(mirrors::get))
+        .route("/api/v1/verify", get(verify::get).post(verify::post))
+        .route("/api/v1/diagnostics", get(diagnostics::get))
+        .route("/api/v1/events", get(events::get))
         .route("/rpc", any(rpc::serve));
-    let of_archive = Router::new()
-        .route("/ipfs/{*path}", any(gateway::serve))
-        .route("/ipfs/", any(gateway::serve))
-        .route("/ipns/{*path}", get(names::get))
+    let of_heads = Router::new()
         .route("/head", get(head::get))
         .route("/.well-known/gwa.json", get(head::well_known))
         .route("/api/v1/heads", get(heads::get))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&api),
+            mirrors::note_heads,
+        ));
+    let of_blocks = Router::new()
+        .route("/ipfs/{*path}", any(gateway::serve))
+        .route("/ipfs/", any(gateway::serve))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&api),
+            mirrors::count_blocks,
+        ));
+    let of_archive = of_heads
+        .merge(of_blocks)
+        .route("/ipns/{*path}", get(names::get))
         .route("/api/v1/stats", get(stats::get))
-        .route("/api/v1/segments", get(segments::get));
+        .route("/api/v1/segments", get(segments::get))
+        .route("/api/v1/calendar", get(calendar::get))
+        .route("/api/v1/days/{day}", get(days::get))
+        .route("/api/v1/query", get(query::get))
+        .route("/api/v1/gaps", get(gaps::get));
     let door = middleware::from_fn_with_state(Arc::clone(&api), guard::check);
     let of_archive = if is_public {
         of_archive.layer(middleware::from_fn(public::open))

@@ -33,14 +33,14 @@ use crate::api::shares::Shares;
 use crate::limits::Limits;
 
 /// Connections at a time: programs of one machine and a reverse proxy need few.
-const MAX_CONNECTIONS: usize = 256;
+pub(super) const MAX_CONNECTIONS: usize = 256;
 
 /// Connections of one address beyond this machine and its private networks: a
 /// browser opens six, a gwa that fetches block by block some forty.
 const MAX_CONNECTIONS_OF_ADDRESS: usize = 64;
 
 /// Requests being answered at a time; more are told to come back.
-const MAX_REQUESTS: usize = 128;
+pub(super) const MAX_REQUESTS: usize = 128;
 
 /// Requests of one address beyond this machine and its private networks: what a
 /// gwa that fetches block by block has under way, and a quarter of all.

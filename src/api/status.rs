@@ -118,6 +118,11 @@ struct Requests {
 }
 
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
+    Json(of(&api))
+}
+
+/// What is told of it now.
+pub(super) fn of(api: &Api) -> Status {
     let node = &api.node;
     let rules = node.rules();
     let (count, bytes) = node.pooled();
@@ -134,7 +139,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
         delivered,
         ..
     } = node.counters();
-    Json(Status {
+    Status {
         name: node.name(),
         enode: node.enode(),
         listen: node.local_addr(),
@@ -164,5 +169,5 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
             delivered,
         },
         p2p: api.p2p.as_ref().map(P2p::of),
-    })
+    }
 }

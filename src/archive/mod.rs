@@ -20,6 +20,7 @@ pub mod error;
 pub mod filter;
 pub mod follow;
 pub mod fresh;
+pub mod habit;
 pub mod head;
 pub mod held;
 pub mod key;

@@ -22,6 +22,7 @@ use super::fresh::Sealed;
 use super::leaf::{LEAF_MAX, Record};
 use super::plan::{BucketPlan, Plan};
 use super::search::Search;
+use super::times::Place;
 use crate::blocks::{Block, BlockSource, Cid};
 
 /// Bytes of leaves that are searched together.
@@ -35,6 +36,25 @@ pub const PACK_BUCKETS: usize = 400;
 /// Up to how many topics are some; for more, most packs and leaves are wanted, and
 /// as many buckets are taken as have [`WINDOW_BYTES`] in all.
 const SOME_TOPICS: usize = 64;
+
+/// From which end of time envelopes are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By (sent, hash).
+    OldestFirst,
+    /// The other way round.
+    NewestFirst,
+}
+
+impl Order {
+    /// Whether `place` comes after `other` in this order.
+    pub fn is_after(self, place: Place, other: Place) -> bool {
+        match self {
+            Self::OldestFirst => place > other,
+            Self::NewestFirst => place < other,
+        }
+    }
+}
 
 /// What a query has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -121,26 +141,44 @@ impl<'s> Query<'s> {
         self.cost
     }
 
-    /// The newest `limit` envelopes, oldest first. It looks into one bucket, then
-    /// into two before it, into four, so that rounds are few and at most about
-    /// half of what is fetched is not needed.
-    pub fn newest(mut self, limit: usize) -> Result<(Vec<Record>, Cost), ArchiveError> {
-        let mut newest: VecDeque<Record> = VecDeque::new();
-        let mut most = 1;
-        while newest.len() < limit {
-            if self.ready.is_empty() && !self.prepare(most, true)? {
+    /// The newest `limit` envelopes, oldest first.
+    pub fn newest(self, limit: usize) -> Result<(Vec<Record>, Cost), ArchiveError> {
+        let (mut newest, cost) = self.first(Order::NewestFirst, None, limit)?;
+        newest.reverse();
+        Ok((newest, cost))
+    }
+
+    /// The first `limit` envelopes in `order`, of those after the place `after`, and
+    /// in that order. It looks into one bucket, then into the next two, into four, so
+    /// that rounds are few and at most about half of what is fetched is not needed.
+    pub fn first(
+        mut self,
+        order: Order,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Cost), ArchiveError> {
+        let newest = order == Order::NewestFirst;
+        let is_wanted = |record: &Record| {
+            let place = (record.key.sent, record.key.hash);
+            after.is_none_or(|after| order.is_after(place, after))
+        };
+        let mut first = Vec::new();
+        let mut most = 1usize;
+        while first.len() < limit {
+            if self.ready.is_empty() && !self.prepare(most, newest)? {
                 break;
             }
-            let window = self.window(most, true);
-            for record in self.search(window)?.into_iter().rev() {
-                if newest.len() == limit {
-                    break;
-                }
-                newest.push_front(record);
+            let window = self.window(most, newest);
+            let mut records = self.search(window)?;
+            if newest {
+                records.reverse();
             }
-            most *= 2;
+            records.retain(is_wanted);
+            records.truncate(limit - first.len());
+            first.append(&mut records);
+            most = most.saturating_mul(2);
         }
-        Ok((newest.into(), self.cost))
+        Ok((first, self.cost))
     }
 
     /// Looks through the packs of the next buckets, at most `most` of them; false

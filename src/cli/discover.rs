@@ -18,10 +18,10 @@ use crate::mailserver::client::history::Event;
 use crate::mailserver::client::{ClientError, History};
 use crate::mailserver::request::MailQuery;
 use crate::publish::announcement::topic;
-use crate::publish::{Announcement, Heard, Roll, Share};
+use crate::publish::{self, Announcement, Heard};
 use crate::rlpx::Enode;
 use crate::time::{Clock, DAY, SystemClock, TimeRange, UnixSeconds};
-use crate::whisper::{Bloom, Envelope};
+use crate::whisper::Bloom;
 
 /// Envelopes asked for at a time.
 const PAGE: u32 = 1_000;
@@ -88,16 +88,16 @@ pub fn run(args: &DiscoverArgs, context: &mut Context) -> Result<(), CliError> {
         Some(server) => ask(args, server, range, &mut listener)?,
         None => look(range, context, &mut listener)?,
     }
-    if listener.unreadable > 0 {
+    if listener.heard.unreadable > 0 {
         context.output.story(format_args!(
             "{} messages on the topic announce nothing",
-            listener.unreadable
+            listener.heard.unreadable
         ));
     }
-    if listener.roll.left_out() > 0 {
+    if listener.heard.roll.left_out() > 0 {
         context.output.story(format_args!(
             "{} announcements of still more archives left out",
-            listener.roll.left_out()
+            listener.heard.roll.left_out()
         ));
     }
     if listener.is_cut {
@@ -105,7 +105,13 @@ pub fn run(args: &DiscoverArgs, context: &mut Context) -> Result<(), CliError> {
             "the server has more than {MAX_PAGES} pages: `--since` a shorter span asks for less"
         ));
     }
-    let rows: Vec<Row> = listener.roll.archives().into_iter().map(row).collect();
+    let rows: Vec<Row> = listener
+        .heard
+        .roll
+        .archives()
+        .into_iter()
+        .map(row)
+        .collect();
     if rows.is_empty() {
         context.output.story("no archive is announced");
     }
@@ -118,26 +124,9 @@ pub fn run(args: &DiscoverArgs, context: &mut Context) -> Result<(), CliError> {
 /// What was heard so far.
 #[derive(Default)]
 struct Listener {
-    roll: Roll,
-    unreadable: u64,
+    heard: publish::Listener,
     /// Whether a server had more than is looked through.
     is_cut: bool,
-}
-
-impl Listener {
-    fn hear(&mut self, envelope: &Envelope) {
-        // A bloom matches other topics as well.
-        if envelope.topic() != topic() {
-            return;
-        }
-        match Announcement::open(envelope) {
-            Ok(announcement) => self.roll.note(announcement, envelope.sent()),
-            Err(error) => {
-                tracing::debug!(hash = %envelope.hash(), %error, "announces nothing");
-                self.unreadable += 1;
-            }
-        }
-    }
 }
 
 /// Asks a mailserver.
@@ -176,7 +165,7 @@ async fn listen(
             Event::Envelopes(envelopes) => {
                 envelopes
                     .iter()
-                    .for_each(|envelope| listener.hear(envelope));
+                    .for_each(|envelope| listener.heard.hear(envelope));
             }
             Event::Page(page) => {
                 pages += 1;
@@ -209,26 +198,20 @@ fn look(range: TimeRange, context: &Context, listener: &mut Listener) -> Result<
         .map_err(|error| failed(&error))?;
     for record in query {
         let record = record.map_err(|error| failed(&error))?;
-        listener.hear(&envelope_of(&record)?);
+        listener.heard.hear(&envelope_of(&record)?);
     }
     Ok(())
 }
 
 fn row(heard: &Heard) -> Row {
     let Announcement { head, hints } = &heard.announcement;
-    let share = Share {
-        head: *head.cid(),
-        key: Some(*head.key()),
-        name: head.body().name.clone(),
-        hints: hints.clone(),
-    };
     Row {
         head: head.into(),
         announced: heard.sent.0,
         http: hints.http().to_vec(),
         enode: hints.enode().map(ToString::to_string),
         rival: heard.rival.map(|cid| cid.to_string()),
-        share: share.to_string(),
+        share: heard.share().to_string(),
     }
 }
 
@@ -255,6 +238,7 @@ mod tests {
     use crate::mailserver::{MailServer, Mailserver, MailserverConfig, MemoryVault};
     use crate::rlpx::NodeKey;
     use crate::time::{Expiry, Ttl};
+    use crate::whisper::Envelope;
     use crate::whisper::Pow;
     use crate::whisper::keys::SymKey;
     use crate::whisper::node::{Node, NodeConfig};
@@ -295,7 +279,10 @@ mod tests {
             let mut history = History::new(server, local, requester, clock.clone(), query);
             let mut listener = Listener::default();
             listen(&mut history, &mut listener, most).await.unwrap();
-            assert_eq!((listener.unreadable, listener.is_cut), (heard, is_cut));
+            assert_eq!(
+                (listener.heard.unreadable, listener.is_cut),
+                (heard, is_cut)
+            );
             history.close().await;
         }
         node.shutdown().await;

@@ -57,11 +57,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use self::context::Context;
 use self::error::CliError;
 use self::sources::SourceArgs;
+use crate::warnings;
 
 /// A Whisper v6 mailserver whose history is public, verifiable and ownerless.
 #[derive(Debug, Parser)]
@@ -196,10 +199,13 @@ fn tell_story(verbose: u8, quiet: bool) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::try_from_env("GWA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        .with_filter(filter);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(warnings::layer())
         .init();
 }
 

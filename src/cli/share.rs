@@ -19,8 +19,8 @@ Examples:
   gwa share --json
       the same, and the TXT record of DNSLink
 
-While the daemon runs its addresses are told too, unless they are of this machine
-alone; `--from` and `--enode` name those that others reach.
+While the daemon runs its addresses are told too, its public URLs before all, unless
+they are of this machine alone; `--from` and `--enode` name those that others reach.
 
 Exit codes: 0 ok, 1 error, 2 usage, 10 no archive.";
 
@@ -52,23 +52,18 @@ struct Shared {
 pub fn run(args: &ShareArgs, context: &mut Context) -> Result<(), CliError> {
     let opened = context.head(&args.reference.clone().unwrap_or_default())?;
     let running = match args.reference {
-        None => reachable(context),
-        Some(_) => (None, None),
+        None => running(context),
+        Some(_) => Hints::default(),
     };
     let http = if args.from.is_empty() {
-        running.0.into_iter().collect()
+        running.http().to_vec()
     } else {
         args.from.clone()
     };
-    let hints = Hints::new(http, args.enode.or(running.1))
+    let hints = Hints::new(http, args.enode.or(running.enode().copied()))
         .map_err(|error| CliError::new(Kind::Usage, "cannot share").because(&error))?;
     let head = &opened.head;
-    let share = Share {
-        head: *head.cid(),
-        key: Some(*head.key()),
-        name: head.body().name.clone(),
-        hints,
-    };
+    let share = Share::of(head, hints);
     let shared = Shared {
         share: share.to_string(),
         head: head.cid().to_string(),
@@ -86,23 +81,13 @@ impl fmt::Display for Shared {
 
 /// What the running daemon is reached by, as far as that is more than this
 /// machine.
-fn reachable(context: &Context) -> (Option<String>, Option<Enode>) {
+fn running(context: &Context) -> Hints {
     let run: Option<RunInfo> = std::fs::read(context.data.join(run_file::NAME))
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
     let Some(run) = run else {
-        return (None, None);
+        return Hints::default();
     };
-    let http = run.http.filter(|url| {
-        let host = url::Url::parse(url).ok();
-        let ip = host.and_then(|url| match url.host() {
-            Some(url::Host::Ipv4(ip)) => Some(std::net::IpAddr::V4(ip)),
-            Some(url::Host::Ipv6(ip)) => Some(std::net::IpAddr::V6(ip)),
-            _ => None,
-        });
-        ip.is_none_or(|ip| !ip.is_loopback() && !ip.is_unspecified())
-    });
-    let enode =
-        Some(run.enode).filter(|enode| !enode.ip.is_loopback() && !enode.ip.is_unspecified());
-    (http, enode)
+    let public = Hints::new(run.public_urls, None).unwrap_or_default();
+    Hints::of_daemon(&public, run.http.as_deref(), Some(run.enode))
 }

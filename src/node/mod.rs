@@ -192,8 +192,7 @@ impl Daemon {
             Some(listen) => Some(
                 ApiServer::start(
                     listen,
-                    &settings.http,
-                    &settings.limits,
+                    settings,
                     node.control(),
                     Arc::clone(&archive),
                     Beside {
@@ -210,6 +209,7 @@ impl Daemon {
             enode,
             http: api.as_ref().map(ApiServer::url),
             p2p: peer.map(|peer| peer.addresses()).unwrap_or_default(),
+            public_urls: settings.public_urls.http().to_vec(),
             head: archive.head_cid().map(|cid| cid.to_string()),
         };
         let run_file =

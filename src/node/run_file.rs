@@ -27,6 +27,9 @@ pub struct RunInfo {
     /// Where IPFS nodes reach its libp2p peer; none where it is off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub p2p: Vec<String>,
+    /// Where others have the blocks, as the operator told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_urls: Vec<String>,
     /// The head CID when this was written; none before the first seal.
     pub head: Option<String>,
 }
@@ -95,6 +98,7 @@ mod tests {
             enode: Enode::new(id, "127.0.0.1:30303".parse().unwrap()),
             http: None,
             p2p: Vec::new(),
+            public_urls: Vec::new(),
             head: None,
         };
         let mut file = RunFile::create(data.path(), info.clone()).unwrap();

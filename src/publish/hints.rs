@@ -1,7 +1,10 @@
 //! Where an archive says that it is to be had.
 
+use std::net::IpAddr;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use url::Url;
 
 use crate::rlpx::Enode;
 
@@ -57,6 +60,25 @@ impl Hints {
         Self::new(http, enode.transpose()?)
     }
 
+    /// Hints of a daemon: the addresses that its operator told, else that of its HTTP
+    /// interface, and its node; of all these, those that more than this machine
+    /// reaches.
+    pub fn of_daemon(public: &Self, http: Option<&str>, enode: Option<Enode>) -> Self {
+        let own = http.filter(|url| is_reached(url)).map(str::to_owned);
+        let own = own.filter(|url| check(url).is_ok());
+        let hints = match public.http.is_empty() {
+            true => Self {
+                http: own.into_iter().collect(),
+                enode: None,
+            },
+            false => public.clone(),
+        };
+        match enode {
+            Some(enode) => hints.with_enode(enode),
+            None => hints,
+        }
+    }
+
     /// The same, with a node where others reach it: one of this machine alone is
     /// not told.
     #[must_use]
@@ -75,6 +97,16 @@ impl Hints {
     pub fn enode(&self) -> Option<&Enode> {
         self.enode.as_ref()
     }
+}
+
+/// Whether a URL may lead others here: not one of this machine alone.
+fn is_reached(url: &str) -> bool {
+    let ip = match Url::parse(url).ok().as_ref().and_then(Url::host) {
+        Some(url::Host::Ipv4(ip)) => IpAddr::V4(ip),
+        Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip),
+        Some(url::Host::Domain(_)) | None => return true,
+    };
+    !ip.is_loopback() && !ip.is_unspecified()
 }
 
 /// HTTP addresses, as a list of texts.
@@ -131,6 +163,21 @@ mod tests {
         assert!(one(&format!("http://{}", "a".repeat(MAX_ADDRESS))).is_err());
         let many = vec!["http://a".to_owned(); MAX_ADDRESSES + 1];
         assert_eq!(Hints::new(many, None), Err(HintsError::TooMany(5)));
+    }
+
+    #[test]
+    fn a_daemon_is_told_by_what_more_than_its_machine_reaches() {
+        let id = crate::rlpx::NodeKey::generate().id();
+        let enode = |ip: [u8; 4]| Some(Enode::new(id, (ip, 30_303).into()));
+        let public = Hints::new(vec!["https://a.example".into()], None).unwrap();
+        let none = Hints::default();
+        let local = Hints::of_daemon(&none, Some("http://127.0.0.1:8547"), enode([127, 0, 0, 1]));
+        assert_eq!(local, none);
+        let reached = Hints::of_daemon(&none, Some("http://192.0.2.7:8547"), enode([192, 0, 2, 7]));
+        assert_eq!(reached.http(), ["http://192.0.2.7:8547"]);
+        assert_eq!(reached.enode().copied(), enode([192, 0, 2, 7]));
+        let told = Hints::of_daemon(&public, Some("http://192.0.2.7:8547"), None);
+        assert_eq!(told, public);
     }
 
     #[test]

@@ -14,5 +14,5 @@ pub mod share;
 
 pub use announcement::{Announcement, AnnouncementError};
 pub use hints::{Hints, HintsError};
-pub use roll::{Heard, Roll};
+pub use roll::{Heard, Listener, Roll};
 pub use share::{Share, ShareError};

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::announcement::Announcement;
+use super::announcement::{Announcement, topic};
+use super::share::Share;
 use crate::blocks::Cid;
 use crate::time::UnixSeconds;
+use crate::whisper::Envelope;
 
 /// Most keys kept. Whoever mines can announce keys without end.
 pub const MAX_ARCHIVES: usize = 1_000;
@@ -79,9 +81,47 @@ impl Roll {
         archives
     }
 
+    /// Forgets archives that were last announced before `at`.
+    pub fn forget_before(&mut self, at: UnixSeconds) {
+        self.archives.retain(|_, heard| heard.sent >= at);
+    }
+
     /// How many announcements were left out for want of room.
     pub fn left_out(&self) -> u64 {
         self.left_out
+    }
+}
+
+/// Hears envelopes, and keeps what they announce.
+#[derive(Clone, Debug, Default)]
+pub struct Listener {
+    /// The archives heard of.
+    pub roll: Roll,
+    /// Messages on the topic that announce nothing.
+    pub unreadable: u64,
+}
+
+impl Listener {
+    /// Hears an envelope; one on another topic, as a bloom matches too, is passed over.
+    pub fn hear(&mut self, envelope: &Envelope) {
+        if envelope.topic() != topic() {
+            return;
+        }
+        match Announcement::open(envelope) {
+            Ok(announcement) => self.roll.note(announcement, envelope.sent()),
+            Err(error) => {
+                tracing::debug!(hash = %envelope.hash(), %error, "announces nothing");
+                self.unreadable += 1;
+            }
+        }
+    }
+}
+
+impl Heard {
+    /// All of it in one line, for others to carry the history on with.
+    pub fn share(&self) -> Share {
+        let Announcement { head, hints } = &self.announcement;
+        Share::of(head, hints.clone())
     }
 }
 
@@ -140,6 +180,16 @@ mod tests {
         assert!(roll.archives()[0].rival.is_some());
         roll.note(told(1, 3, "a"), UnixSeconds(3));
         assert!(roll.archives()[0].rival.is_none());
+    }
+
+    #[test]
+    fn an_archive_that_falls_silent_is_forgotten() {
+        let mut roll = Roll::default();
+        roll.note(told(1, 2, ""), UnixSeconds(10));
+        roll.note(told(2, 2, ""), UnixSeconds(20));
+        roll.forget_before(UnixSeconds(11));
+        let sent: Vec<_> = roll.archives().iter().map(|heard| heard.sent.0).collect();
+        assert_eq!(sent, [20]);
     }
 
     #[test]

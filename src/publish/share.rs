@@ -11,7 +11,7 @@ use secp256k1::PublicKey;
 use url::Url;
 
 use super::hints::{Hints, HintsError};
-use crate::archive::head::MAX_NAME_LEN;
+use crate::archive::head::{Head, MAX_NAME_LEN};
 use crate::blocks::{Cid, check_cid};
 
 /// Scheme of the line.
@@ -31,6 +31,18 @@ pub struct Share {
     pub name: String,
     /// Where it is to be had.
     pub hints: Hints,
+}
+
+impl Share {
+    /// What is shared of the archive whose head this is.
+    pub fn of(head: &Head, hints: Hints) -> Self {
+        Self {
+            head: *head.cid(),
+            key: Some(*head.key()),
+            name: head.body().name.clone(),
+            hints,
+        }
+    }
 }
 
 /// Why a text shares nothing.

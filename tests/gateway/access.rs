@@ -6,17 +6,31 @@ use reqwest::header::{AUTHORIZATION, HOST, ORIGIN};
 use crate::house::{House, header, send};
 
 /// What is public: all of it reads the archive and nothing else.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 10] = [
     "/head",
     "/.well-known/gwa.json",
     "/api/v1/heads",
     "/api/v1/stats",
     "/api/v1/segments",
+    "/api/v1/calendar",
+    "/api/v1/days/2019-07-15",
+    "/api/v1/query",
+    "/api/v1/gaps",
     "/ipfs/bafkqaaa?format=raw",
 ];
 
 /// What is about the node.
-const PRIVATE: [&str; 3] = ["/health", "/api/v1/status", "/api/v1/peers"];
+const PRIVATE: [&str; 9] = [
+    "/health",
+    "/api/v1/status",
+    "/api/v1/peers",
+    "/api/v1/traffic",
+    "/api/v1/share",
+    "/api/v1/mirrors",
+    "/api/v1/verify",
+    "/api/v1/diagnostics",
+    "/api/v1/events",
+];
 
 #[tokio::test]
 async fn every_name_and_page_reads_the_archive_and_none_the_node() {
@@ -51,6 +65,40 @@ async fn every_name_and_page_reads_the_archive_and_none_the_node() {
         403
     );
     assert_eq!(send(rpc(HOST, "localhost")).await.status(), 200);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_page_that_this_very_port_serves_is_answered() {
+    let house = House::new().await;
+    let port = house.url.rsplit(':').next().expect("a port");
+    for (host, origin, status) in [
+        (format!("127.0.0.1:{port}"), house.url.clone(), 200),
+        (
+            format!("localhost:{port}"),
+            format!("http://localhost:{port}"),
+            200,
+        ),
+        (format!("localhost:{port}"), house.url.clone(), 403),
+        (
+            format!("evil.example:{port}"),
+            format!("http://evil.example:{port}"),
+            403,
+        ),
+        (
+            format!("127.0.0.1:{port}"),
+            "http://127.0.0.1:1".to_owned(),
+            403,
+        ),
+    ] {
+        let asked = house.get("/api/v1/status");
+        let answer = send(asked.header(HOST, &host).header(ORIGIN, &origin)).await;
+        assert_eq!(answer.status(), status, "{host} {origin}");
+        if status == 403 {
+            let told: serde_json::Value = answer.json().await.expect("JSON");
+            assert!(told["error"].is_string(), "{told}");
+        }
+    }
     house.end().await;
 }
 

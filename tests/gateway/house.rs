@@ -15,7 +15,9 @@ use gwa::limits::Limits;
 use gwa::node::Daemon;
 use gwa::rlpx::NodeKey;
 use gwa::time::{SystemClock, UnixSeconds};
+use gwa::whisper::Envelope;
 use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -39,15 +41,19 @@ pub struct House {
     running: JoinHandle<()>,
 }
 
-/// Seals some topics over two days and some hours; what is younger waits.
-pub fn fill(archive: &Archive) {
-    let envelopes: Vec<_> = (0..700u32)
+/// Some topics over two days and some hours.
+pub fn made() -> Vec<Envelope> {
+    (0..700u32)
         .map(|n| {
             let topic = u8::try_from(n % 7).expect("small");
             envelope(topic, DAY + n * 300, 200 + (n as usize % 90) * 20)
         })
-        .collect();
-    archive.append(&envelopes).expect("stored");
+        .collect()
+}
+
+/// Seals what was made; what is younger waits.
+pub fn fill(archive: &Archive) {
+    archive.append(&made()).expect("stored");
     seal_due(archive, UnixSeconds(SEALED)).expect("sealed");
 }
 
@@ -84,7 +90,8 @@ impl House {
         Self::set(folder, archive, &settings).await
     }
 
-    async fn set(folder: TempDir, archive: Archive, settings: &Settings) -> Self {
+    /// A daemon over an archive, with these settings.
+    pub async fn set(folder: TempDir, archive: Archive, settings: &Settings) -> Self {
         let archive = Arc::new(archive);
         let key = NodeKey::generate();
         let daemon = Daemon::start(Arc::clone(&archive), key, settings, Arc::new(SystemClock))
@@ -149,6 +156,35 @@ impl House {
         let roots = header(&answer, "x-ipfs-roots");
         let last = roots.rsplit(',').next().expect("a root");
         last.parse().expect("a CID")
+    }
+
+    /// What is told at `path`.
+    pub async fn told(&self, path: &str) -> Value {
+        let answer = send(self.get(path)).await;
+        let status = answer.status();
+        let told = answer.text().await.expect("a body");
+        assert_eq!(status, 200, "{path}: {told}");
+        serde_json::from_str(&told).expect("JSON")
+    }
+
+    /// The token that opens more than reading.
+    pub fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("rpc.token"));
+        text.expect("a token file").trim().to_owned()
+    }
+
+    /// What a command prints with `--json` about the same archive, one object a line.
+    pub async fn cli(&self, args: &[&str]) -> Vec<Value> {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gwa"));
+        command.arg("--json").arg("--data").arg(self.folder.path());
+        command.args(args);
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output.await.expect("no panic").expect("gwa runs");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 
     /// A request for `path`.

@@ -77,6 +77,10 @@ async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
         (format!("/ipfs/{head}/state/2019/07/15?format=raw"), 404),
         (format!("/ipfs/{head}/state/2019/07/15?format=car"), 404),
         ("/api/v1/heads?format=car".to_owned(), 200),
+        ("/api/v1/calendar?year=2019".to_owned(), 200),
+        ("/api/v1/days/2019-07-15".to_owned(), 200),
+        (format!("/api/v1/query?from={DAY}&to={}", DAY + 86_399), 404),
+        (format!("/api/v1/gaps?to={}", DAY + 86_399), 404),
     ] {
         assert_eq!(get(&path).await.status(), status, "{path}");
     }

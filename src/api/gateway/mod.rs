@@ -38,6 +38,7 @@ use crate::api::client::Client;
 use crate::blocks::{BlockSource, Cid, Codec};
 use crate::limits::{Address, Limits};
 
+pub(super) use places::MAX_CARS;
 pub(super) use telling::Told;
 
 pub(super) use accept::choices;

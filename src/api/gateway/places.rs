@@ -22,7 +22,7 @@ use crate::limits::{Address, Limits, Meter, Rate};
 
 /// CARs under way. Each holds up to four pieces of [`super::stream::PIECE`] bytes,
 /// and a thread while it reads.
-pub(super) const MAX_CARS: usize = 32;
+pub(in crate::api) const MAX_CARS: usize = 32;
 
 /// CARs under way to one address: more at once gain an honest mirror nothing.
 const MAX_CARS_OF_ADDRESS: usize = 8;

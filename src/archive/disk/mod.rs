@@ -56,6 +56,7 @@ pub use merging::{MergeError, Merged};
 pub use meta::Meta;
 pub use mirror::{FollowError, Followed, Route};
 pub use origin::{Kind, Origin};
+pub use page::hours::Tally;
 pub use page::{Page, PageRequest, Reads, Stop, StopOnDrop};
 pub use position::fetch::Fetched;
 pub use position::since::{News, Since, SinceError, Start};

@@ -11,9 +11,10 @@ use clap::Args;
 use serde::Serialize;
 
 use self::compare::{Comparison, Server, day_count, days, query};
-use self::hours::{gaps, silences};
+use self::hours::gaps;
 use self::own::Own;
 use self::shortcut::Shortcut;
+use crate::archive::habit::silences;
 use crate::archive::watermark::Hour;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};

@@ -19,6 +19,7 @@
 mod ahead;
 mod bucket;
 mod cursor;
+pub(super) mod hours;
 mod part;
 mod read;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use self::ahead::Ahead;
 use self::bucket::Bucket;
 use self::read::Pick;
 pub(super) use self::times::Times;
+use super::cache::Cache;
 use super::{Archive, DiskError, sealed_by};
 use crate::archive::ArchiveError;
 use crate::archive::filter::{Filter, TopicFilter};
@@ -128,6 +130,8 @@ pub(super) struct Pages {
     times: Times,
     layout: Mutex<Option<(Cid, Layout)>>,
     ahead: Ahead,
+    /// What was sent in each hour of a segment.
+    hours: Cache<Cid, Arc<hours::Hours>>,
 }
 
 /// Every bucket of a head, in order of time.
@@ -155,6 +159,7 @@ impl Pages {
             times: Times::new(dir.join(TIMES)),
             layout: Mutex::default(),
             ahead: Ahead::new(),
+            hours: Cache::new(hours::KEPT_HOURS),
         }
     }
 
@@ -164,6 +169,7 @@ impl Pages {
             times: Times::with_parts_of(dir.join(TIMES), part_entries),
             layout: Mutex::default(),
             ahead: Ahead::of_entries(32),
+            hours: Cache::new(hours::KEPT_HOURS),
         }
     }
 

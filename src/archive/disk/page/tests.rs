@@ -1,10 +1,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::hours::Tally;
 use super::*;
 use crate::archive::testing::traffic;
 use crate::archive::times::directory_len;
-use crate::archive::watermark::Watermark;
+use crate::archive::watermark::{Hour, Watermark};
 use crate::progress::Quiet;
 use crate::time::{DAY, HOUR};
 use crate::whisper::bloom::Bloom;
@@ -473,4 +474,29 @@ fn what_was_read_once_is_not_hashed_again() {
     assert_eq!((again.reads.blocks, &again.records), (0, &first.records));
     assert!(again.reads.bytes <= bytes(&again));
     assert_eq!(first.records.len(), wanted(&all, &request).len());
+}
+
+#[test]
+fn the_hours_are_told_as_if_every_envelope_was_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, all) = mixed(dir.path());
+    for range in ranges() {
+        let mut expected: std::collections::BTreeMap<Hour, Tally> = Default::default();
+        let hours = |at| Hour::of(at).range();
+        let (from, to) = (hours(range.from()).from(), hours(range.to()).to());
+        for envelope in all.iter().filter(|e| (from..=to).contains(&e.sent())) {
+            let tally = expected.entry(Hour::of(envelope.sent())).or_default();
+            tally.count += 1;
+            tally.bytes += envelope.rlp().len() as u64;
+        }
+        // Twice: what is remembered is the same.
+        for _ in 0..2 {
+            let told = archive.hours(range, &Stop::default()).unwrap();
+            assert_eq!(told, expected, "{range:?}");
+        }
+    }
+    let stopped = Stop::default();
+    stopped.stop();
+    let told = archive.hours(TimeRange::ALL, &stopped);
+    assert!(matches!(told, Err(DiskError::Stopped)));
 }

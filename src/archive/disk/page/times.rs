@@ -152,6 +152,11 @@ impl Times {
         segment.sums.count < self.filed_from || self.path(&segment.cid, 0).exists()
     }
 
+    /// Whether there is a file for a segment. It is not looked into.
+    pub(super) fn is_filed(&self, segment: &Cid) -> bool {
+        self.path(segment, 0).exists()
+    }
+
     /// Whether a day had its times in this run, and wants others now.
     pub(super) fn is_remade(&self, day: TimeRange) -> bool {
         let days = self.days.lock().unwrap_or_else(PoisonError::into_inner);

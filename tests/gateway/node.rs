@@ -1,0 +1,96 @@
+//! What is told of the node: how to share it, and what an operator is asked for.
+
+use gwa::config::Settings;
+use gwa::publish::{Hints, Share};
+
+use crate::house::{House, filled, settings};
+
+#[tokio::test]
+async fn the_line_to_share_is_the_one_that_the_command_line_prints() {
+    let house = House::new().await;
+    let told = house.told("/api/v1/share").await;
+    let printed = house.cli(&["share"]).await;
+    for field in ["share", "head", "key", "dnslink"] {
+        assert_eq!(told[field], printed[0][field], "{field}");
+    }
+    assert_eq!(told["name"], "gate");
+    // Of this machine alone, nobody is told.
+    assert_eq!((told.get("http"), told.get("enode")), (None, None));
+    house.end().await;
+
+    let (folder, archive) = filled();
+    let url = "https://archive.example/gwa";
+    let public_urls = Hints::new(vec![url.to_owned()], None).expect("a hint");
+    let settings = Settings {
+        public_urls,
+        ..settings(folder.path(), |_| {})
+    };
+    let house = House::set(folder, archive, &settings).await;
+    let told = house.told("/api/v1/share").await;
+    let printed = house.cli(&["share"]).await;
+    assert_eq!(told["share"], printed[0]["share"]);
+    assert_eq!(told["http"], url);
+    let share: Share = told["share"]
+        .as_str()
+        .and_then(|share| share.parse().ok())
+        .expect("a line that others read");
+    assert_eq!(share.head, house.cid());
+    assert_eq!(share.hints.http(), [url]);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn an_operator_is_told_settings_limits_and_room_and_no_secret() {
+    let (folder, archive) = filled();
+    let settings = Settings {
+        password: "hunter2-mail".parse().expect("a password"),
+        ..settings(folder.path(), |http| {
+            http.hosts = Some(vec!["archive.example".to_owned()]);
+        })
+    };
+    let house = House::set(folder, archive, &settings).await;
+    let told = house.told("/api/v1/diagnostics").await;
+    let text = told.to_string();
+    let key = std::fs::read_to_string(house.folder.path().join("archive.key"));
+    let key = key.expect("a key");
+    for secret in ["hunter2-mail", &house.token(), key.trim()] {
+        assert!(!text.contains(secret));
+    }
+    let of = |key: &str| {
+        let settings = told["settings"].as_array().expect("a list").iter();
+        let mut settings = settings.filter(|setting| setting["key"] == key);
+        settings.next().expect("it is told").clone()
+    };
+    assert_eq!(of("http-hosts")["value"], "archive.example");
+    assert_eq!(of("http-hosts")["from"], "flag");
+    assert_eq!(of("seal-every")["from"], "default");
+    assert_eq!(of("password")["value"], "(set)");
+    let files = house.folder.path().join("blocks");
+    assert_eq!(told["disk"]["archive"], cars(&files));
+    assert!(told["disk"]["free"].as_u64() > Some(0));
+    assert!(told["memory"].as_u64() > Some(1 << 20));
+    let http = told["listen"]["http"].as_str().expect("an address");
+    assert_eq!(format!("http://{http}"), house.url);
+    for limit in told["limits"].as_array().expect("a list") {
+        assert!(limit["value"].as_u64() > Some(0), "{limit}");
+        assert!(!limit["reason"].as_str().expect("a reason").is_empty());
+    }
+    assert!(told["warnings"].is_array());
+    house.end().await;
+}
+
+/// Bytes of the CARs below a folder.
+fn cars(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let len = |entry: std::fs::DirEntry| {
+        let path = entry.path();
+        match path.is_dir() {
+            true => cars(&path),
+            false if path.extension().is_some_and(|ending| ending == "car") => {
+                entry.metadata().expect("a file").len()
+            }
+            false => 0,
+        }
+    };
+    entries.map(|entry| len(entry.expect("an entry"))).sum()
+}
