@@ -1,0 +1,38 @@
+// What the page and its worker say to each other.
+import type { Said } from '../whisper/status.ts'
+
+/** An envelope as `/api/v1/query?data=1` tells it. */
+export interface WireEnvelope {
+  hash: string
+  topic: string
+  sent: number
+  ttl: number
+  expiry: number
+  size: number
+  pow: number
+  /** 64 bits, decimal. */
+  nonce: string | number
+  data: string
+}
+
+/** With what messages are opened. */
+export type AskedKey =
+  | { kind: 'password'; text: string }
+  | { kind: 'symmetric' | 'secret'; hex: string }
+
+export type Asked =
+  | { op: 'open'; key: AskedKey; envelopes: WireEnvelope[] }
+  | { op: 'signer'; signed: Uint8Array; signature: Uint8Array }
+
+/** What became of an envelope. */
+export type OpenedEnvelope = { hash: string; sent: number; size: number } & (
+  | { is: 'open'; said: Said; signer: string | null; payload: Uint8Array }
+  /** The key does not open it. */
+  | { is: 'closed' }
+  /** It is not what it says it is, or decrypts to what is no message. */
+  | { is: 'bent'; why: string }
+)
+
+export type Answer =
+  | { op: 'open'; envelopes: OpenedEnvelope[] }
+  | { op: 'signer'; key: string }
