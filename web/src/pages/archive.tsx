@@ -1,0 +1,138 @@
+// What is in it: years down to hours, and the heads that named it.
+import { useState } from 'preact/hooks'
+import { ApiError, get, type Calendar, type DayWindows, type Head, type Year } from '../net/api.ts'
+import { useApi, type Live } from '../net/live.ts'
+import { count, day as dayOf, hour, plural, toField } from '../ui/format.ts'
+import { Heat, WHERE_NAMES, whereOf } from '../ui/heat.tsx'
+import { Lineage } from '../ui/lineage.tsx'
+import { Answer, Bytes, CidLink, Empty, Panel, Problem, Table, When } from '../ui/parts.tsx'
+import { link, type Route } from '../ui/route.ts'
+
+/** Heads of a page. */
+const HEADS = 50
+
+export function Archive({ route, live }: { route: Route; live: Live }) {
+  const calendar = useApi<Calendar>('api/v1/calendar', live.heads)
+  const asked = route.rest[0] ?? null
+  const chosenDay = asked && /^\d{4}-\d{2}-\d{2}$/.test(asked) ? asked : null
+  return (
+    <div class="stack">
+      <Answer of={calendar}>{(it) => {
+        const newest = it.years.at(-1)?.year ?? null
+        const year = asked && /^\d{4}/.test(asked) ? asked.slice(0, 4) : newest
+        if (year === null) {
+          return (
+            <Panel title="Calendar" id="calendar">
+              <Empty><p>Nothing is sealed into a closed hour yet.</p><p>Take in what others kept with <code>gwa import FILE</code>, or wait for peers: an hour closes two minutes after it ended.</p></Empty>
+            </Panel>
+          )
+        }
+        return (
+          <>
+            <Panel title="Years" id="years" side={<span class="muted">sealed up to {it.watermark ? <When at={it.watermark} /> : 'nothing'}</span>}>
+              <ul class="years">
+                {it.years.map((one) => (
+                  <li>
+                    <a href={link(['archive', one.year])} aria-current={one.year === year ? 'true' : undefined}>
+                      <strong>{one.year}</strong><span>{plural(one.count, 'envelope')}</span><span class="muted"><Bytes of={one.bytes} /></span>
+                    </a>
+                  </li>
+                ))}
+              </ul>
+            </Panel>
+            <YearPanel year={year} chosen={chosenDay} live={live} head={it.head} />
+          </>
+        )
+      }}</Answer>
+      <Heads live={live} />
+    </div>
+  )
+}
+
+function YearPanel({ year, chosen, live, head }: { year: string; chosen: string | null; live: Live; head: string | null }) {
+  const asked = useApi<Year>(`api/v1/calendar?year=${encodeURIComponent(year)}`, live.heads)
+  return (
+    <>
+      <Panel title={`Days of ${year}`} id="days" side={asked.data && <CidLink cid={asked.data.cid} short href={head ? link(['explore', head, 'state', year]) : undefined} />}>
+        <Answer of={asked}>{(it) => (
+          <>
+            <Heat year={year} months={it.months} chosen={chosen} />
+            <Table label={`Months of ${year}`}>
+              <thead><tr><th scope="col">Month</th><th scope="col" class="num">Days</th><th scope="col" class="num">Envelopes</th><th scope="col" class="num">Size</th><th scope="col">CID</th></tr></thead>
+              <tbody>
+                {it.months.map((month) => (
+                  <tr>
+                    <td>{month.month}</td><td class="num">{month.days.length}</td><td class="num">{count(month.count)}</td>
+                    <td class="num"><Bytes of={month.bytes} /></td>
+                    <td><CidLink cid={month.cid} short href={head ? link(['explore', head, 'state', year, month.month.slice(5)]) : undefined} /></td>
+                  </tr>
+                ))}
+              </tbody>
+            </Table>
+          </>
+        )}</Answer>
+      </Panel>
+      {chosen && <DayPanel day={chosen} live={live} head={head} year={asked.data} />}
+    </>
+  )
+}
+
+function DayPanel({ day, live, head, year }: { day: string; live: Live; head: string | null; year: Year | null }) {
+  const asked = useApi<DayWindows>(`api/v1/days/${encodeURIComponent(day)}`, live.heads)
+  const told = year?.months.flatMap((month) => month.days).find((one) => one.day === day)
+  const from = Math.floor(Date.parse(`${day}T00:00:00Z`) / 1000)
+  const place = head ? ['explore', head, 'state', day.slice(0, 4), day.slice(5, 7), day.slice(8)] : null
+  return (
+    <Panel title={day} id="day" side={<a href={link(['explore'], { from: toField(from), to: toField(from + 86_399) })}>Its envelopes</a>}>
+      <Answer of={asked}>{(it) => (
+        <>
+          <p>
+            <strong data-test="day-count">{plural(it.count, 'envelope')}</strong>, <Bytes of={it.bytes} />
+            {told && <>, {WHERE_NAMES[whereOf(told)]}</>} · <CidLink cid={it.cid} short href={place ? link(place) : undefined} />
+          </p>
+          <Table label={`Windows of ${day}`}>
+            <thead><tr><th scope="col">Window, UTC</th><th scope="col">State</th><th scope="col" class="num">Envelopes</th><th scope="col" class="num">Size</th><th scope="col">CID</th></tr></thead>
+            <tbody>
+              {it.windows.map((one) => (
+                <tr>
+                  <td>{hour(one.from)} to {hour(one.until)}{dayOf(one.until) === dayOf(one.from) ? '' : ` (${dayOf(one.until)})`}</td>
+                  <td>{one.open ? <span class="tag">open</span> : 'closed'}</td>
+                  <td class="num">{count(one.count)}</td><td class="num"><Bytes of={one.bytes} /></td>
+                  <td><CidLink cid={one.cid} short /></td>
+                </tr>
+              ))}
+            </tbody>
+          </Table>
+        </>
+      )}</Answer>
+    </Panel>
+  )
+}
+
+function Heads({ live }: { live: Live }) {
+  const first = useApi<{ heads: Head[]; next: number | null }>(`api/v1/heads?limit=${HEADS}`, live.heads)
+  const [older, setOlder] = useState<{ of: string; heads: Head[]; next: number | null } | null>(null)
+  const [error, setError] = useState<ApiError | null>(null)
+  const newest = first.data?.heads[0]?.head ?? ''
+  const isOf = older?.of === newest
+  const heads = [...(first.data?.heads ?? []), ...(isOf ? older!.heads : [])]
+  const next = isOf ? older!.next : (first.data?.next ?? null)
+  const more = async () => {
+    try {
+      const page = await get<{ heads: Head[]; next: number | null }>(`api/v1/heads?limit=${HEADS}&before=${next}`)
+      setError(null)
+      setOlder({ of: newest, heads: [...(isOf ? older!.heads : []), ...page.heads], next: page.next })
+    } catch (failed) {
+      setError(failed as ApiError)
+    }
+  }
+  return (
+    <Panel title="Heads" id="heads" side={<span class="muted">newest first; a head names all before it</span>}>
+      {first.error?.status === 404
+        ? <Empty><p>There is no head yet.</p></Empty>
+        : <Answer of={first}>{() => <Lineage heads={heads} goesOn={next !== null} />}</Answer>}
+      {next !== null && <p class="buttons"><button type="button" onClick={() => void more()}>Older heads</button></p>}
+      {error && <Problem error={error} again={() => void more()} />}
+    </Panel>
+  )
+}

@@ -1,0 +1,48 @@
+// Who keeps this history too, and which others there are.
+import type { Mirrors as Told } from '../net/api.ts'
+import { useApi, type Live } from '../net/live.ts'
+import { count, plural } from '../ui/format.ts'
+import { Answer, Bytes, CidLink, Code, Copy, Empty, Panel, Table, useNow, When } from '../ui/parts.tsx'
+import { Foreign } from '../ui/text.tsx'
+
+export function Mirrors({ live }: { live: Live }) {
+  const told = useApi<Told>('api/v1/mirrors', live.heads, useNow(30_000))
+  return (
+    <div class="stack">
+      <Panel title="Who follows this archive" id="mirrors" side={<span class="muted">asked for heads or blocks over HTTP since the start</span>}>
+        <Answer of={told}>{({ mirrors }) => (
+          mirrors.length === 0
+            ? <Empty><p>Nobody has asked for the history so far.</p><p>Give others the share line of the page <a href="#/overview">Overview</a>: with it <code>gwa mirror</code> copies the archive, and follows it.</p></Empty>
+            : (
+              <Table label="Mirrors">
+                <thead><tr><th scope="col">Address</th><th scope="col">Program</th><th scope="col">Head it knows</th><th scope="col">Behind</th><th scope="col" class="num">Blocks</th><th scope="col" class="num">Size</th><th scope="col">First asked</th><th scope="col">Last asked</th></tr></thead>
+                <tbody>{mirrors.map((one) => (
+                  <tr><td><code>{one.address}</code></td><td>{one.agent ? <Foreign text={one.agent} max={120} /> : <span class="muted">does not say</span>}</td>
+                    <td>{one.head ? <CidLink cid={one.head} short /> : <span class="muted">not known</span>}{one.seq != null && <> <span class="muted">{count(one.seq)}</span></>}</td>
+                    <td>{one.behind == null ? <span class="muted">not known</span> : one.behind === 0 ? <span class="tag good">up to date</span> : plural(one.behind, 'head')}</td>
+                    <td class="num">{count(one.blocks)}</td><td class="num"><Bytes of={one.bytes} /></td><td><When at={one.first} ago /></td><td><When at={one.last} ago /></td></tr>
+                ))}</tbody>
+              </Table>
+            )
+        )}</Answer>
+      </Panel>
+      <Panel title="Archives announced on the network" id="discovered">
+        <Answer of={told}>{({ discovered }) => (
+          discovered.length === 0
+            ? <Empty><p>No announcement was heard so far.</p><p>Archives announce themselves with <code>gwa serve --announce</code>; they are heard from peers, and <code>gwa discover ENODE</code> asks one.</p></Empty>
+            : (
+              <Table label="Discovered archives">
+                <thead><tr><th scope="col">Name</th><th scope="col">Key</th><th scope="col">Head</th><th scope="col" class="num">Number</th><th scope="col">Heard</th><th scope="col">Where to have it</th></tr></thead>
+                <tbody>{discovered.map((one) => (
+                  <tr><td>{one.name ? <Foreign text={one.name} max={64} /> : <span class="muted">no name</span>}</td><td><Code text={one.archive} short what="key" /></td>
+                    <td><CidLink cid={one.head} short /></td><td class="num">{count(one.seq)}</td><td><When at={one.heard} ago /></td>
+                    <td>{one.endpoints.length === 0 ? <span class="muted">does not say</span> : one.endpoints.map((endpoint) => <div><code><Foreign text={endpoint} max={200} /></code> <Copy text={endpoint} what="address" /></div>)}</td></tr>
+                ))}</tbody>
+              </Table>
+            )
+        )}</Answer>
+        <p class="muted">Names and addresses are what these archives say of themselves. Nothing of them was checked here; <code>gwa mirror</code> checks all it fetches.</p>
+      </Panel>
+    </div>
+  )
+}

@@ -1,0 +1,193 @@
+// Is it working, and what is my address?
+import { useState } from 'preact/hooks'
+import type { Gaps, Head, Share, Stats, Traffic } from '../net/api.ts'
+import { useApi, type Live } from '../net/live.ts'
+import { Bars } from '../ui/bars.tsx'
+import { count, plural, span } from '../ui/format.ts'
+import { Answer, Bytes, CidLink, Copy, Empty, Figure, Panel, Qr, When, useNow } from '../ui/parts.tsx'
+import { Foreign } from '../ui/text.tsx'
+
+/** An archive that took in nothing for so long is told to be quiet, seconds. */
+const QUIET = 3_600
+/** How often what the archive holds is asked for again while the page is open, milliseconds. */
+const EVERY = 60_000
+
+export function Overview({ live }: { live: Live }) {
+  const minute = useNow(EVERY)
+  const stats = useApi<Stats>('api/v1/stats', live.heads, minute)
+  const traffic = useApi<Traffic>('api/v1/traffic?hours=48', live.heads, minute)
+  const gaps = useApi<Gaps>('api/v1/gaps?days=30', live.heads)
+  return (
+    <div class="grid">
+      <Summary live={live} stats={stats.data} />
+      <Panel title="Taken in by hour, the last two days" id="traffic" wide>
+        <Answer of={traffic}>{({ hours }) => (
+          hours.some((hour) => hour.count > 0)
+            ? <Bars bars={hours} label="Envelopes by hour" />
+            : <Empty><p>Nothing came in the last two days.</p><p>Connect a peer with <code>gwa serve --peer ENODE</code>, or take in what others kept with <code>gwa import FILE</code>.</p></Empty>
+        )}</Answer>
+      </Panel>
+      <HeadPanel live={live} />
+      <Addresses live={live} />
+      <Panel title="Gaps of the last 30 days" id="gaps">
+        <Answer of={gaps}>{({ gaps: found }) => (
+          found.length === 0
+            ? <Empty><p>No hour was silent that usually is not.</p></Empty>
+            : <>
+              <ul class="rows">{found.slice(0, 50).map((gap) => (
+                <li>
+                  <span><When at={gap.from} /> for {span(gap.until - gap.from + 1)}</span>
+                  <span class="muted">{plural(gap.had, 'envelope')} there{gap.expected ? `, about ${count(Math.round(gap.expected))} expected` : ''}</span>
+                </li>
+              ))}</ul>
+              {found.length > 50 && <p class="muted">{plural(found.length - 50, 'gap')} more</p>}
+              <p class="muted">Fill them from another mailserver: <code>gwa gaps ENODE --fill</code></p>
+            </>
+        )}</Answer>
+      </Panel>
+      <Counters live={live} />
+    </div>
+  )
+}
+
+function Summary({ live, stats }: { live: Live; stats: Stats | null }) {
+  const { health, status } = live
+  const now = useNow(1_000)
+  const last = status?.envelopes.last_stored ?? null
+  const age = last === null ? null : now - last
+  const working = health === null ? '…' : health.ok ? 'Archiving' : 'Not archiving'
+  return (
+    <section class="wide" aria-label="Summary">
+      <dl class="figures">
+        <Figure name="State" tone={health === null ? undefined : health.ok ? 'good' : 'bad'}
+          note={health?.error ? <Foreign text={health.error} /> : status ? <>up {span(now - status.since)}</> : null}>
+          {working}
+        </Figure>
+        <Figure name="Last envelope" tone={age === null || age > QUIET ? 'warn' : 'good'}
+          note={last === null ? 'none since the start' : <When at={last} />}>
+          {age === null ? 'none yet' : `${span(age)} ago`}
+        </Figure>
+        <Figure name="Peers" tone={status && status.peers === 0 ? 'warn' : undefined}
+          note={status ? `room for ${count(status.max_peers)}` : null}>
+          <span data-test="peers">{status ? count(status.peers) : '…'}</span>
+        </Figure>
+        <Figure name="Envelopes sealed" note={stats ? <>watermark {stats.watermark ? <When at={stats.watermark} /> : 'none'}</> : null}>
+          <span data-test="count">{stats ? count(stats.count) : '…'}</span>
+        </Figure>
+        <Figure name="Their bytes" note={stats ? `${count(stats.bytes)} bytes` : null}>{stats ? <Bytes of={stats.bytes} /> : '…'}</Figure>
+        <Figure name="Waiting for the next seal" note="durable, not yet in a head">
+          <span data-test="waiting">{stats ? count(stats.waiting) : '…'}</span>
+        </Figure>
+      </dl>
+    </section>
+  )
+}
+
+function HeadPanel({ live }: { live: Live }) {
+  const head = useApi<Head>('head?format=json', live.heads)
+  const share = useApi<Share>('api/v1/share', live.heads)
+  const [showsQr, setShowsQr] = useState(false)
+  return (
+    <Panel title="Head" id="head">
+      {head.error?.status === 404
+        ? <Empty><p>There is no head yet.</p><p>The daemon seals what came in by itself; <code>gwa seal</code> does it now.</p></Empty>
+        : <Answer of={head}>{(it) => (
+          <dl class="pairs">
+            <dt>CID</dt><dd data-test="head"><CidLink cid={it.head} /></dd>
+            <dt>Number</dt><dd>{count(it.seq)}, signed <When at={it.signed_at} /></dd>
+            <dt>Archive</dt><dd>{it.name ? <Foreign text={it.name} /> : <span class="muted">no name</span>} · network <Foreign text={it.network} /></dd>
+            <dt>Key</dt><dd><span class="cid"><code>{it.key}</code><Copy text={it.key} what="key" /></span></dd>
+          </dl>
+        )}</Answer>}
+      {share.data && (
+        <>
+          <h3>Share</h3>
+          <p class="muted">One line with which others mirror, fork and query this archive.</p>
+          <p class="line"><code data-test="share">{share.data.share}</code></p>
+          <p class="buttons">
+            <Copy text={share.data.share} what="share line" />
+            <button type="button" aria-expanded={showsQr} onClick={() => setShowsQr(!showsQr)}>{showsQr ? 'Hide QR code' : 'QR code'}</button>
+          </p>
+          {showsQr && <Qr text={share.data.share} label="The share line as a QR code" />}
+        </>
+      )}
+      {share.error && share.error.status !== 404 && <p class="muted"><Foreign text={share.error.message} /></p>}
+    </Panel>
+  )
+}
+
+function Addresses({ live }: { live: Live }) {
+  const { status } = live
+  const [showsQr, setShowsQr] = useState(false)
+  return (
+    <Panel title="Addresses" id="addresses">
+      {!status ? <p class="muted waiting">Asking the daemon…</p> : (
+        <>
+          <dl class="pairs">
+            <dt>Enode</dt>
+            <dd>{status.enode
+              ? <span class="cid"><code data-test="enode">{status.enode}</code><Copy text={status.enode} what="enode" /></span>
+              : <span class="muted">not listening for peers</span>}</dd>
+            <dt>Listens at</dt><dd>{status.listen ? <code>{status.listen}</code> : <span class="muted">nowhere</span>}</dd>
+            {status.p2p?.addresses.map((address) => (
+              <><dt>IPFS peer</dt><dd><span class="cid"><code>{address}</code><Copy text={address} what="address" /></span></dd></>
+            ))}
+          </dl>
+          {status.enode && (
+            <p class="buttons"><button type="button" aria-expanded={showsQr} onClick={() => setShowsQr(!showsQr)}>{showsQr ? 'Hide QR code' : 'QR code of the enode'}</button></p>
+          )}
+          {showsQr && status.enode && <Qr text={status.enode} label="The enode as a QR code" />}
+          <p class="muted">Status clients take the enode with the mailserver’s password: <code>enode://KEY:PASSWORD@HOST:PORT</code></p>
+        </>
+      )}
+    </Panel>
+  )
+}
+
+function Counters({ live }: { live: Live }) {
+  const { status } = live
+  if (!status) return null
+  const { envelopes, requests, pool, store, p2p } = status
+  const rows: Array<[string, preact.ComponentChildren]> = [
+    ['Envelopes received', count(envelopes.received)],
+    ['stored', count(envelopes.stored)],
+    ['known already', count(envelopes.duplicate)],
+    ['too old', count(envelopes.stale)],
+    ['refused', count(envelopes.refused)],
+    ['failed to be stored', count(envelopes.failed)],
+    ['passed on to peers', count(envelopes.relayed)],
+    ['Alive on the network', <>{count(pool.count)}, <Bytes of={pool.bytes} /></>],
+    ['Mail requests served', count(requests.served)],
+    ['refused', count(requests.refused)],
+    ['envelopes delivered', count(requests.delivered)],
+  ]
+  return (
+    <Panel title="Since the start" id="counters">
+      <dl class="counters">{rows.map(([name, value]) => <div><dt class={/^[A-Z]/.test(name) ? '' : 'sub'}>{name}</dt><dd>{value}</dd></div>)}</dl>
+      {store && (
+        <>
+          <h3>Store</h3>
+          {store.error && <div class="problem"><p><Foreign text={store.error} /></p>{store.failing_since && <p class="muted">since <When at={store.failing_since} /></p>}</div>}
+          <dl class="counters">
+            <div><dt><Foreign text={store.store} /></dt><dd>{store.seq === null ? 'no head yet' : `head ${count(store.seq)}`}</dd></div>
+            <div><dt class="sub">files on their way</dt><dd>{count(store.waiting_files)}, <Bytes of={store.waiting_bytes} /></dd></div>
+            <div><dt class="sub">kept there alone</dt><dd>{count(store.evicted_files)}, <Bytes of={store.evicted_bytes} /></dd></div>
+            <div><dt class="sub">lost</dt><dd>{count(store.lost_files)}</dd></div>
+          </dl>
+        </>
+      )}
+      {p2p && (
+        <>
+          <h3>IPFS peer</h3>
+          <dl class="counters">
+            <div><dt>Peers connected</dt><dd>{count(p2p.peers)}</dd></div>
+            <div><dt class="sub">wants</dt><dd>{count(p2p.wants)}</dd></div>
+            <div><dt class="sub">blocks sent</dt><dd>{count(p2p.blocks)}, <Bytes of={p2p.bytes} /></dd></div>
+            <div><dt class="sub">peers dropped</dt><dd>{count(p2p.dropped)}</dd></div>
+            <div><dt class="sub">blocks announced</dt><dd>{count(p2p.announced)}</dd></div>
+          </dl>
+        </>
+      )}
+    </Panel>
+  )
+}
