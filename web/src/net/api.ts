@@ -115,18 +115,25 @@ export interface Peers {
 }
 
 export interface Sums { cid: string; count: number; bytes: number }
-export type Where = 'here' | 'store' | 'dropped'
+export type Where = 'here' | 'store' | 'dropped' | 'elsewhere'
 export interface Day extends Sums { day: string; held: boolean; where?: Where }
 export interface Month extends Sums { month: string; days: Day[] }
 export interface Calendar {
   head: string | null
   seq: number
   watermark: number
+  /** What the head holds of the hour that has not closed. */
+  open: { count: number; bytes: number }
   years: Array<Sums & { year: string }>
 }
 export interface Year { year: string; cid: string; months: Month[] }
-export interface DayWindows extends Sums {
+export interface DayWindows {
   day: string
+  cid: string | null
+  count: number
+  bytes: number
+  where: Where
+  /** `until` is the first second after. */
   windows: Array<Sums & { from: number; until: number; open: boolean }>
 }
 
@@ -160,16 +167,18 @@ export interface Mirrors {
     blocks: number; bytes: number
   }>
   discovered: Array<{
-    archive: string; name?: string | null; head: string; seq: number
-    heard: number; endpoints: string[]
+    archive: string; own: boolean; name?: string | null; head: string; seq: number
+    count: number; bytes: number; heard: number; endpoints: string[]; share: string; rival?: string | null
   }>
 }
 
 export interface Verify {
+  /** `done` and `total` count envelopes. */
   running: null | { phase: string; done: number; total: number | null; bytes: number; started: number }
   last: null | {
     head: string; started: number; took: number; blocks: number; envelopes: number
-    bytes: number; ok: boolean; faults: Array<{ cid: string; what: string }>
+    days: number; bytes: number; not_held: number; ok: boolean
+    faults: Array<{ cid: string | null; what: string }>; fault_count: number
   }
 }
 
@@ -179,7 +188,7 @@ export interface Diagnostics {
   limits: Array<{ name: string; value: unknown; reason: string }>
   disk: { free?: number | null; archive?: number | null }
   memory?: number | null
-  warnings: Array<{ at: number; level: string; target: string; text: string }>
+  warnings: Array<{ at: number; level: string; target: string; text: string; times: number }>
   listen: Record<string, unknown>
   reachable?: boolean | null
 }

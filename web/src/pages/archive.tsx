@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { ApiError, get, type Calendar, type DayWindows, type Head, type Year } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
-import { count, day as dayOf, hour, plural, toField } from '../ui/format.ts'
+import { count, hour, plural, toField } from '../ui/format.ts'
 import { Heat, WHERE_NAMES, whereOf } from '../ui/heat.tsx'
 import { Lineage } from '../ui/lineage.tsx'
 import { Answer, Bytes, CidLink, Empty, Panel, Problem, Table, When } from '../ui/parts.tsx'
@@ -20,10 +20,10 @@ export function Archive({ route, live }: { route: Route; live: Live }) {
       <Answer of={calendar}>{(it) => {
         const newest = it.years.at(-1)?.year ?? null
         const year = asked && /^\d{4}/.test(asked) ? asked.slice(0, 4) : newest
-        if (year === null) {
+        if (year === null || it.years.length === 0) {
           return (
             <Panel title="Calendar" id="calendar">
-              <Empty><p>Nothing is sealed into a closed hour yet.</p><p>Take in what others kept with <code>gwa import FILE</code>, or wait for peers: an hour closes two minutes after it ended.</p></Empty>
+              <Empty><p>No hour is closed yet{it.open.count > 0 && <>; {plural(it.open.count, 'envelope')} of the open one are sealed</>}.</p><p>Take in what others kept with <code>gwa import FILE</code>, or wait for peers: an hour closes two minutes after it ended.</p></Empty>
             </Panel>
           )
         }
@@ -39,6 +39,7 @@ export function Archive({ route, live }: { route: Route; live: Live }) {
                   </li>
                 ))}
               </ul>
+              {it.open.count > 0 && <p class="muted">Beside them {plural(it.open.count, 'envelope')} of the hour that has not closed, <Bytes of={it.open.bytes} /></p>}
             </Panel>
             <YearPanel year={year} chosen={chosenDay} live={live} head={it.head} />
           </>
@@ -88,14 +89,14 @@ function DayPanel({ day, live, head, year }: { day: string; live: Live; head: st
         <>
           <p>
             <strong data-test="day-count">{plural(it.count, 'envelope')}</strong>, <Bytes of={it.bytes} />
-            {told && <>, {WHERE_NAMES[whereOf(told)]}</>} · <CidLink cid={it.cid} short href={place ? link(place) : undefined} />
+            {told && <>, {WHERE_NAMES[whereOf(told)]}</>}{it.cid && <> · <CidLink cid={it.cid} short href={place ? link(place) : undefined} /></>}
           </p>
           <Table label={`Windows of ${day}`}>
             <thead><tr><th scope="col">Window, UTC</th><th scope="col">State</th><th scope="col" class="num">Envelopes</th><th scope="col" class="num">Size</th><th scope="col">CID</th></tr></thead>
             <tbody>
               {it.windows.map((one) => (
                 <tr>
-                  <td>{hour(one.from)} to {hour(one.until)}{dayOf(one.until) === dayOf(one.from) ? '' : ` (${dayOf(one.until)})`}</td>
+                  <td>{hour(one.from)} to {one.until % 86_400 === 0 ? '24:00' : hour(one.until)}</td>
                   <td>{one.open ? <span class="tag">open</span> : 'closed'}</td>
                   <td class="num">{count(one.count)}</td><td class="num"><Bytes of={one.bytes} /></td>
                   <td><CidLink cid={one.cid} short /></td>

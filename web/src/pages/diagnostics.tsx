@@ -2,10 +2,15 @@
 import { useState } from 'preact/hooks'
 import type { Diagnostics as Told } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
+import { count, plural } from '../ui/format.ts'
 import { Answer, Bytes, Copy, Empty, Figure, Panel, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
 
-const shown = (value: unknown): string => (typeof value === 'string' ? value : value === null || value === undefined ? '' : JSON.stringify(value))
+const shown = (value: unknown): string => {
+  if (Array.isArray(value)) return value.map(shown).join(', ')
+  if (typeof value === 'number') return count(value)
+  return typeof value === 'string' ? value : value == null ? '' : JSON.stringify(value)
+}
 
 export function Diagnostics({ live }: { live: Live }) {
   const told = useApi<Told>('api/v1/diagnostics', useNow(30_000))
@@ -29,7 +34,7 @@ function All({ it, live }: { it: Told; live: Live }) {
             note={it.reachable === false ? 'forward the port, or see --nat' : null}>{it.reachable == null ? 'not known' : it.reachable ? 'yes' : 'not seen yet'}</Figure>
         </dl>
         <dl class="pairs">
-          {Object.entries(it.listen).filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => (
+          {Object.entries(it.listen).filter(([, value]) => value != null && !(Array.isArray(value) && value.length === 0)).map(([name, value]) => (
             <><dt>{name}</dt><dd><code><Foreign text={shown(value)} /></code></dd></>
           ))}
         </dl>
@@ -40,7 +45,7 @@ function All({ it, live }: { it: Told; live: Live }) {
           <Table label="Warnings">
             <thead><tr><th scope="col">When</th><th scope="col">Level</th><th scope="col">From</th><th scope="col">What</th></tr></thead>
             <tbody>{it.warnings.map((one) => (
-              <tr><td><When at={one.at} ago /></td><td><span class={`tag ${/error/i.test(one.level) ? 'bad' : 'warn'}`}><Foreign text={one.level.toLowerCase()} /></span></td><td><code><Foreign text={one.target} max={80} /></code></td><td><Foreign text={one.text} max={2_000} /></td></tr>
+              <tr><td><When at={one.at} ago /></td><td><span class={`tag ${/error/i.test(one.level) ? 'bad' : 'warn'}`}><Foreign text={one.level.toLowerCase()} /></span></td><td><code><Foreign text={one.target} max={80} /></code></td><td><Foreign text={one.text} max={2_000} />{one.times > 1 && <span class="muted"> ({plural(one.times, 'time')})</span>}</td></tr>
             ))}</tbody>
           </Table>
         )}

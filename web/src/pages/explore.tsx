@@ -49,6 +49,12 @@ function BlockForm({ route }: { route: Route }) {
   )
 }
 
+/** Work in a few digits; what lived no time shows work without bound. */
+function work(pow: number | null): string {
+  if (pow === null) return '∞'
+  return pow >= 0.001 ? pow.toPrecision(3) : pow.toExponential(1)
+}
+
 /** What the fields ask for, as the daemon is asked; throws in words. */
 function asked(query: URLSearchParams): string {
   const out = new URLSearchParams({ limit: String(LIMIT), order: query.get('order') === 'oldest' ? 'oldest' : 'newest' })
@@ -135,8 +141,8 @@ function Results({ query }: { query: URLSearchParams }) {
                   <td><a href={link(['explore'], { topic: one.topic })}><code>{one.topic}</code></a></td>
                   <td><Code text={one.hash} short what="hash" /></td>
                   <td class="num"><Bytes of={one.size} /></td><td class="num">{count(one.ttl)} s</td>
-                  <td class="num" title="proof of work: 2^bits / bytes / seconds">{one.pow >= 0.001 ? one.pow.toPrecision(3) : one.pow.toExponential(1)}</td>
-                  <td class="num"><code>{String(one.nonce)}</code></td>
+                  <td class="num" title="proof of work: 2^bits / bytes / seconds">{work(one.pow)}</td>
+                  <td class="num"><code>{BigInt(one.nonce).toString()}</code></td>
                   <td><When at={one.expiry} brief /></td>
                 </tr>
               ))}

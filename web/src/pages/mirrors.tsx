@@ -32,11 +32,11 @@ export function Mirrors({ live }: { live: Live }) {
             ? <Empty><p>No announcement was heard so far.</p><p>Archives announce themselves with <code>gwa serve --announce</code>; they are heard from peers, and <code>gwa discover ENODE</code> asks one.</p></Empty>
             : (
               <Table label="Discovered archives">
-                <thead><tr><th scope="col">Name</th><th scope="col">Key</th><th scope="col">Head</th><th scope="col" class="num">Number</th><th scope="col">Heard</th><th scope="col">Where to have it</th></tr></thead>
+                <thead><tr><th scope="col">Name</th><th scope="col">Key</th><th scope="col">Head</th><th scope="col" class="num">Number</th><th scope="col" class="num">Envelopes</th><th scope="col">Heard</th><th scope="col">Where to have it</th></tr></thead>
                 <tbody>{discovered.map((one) => (
-                  <tr><td>{one.name ? <Foreign text={one.name} max={64} /> : <span class="muted">no name</span>}</td><td><Code text={one.archive} short what="key" /></td>
-                    <td><CidLink cid={one.head} short /></td><td class="num">{count(one.seq)}</td><td><When at={one.heard} ago /></td>
-                    <td>{one.endpoints.length === 0 ? <span class="muted">does not say</span> : one.endpoints.map((endpoint) => <div><code><Foreign text={endpoint} max={200} /></code> <Copy text={endpoint} what="address" /></div>)}</td></tr>
+                  <tr><td>{one.name ? <Foreign text={one.name} max={64} /> : <span class="muted">no name</span>}{one.own && <> <span class="tag">this one</span></>}</td><td><Code text={one.archive} short what="key" /></td>
+                    <td><CidLink cid={one.head} short />{one.rival && <div><span class="tag bad">two heads of one number</span></div>}</td><td class="num">{count(one.seq)}</td><td class="num">{count(one.count)}</td><td><When at={one.heard} ago /></td>
+                    <td>{one.share && <div>Share line <Copy text={one.share} what="share line" /></div>}{one.endpoints.length === 0 ? <span class="muted">does not say</span> : one.endpoints.map((endpoint) => <div><code><Foreign text={endpoint} max={200} /></code> <Copy text={endpoint} what="address" /></div>)}</td></tr>
                 ))}</tbody>
               </Table>
             )

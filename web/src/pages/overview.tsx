@@ -16,7 +16,6 @@ export function Overview({ live }: { live: Live }) {
   const minute = useNow(EVERY)
   const stats = useApi<Stats>('api/v1/stats', live.heads, minute)
   const traffic = useApi<Traffic>('api/v1/traffic?hours=48', live.heads, minute)
-  const gaps = useApi<Gaps>('api/v1/gaps?days=30', live.heads)
   return (
     <div class="grid">
       <Summary live={live} stats={stats.data} />
@@ -27,25 +26,14 @@ export function Overview({ live }: { live: Live }) {
             : <Empty><p>Nothing came in the last two days.</p><p>Connect a peer with <code>gwa serve --peer ENODE</code>, or take in what others kept with <code>gwa import FILE</code>.</p></Empty>
         )}</Answer>
       </Panel>
-      <HeadPanel live={live} />
-      <Addresses live={live} />
-      <Panel title="Gaps of the last 30 days" id="gaps">
-        <Answer of={gaps}>{({ gaps: found }) => (
-          found.length === 0
-            ? <Empty><p>No hour was silent that usually is not.</p></Empty>
-            : <>
-              <ul class="rows">{found.slice(0, 50).map((gap) => (
-                <li>
-                  <span><When at={gap.from} /> for {span(gap.until - gap.from + 1)}</span>
-                  <span class="muted">{plural(gap.had, 'envelope')} there{gap.expected ? `, about ${count(Math.round(gap.expected))} expected` : ''}</span>
-                </li>
-              ))}</ul>
-              {found.length > 50 && <p class="muted">{plural(found.length - 50, 'gap')} more</p>}
-              <p class="muted">Fill them from another mailserver: <code>gwa gaps ENODE --fill</code></p>
-            </>
-        )}</Answer>
-      </Panel>
-      <Counters live={live} />
+      <div class="stack">
+        <HeadPanel live={live} />
+        <GapsPanel live={live} />
+      </div>
+      <div class="stack">
+        <Addresses live={live} />
+        <Counters live={live} />
+      </div>
     </div>
   )
 }
@@ -75,11 +63,33 @@ function Summary({ live, stats }: { live: Live; stats: Stats | null }) {
           <span data-test="count">{stats ? count(stats.count) : '…'}</span>
         </Figure>
         <Figure name="Their bytes" note={stats ? `${count(stats.bytes)} bytes` : null}>{stats ? <Bytes of={stats.bytes} /> : '…'}</Figure>
-        <Figure name="Waiting for the next seal" note="durable, not yet in a head">
+        <Figure name="Waiting" note="durable, not yet sealed">
           <span data-test="waiting">{stats ? count(stats.waiting) : '…'}</span>
         </Figure>
       </dl>
     </section>
+  )
+}
+
+function GapsPanel({ live }: { live: Live }) {
+  const gaps = useApi<Gaps>('api/v1/gaps?days=30', live.heads)
+  return (
+    <Panel title="Gaps of the last 30 days" id="gaps">
+      <Answer of={gaps}>{({ gaps: found }) => (
+        found.length === 0
+          ? <Empty><p>No hour was silent that usually is not.</p></Empty>
+          : <>
+            <ul class="rows">{found.slice(0, 50).map((gap) => (
+              <li>
+                <span><When at={gap.from} /> for {span(gap.until - gap.from)}</span>
+                <span class="muted">{plural(gap.had, 'envelope')} there{gap.expected ? `, about ${count(Math.round(gap.expected))} expected` : ''}</span>
+              </li>
+            ))}</ul>
+            {found.length > 50 && <p class="muted">{plural(found.length - 50, 'gap')} more</p>}
+            <p class="muted">Fill them from another mailserver: <code>gwa gaps ENODE --fill</code></p>
+          </>
+      )}</Answer>
+    </Panel>
   )
 }
 

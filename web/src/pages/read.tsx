@@ -4,16 +4,18 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, get, type Found } from '../net/api.ts'
 import { openEnvelopes } from '../reader/client.ts'
 import type { AskedKey, OpenedEnvelope, WireEnvelope } from '../reader/terms.ts'
-import { fromField, plural } from '../ui/format.ts'
+import { count, fromField, plural } from '../ui/format.ts'
 import { announce, Bytes, Code, Copy, Empty, Panel, Problem, When } from '../ui/parts.tsx'
 import { go, link, type Route } from '../ui/route.ts'
 import { Foreign } from '../ui/text.tsx'
-import { fromHex, toHex, toText } from '../whisper/bytes.ts'
+import { fromHex, shortKey, toHex, toText } from '../whisper/bytes.ts'
 import { topicOfChat } from '../whisper/envelope.ts'
-import { shortKey } from '../whisper/status.ts'
 
 /** Envelopes of a page. */
 const LIMIT = 50
+/** Characters of a message that are shown before it is opened, and at most then. */
+const SHORT = 500
+const MAX_TEXT = 100_000
 /** Colours by which senders are told apart at a glance. */
 const COLOURS = 8
 
@@ -166,6 +168,17 @@ function Messages({ wanted }: { wanted: Wanted }) {
   )
 }
 
+/** A text; long ones are shown whole when asked for. */
+function Said({ text }: { text: string }) {
+  const [isWhole, setIsWhole] = useState(text.length <= SHORT)
+  return (
+    <>
+      <p class="said"><Foreign text={isWhole ? text : `${text.slice(0, SHORT)}…`} lines max={MAX_TEXT} /></p>
+      {!isWhole && <p><button type="button" class="copy" onClick={() => setIsWhole(true)}>show all {count(text.length)} characters</button></p>}
+    </>
+  )
+}
+
 function colourOf(key: string): string {
   return `c${parseInt(key.slice(-2), 16) % COLOURS}`
 }
@@ -190,7 +203,7 @@ function Message({ message }: { message: Extract<OpenedEnvelope, { is: 'open' }>
         <When at={message.sent} />
       </header>
       {said.text !== null && !isUnknown
-        ? <p class="said"><Foreign text={said.text} lines /></p>
+        ? <Said text={said.text} />
         : <p class="muted">{isUnknown ? <>A body of an unknown application format, <Bytes of={payload.length} />{said.kind && <> (transit type “<Foreign text={said.kind} max={40} />”)</>}</> : <>No text: <Foreign text={said.kind ?? 'nothing'} /></>}</p>}
       <details>
         <summary>Details</summary>

@@ -83,7 +83,7 @@ function Running({ of }: { of: NonNullable<Told['running']> }) {
   const left = share && share > 0.02 ? (took / share) * (1 - share) : null
   return (
     <div class="running" aria-live="off" data-test="running">
-      <p><strong><Foreign text={of.phase} /></strong> · {count(of.done)}{of.total !== null && <> of {count(of.total)}</>}{share !== null && <> ({Math.floor(share * 100)} %)</>}</p>
+      <p><strong><Foreign text={of.phase} /></strong> · {count(of.done)}{of.total !== null && <> of {count(of.total)}</>} envelopes{share !== null && <> ({Math.floor(share * 100)} %)</>}</p>
       <Progress label="Verification" done={of.done} total={of.total} />
       <p class="muted"><Bytes of={of.bytes} /> read, <Bytes of={Math.round(of.bytes / took)} /> a second, for {span(took)}{left !== null && <>, about {span(left)} left</>}</p>
     </div>
@@ -94,18 +94,19 @@ function Last({ of }: { of: NonNullable<Told['last']> }) {
   return (
     <>
       <dl class="figures">
-        <Figure name="Result" tone={of.ok ? 'good' : 'bad'} note={of.ok ? 'all is what the head says' : plural(of.faults.length, 'fault')}><span data-test="verify-result">{of.ok ? 'Verified' : 'Faults found'}</span></Figure>
+        <Figure name="Result" tone={of.ok ? 'good' : 'bad'} note={of.ok ? 'all is what the head says' : plural(of.fault_count, 'fault')}><span data-test="verify-result">{of.ok ? 'Verified' : 'Faults found'}</span></Figure>
         <Figure name="When" note={<When at={of.started} />}><When at={of.started} ago /></Figure>
         <Figure name="Took" note={of.took > 0 ? <><Bytes of={Math.round(of.bytes / of.took)} /> a second</> : null}>{of.took < 1 ? `${Math.round(of.took * 1000)} ms` : span(of.took)}</Figure>
-        <Figure name="Envelopes" note="hashed"><span data-test="verify-envelopes">{count(of.envelopes)}</span></Figure>
+        <Figure name="Envelopes" note={<>of {plural(of.days, 'day')}</>}><span data-test="verify-envelopes">{count(of.envelopes)}</span></Figure>
         <Figure name="Blocks" note={<Bytes of={of.bytes} />}>{count(of.blocks)}</Figure>
       </dl>
       <p>Head <CidLink cid={of.head} /></p>
+      {of.not_held > 0 && <p class="muted">{plural(of.not_held, 'day')} no longer kept here {of.not_held === 1 ? 'was' : 'were'} not looked at.</p>}
       {of.faults.length > 0 && (
         <>
           <Table label="Faults">
             <thead><tr><th scope="col">Block</th><th scope="col">What is wrong</th></tr></thead>
-            <tbody>{of.faults.slice(0, 200).map((fault) => <tr><td><CidLink cid={fault.cid} short /></td><td><Foreign text={fault.what} max={400} /></td></tr>)}</tbody>
+            <tbody>{of.faults.slice(0, 200).map((fault) => <tr><td>{fault.cid ? <CidLink cid={fault.cid} short /> : <span class="muted">none named</span>}</td><td><Foreign text={fault.what} max={400} /></td></tr>)}</tbody>
           </Table>
           <p class="muted">Fetch what is damaged or gone again, from anybody who has it: <code>gwa repair REF</code></p>
         </>

@@ -5,8 +5,22 @@ let worker: Worker | null = null
 let next = 0
 const waiting = new Map<number, { done: (answer: Answer) => void; failed: (error: Error) => void }>()
 
+/** The one script this page ever loads by itself. The policy that the daemon sends
+ * lets no text become a script, or markup, in any other way. */
+const WORKER = 'worker.js'
+interface TrustedTypes {
+  createPolicy(name: string, rules: { createScriptURL(text: string): string }): { createScriptURL(text: string): string }
+}
+const types = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes
+const policy = types?.createPolicy('gwa', {
+  createScriptURL(text) {
+    if (text !== WORKER) throw new Error('no script but the worker')
+    return text
+  },
+})
+
 function start(): Worker {
-  const started = new Worker(new URL('worker.js', document.baseURI))
+  const started = new Worker(policy ? policy.createScriptURL(WORKER) : WORKER)
   started.onmessage = (event: MessageEvent<{ id: number; answer?: Answer; error?: string }>) => {
     const { id, answer, error } = event.data
     const who = waiting.get(id)

@@ -9,9 +9,10 @@ export interface WireEnvelope {
   ttl: number
   expiry: number
   size: number
-  pow: number
-  /** 64 bits, decimal. */
-  nonce: string | number
+  /** Null where it lived no time. */
+  pow: number | null
+  /** 64 bits, hex with `0x`. */
+  nonce: string
   data: string
 }
 

@@ -2,7 +2,7 @@
 //
 // Always true: it makes no request, and says of a key nothing but what it opened.
 import { fromHex } from '../whisper/bytes.ts'
-import { hashOf, sameHash } from '../whisper/envelope.ts'
+import { hashOf } from '../whisper/envelope.ts'
 import { compressed, keyOfPassword, open, signerOf, type Key } from '../whisper/message.ts'
 import { read } from '../whisper/status.ts'
 import type { Answer, Asked, OpenedEnvelope, WireEnvelope } from './terms.ts'
@@ -28,7 +28,7 @@ function opened(key: Key, envelope: WireEnvelope): OpenedEnvelope {
   try {
     const data = fromHex(envelope.data)
     const fields = { expiry: envelope.expiry, ttl: envelope.ttl, data, nonce: BigInt(envelope.nonce) }
-    if (!sameHash(hashOf(fields, fromHex(envelope.topic)), hash)) {
+    if (hashOf(fields, fromHex(envelope.topic)) !== hash.toLowerCase()) {
       return { ...told, is: 'bent', why: 'its bytes do not give its hash' }
     }
     const message = open(key, data)

@@ -30,7 +30,7 @@ export function Bars({ bars, label }: { bars: Bar[]; label: string }) {
           )
         })}
       </svg>
-      {first && last && <div class="axis"><span>{instant(first.from)} UTC</span><span>{instant(last.from)}</span></div>}
+      {first && last && <div class="axis"><span>{instant(first.from).slice(0, 16)} UTC</span><span>{instant(last.from).slice(0, 16)}</span></div>}
       <details>
         <summary>As a table</summary>
         <Table label={label}>

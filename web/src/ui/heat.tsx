@@ -14,11 +14,12 @@ export const WHERE_NAMES: Record<Where, string> = {
   here: 'on this disk',
   store: 'at the store only',
   dropped: 'dropped from here',
+  elsewhere: 'never copied here',
 }
 
-/** 1 to [`SHADES`]: by the share of the busiest day, finer among few. */
+/** 1 to `SHADES`: by the share of the busiest day. */
 function shade(value: number, most: number): number {
-  return value === 0 ? 0 : Math.max(1, Math.ceil(Math.sqrt(value / most) * SHADES))
+  return value === 0 ? 0 : Math.ceil((value / most) * SHADES)
 }
 
 export function Heat({ year, months, chosen }: { year: string; months: Month[]; chosen: string | null }) {

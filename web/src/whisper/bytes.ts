@@ -42,3 +42,9 @@ export function concat(...parts: Uint8Array[]): Uint8Array {
   }
   return out
 }
+
+/** A key in hex, short enough to be told from others at a glance. */
+export function shortKey(key: string): string {
+  const hex = key.replace(/^0x/, '')
+  return `0x${hex.slice(0, 8)}…${hex.slice(-6)}`
+}

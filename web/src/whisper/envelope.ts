@@ -3,7 +3,7 @@
 // Always true: what does not re-encode to itself is refused; nothing is read past
 // the bytes given.
 import { keccak_256 } from '@noble/hashes/sha3.js'
-import { concat, equal, toHex } from './bytes.ts'
+import { concat, toHex } from './bytes.ts'
 
 /** One encrypted message, as it travelled. */
 export interface Envelope {
@@ -115,11 +115,11 @@ function bigEndian(value: bigint): Uint8Array {
   return Uint8Array.from(out)
 }
 
-/** The hash that an envelope of these fields has, hex with `0x`. */
-export function hashOf(
+/** The RLP of an envelope of these fields. */
+export function encode(
   envelope: Pick<Envelope, 'expiry' | 'ttl' | 'data' | 'nonce'>,
   topic: Uint8Array,
-): string {
+): Uint8Array {
   const body = concat(
     encodeBytes(bigEndian(BigInt(envelope.expiry))),
     encodeBytes(bigEndian(BigInt(envelope.ttl))),
@@ -127,26 +127,15 @@ export function hashOf(
     encodeBytes(envelope.data),
     encodeBytes(bigEndian(envelope.nonce)),
   )
-  return `0x${toHex(keccak_256(concat(head(0xc0, body.length), body)))}`
+  return concat(head(0xc0, body.length), body)
 }
 
-/** Whether a leaf is the RLP of envelopes and nothing else. */
-export function isLeaf(bytes: Uint8Array): boolean {
-  if (bytes.length === 0) return false
-  try {
-    envelopesOf(bytes)
-    return true
-  } catch {
-    return false
-  }
+/** The hash that an envelope of these fields has, hex with `0x`. */
+export function hashOf(fields: Parameters<typeof encode>[0], topic: Uint8Array): string {
+  return `0x${toHex(keccak_256(encode(fields, topic)))}`
 }
 
 /** The topic of a public chat: the first 4 bytes of Keccak-256 of its name. */
 export function topicOfChat(name: string): string {
   return `0x${toHex(keccak_256(new TextEncoder().encode(name)).subarray(0, 4))}`
-}
-
-/** Whether two hex texts, with or without capitals, are one. */
-export function sameHash(a: string, b: string): boolean {
-  return equal(new TextEncoder().encode(a.toLowerCase()), new TextEncoder().encode(b.toLowerCase()))
 }

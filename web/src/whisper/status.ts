@@ -4,7 +4,7 @@
 //
 // Always true: a payload of any other shape is told to be unknown, never guessed at;
 // what is shown as text is what the sender wrote.
-import { toHex, toText } from './bytes.ts'
+import { toText } from './bytes.ts'
 import { signerOf } from './message.ts'
 
 /** What a payload says. */
@@ -175,10 +175,4 @@ export function fieldsOf(bytes: Uint8Array): Map<number, bigint | Uint8Array> | 
     }
   }
   return out
-}
-
-/** A word for a key that people can tell apart: its first and last digits. */
-export function shortKey(key: Uint8Array | string): string {
-  const hex = typeof key === 'string' ? key.replace(/^0x/, '') : toHex(key)
-  return `0x${hex.slice(0, 8)}…${hex.slice(-6)}`
 }
