@@ -11,6 +11,7 @@ export default defineConfig({
   forbidOnly: true,
   reporter: [['list']],
   use: {
+    testIdAttribute: 'data-test',
     viewport: { width: 1280, height: 800 },
     timezoneId: 'Asia/Kathmandu',
     locale: 'en-GB',

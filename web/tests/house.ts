@@ -7,10 +7,9 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { test as base, expect, type Page } from '@playwright/test'
 import { gcm } from '@noble/ciphers/aes.js'
-import { concat } from '../src/whisper/bytes.ts'
 import { encode, topicOfChat } from '../src/whisper/envelope.ts'
 import { keyOfPassword } from '../src/whisper/message.ts'
-import { fromHex } from '../src/whisper/bytes.ts'
+import { concat, fromHex } from '../src/whisper/bytes.ts'
 
 const GWA = process.env['GWA_BIN'] ?? '../target/debug/gwa'
 const CORPUS = '../fixtures/corpus'
@@ -83,9 +82,19 @@ async function serve(data: string): Promise<{ child: ChildProcess; url: string }
     if (Date.now() > deadline) throw new Error('gwa serve did not start')
     if (existsSync(file)) {
       const { http } = JSON.parse(readFileSync(file, 'utf8')) as { http: string | null }
-      if (http) return { child, url: `${http.startsWith('http') ? http : `http://${http}`}/` }
+      const url = `${http?.startsWith('http') ? http : `http://${http}`}/`
+      if (http && (await answers(url))) return { child, url }
     }
     await new Promise((done) => setTimeout(done, 50))
+  }
+}
+
+/** Whether the explorer is there. */
+async function answers(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url)).ok
+  } catch {
+    return false
   }
 }
 

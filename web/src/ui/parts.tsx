@@ -147,7 +147,7 @@ export const Empty = ({ children }: { children: ComponentChildren }) => <div cla
 /** A table that scrolls by itself where the screen is narrow. */
 export function Table({ label, children }: { label: string; children: ComponentChildren }) {
   return (
-    <div class="scroll" role="region" aria-label={label} tabIndex={0}>
+    <div class="scroll" role="group" aria-label={label} tabIndex={0}>
       <table><caption class="offscreen">{label}</caption>{children}</table>
     </div>
   )
