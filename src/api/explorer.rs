@@ -52,7 +52,12 @@ macro_rules! asset {
 static ASSETS: [Asset; 5] = [
     asset!(0, "/", "text/html; charset=utf-8", "index.html"),
     asset!(1, "/app.js", "text/javascript; charset=utf-8", "app.js"),
-    asset!(2, "/worker.js", "text/javascript; charset=utf-8", "worker.js"),
+    asset!(
+        2,
+        "/worker.js",
+        "text/javascript; charset=utf-8",
+        "worker.js"
+    ),
     asset!(3, "/style.css", "text/css; charset=utf-8", "style.css"),
     asset!(4, "/icon.svg", "image/svg+xml", "icon.svg"),
 ];
@@ -109,7 +114,10 @@ mod tests {
     #[test]
     fn the_page_names_no_file_that_is_not_served_and_no_other_host() {
         let page = std::str::from_utf8(ASSETS[0].bytes).unwrap();
-        for (at, _) in page.match_indices("src=\"").chain(page.match_indices("href=\"")) {
+        for (at, _) in page
+            .match_indices("src=\"")
+            .chain(page.match_indices("href=\""))
+        {
             let rest = &page[at..];
             let name = rest.split('"').nth(1).unwrap();
             let path = format!("/{name}");

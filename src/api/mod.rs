@@ -5,6 +5,7 @@
 //!
 //! | path | answer |
 //! |---|---|
+//! | `/` | the explorer, a page for people (`api::explorer`) |
 //! | `/health` | whether the daemon does its work; 503 if not |
 //! | `/api/v1/status` | what it is and what it did so far |
 //! | `/api/v1/peers` | who is connected, who was dropped and why |
@@ -39,6 +40,7 @@ mod days;
 mod diagnostics;
 pub mod error;
 mod events;
+mod explorer;
 mod failure;
 mod gaps;
 pub mod gateway;
@@ -280,7 +282,8 @@ fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
         .route("/api/v1/verify", get(verify::get).post(verify::post))
         .route("/api/v1/diagnostics", get(diagnostics::get))
         .route("/api/v1/events", get(events::get))
-        .route("/rpc", any(rpc::serve));
+        .route("/rpc", any(rpc::serve))
+        .merge(explorer::routes());
     let of_heads = Router::new()
         .route("/head", get(head::get))
         .route("/.well-known/gwa.json", get(head::well_known))
