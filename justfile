@@ -8,6 +8,15 @@ default:
 check:
     CI=true bash .ci/run </dev/null
 
+# The explorer's files, built anew from web/; what changed is to be committed.
+web:
+    cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm test && npm run build
+
+# Every page of the explorer in Chromium, over a daemon with the real corpus.
+explore: web
+    cargo build
+    cd web && npm run explore
+
 # Format all sources.
 fmt:
     cargo fmt

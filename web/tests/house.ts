@@ -36,7 +36,8 @@ const run = async (...args: string[]): Promise<string> => {
 
 /** An envelope of the chat `HOSTILE.chat` that says `text`, sent at `sent`. */
 function envelope(text: string, sent: number): Uint8Array {
-  const payload = new TextEncoder().encode(text)
+  const said = [text, 'text/plain', '~:public-group-user-message', 1, sent * 1000, ['^ ', '~:chat-id', HOSTILE.name]]
+  const payload = new TextEncoder().encode(JSON.stringify(['~#c4', said]))
   const plain = concat(Uint8Array.of(2, payload.length & 255, payload.length >> 8), payload, new Uint8Array(9))
   const nonce = new Uint8Array(12).fill(5)
   const { bytes: key } = keyOfPassword(HOSTILE.chat)
