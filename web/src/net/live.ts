@@ -58,8 +58,7 @@ function parsed<T>(event: Event): T | null {
   }
 }
 
-/** Begins to listen. Called once, when the page starts. */
-export function start(): void {
+function listen(): EventSource {
   const events = new EventSource(at('api/v1/events'))
   events.onopen = () => tell({ link: 'live' })
   events.onerror = () => {
@@ -76,9 +75,19 @@ export function start(): void {
     const verify = parsed<Verify>(event)
     if (verify && 'running' in verify) tell({ verify })
   })
+  return events
+}
+
+/** Begins to listen. Called once, when the page starts. */
+export function start(): void {
+  let events = listen()
   void askHealth()
   void askStatus()
-  setInterval(() => void askHealth(), HEALTH_EVERY)
+  setInterval(() => {
+    void askHealth()
+    // A browser gives up where it was refused, as by a proxy whose daemon restarts.
+    if (events.readyState === EventSource.CLOSED) events = listen()
+  }, HEALTH_EVERY)
   setInterval(() => {
     if (now.link !== 'live' && !document.hidden) void askStatus()
   }, ASK_EVERY)

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as format from '../src/ui/format.ts'
+import { lanes } from '../src/ui/lineage.tsx'
+import { pieces } from '../src/ui/text.tsx'
+
+const marks = (text: string, keepsLines = false) =>
+  pieces(text, keepsLines).map((piece) => (typeof piece === 'string' ? piece : `[${piece.mark}]`)).join('')
+
+test('what cannot be seen, or turns the direction of text, is marked; other scripts are not', () => {
+  assert.equal(marks('a\u0000b\u001b[31m\u007f'), 'a[␀]b[␛][31m[␡]')
+  assert.equal(marks('x\u202ey\u2066z\u200b\ufeff'), 'x[U+202E]y[U+2066]z[U+200B][U+FEFF]')
+  assert.equal(marks('\u{e0041}'), '[U+E0041]')
+  for (const text of ['aä漢שלام', '👋🏽 👨‍👩‍👧', '<b>&amp;</b>']) assert.equal(marks(text), text)
+  assert.equal(marks('a\nb\tc\rd'), 'a[␊]b[␉]c[␍]d')
+  assert.equal(marks('a\nb\tc\rd', true), 'a\nb\tc[␍]d')
+})
+
+test('sizes have three digits and a unit', () => {
+  assert.deepEqual(
+    [0, 999, 1_000, 1_234_567, 23_181_183, 999_600, 5e15].map(format.bytes),
+    ['0 B', '999 B', '1.00 kB', '1.23 MB', '23.2 MB', '1.00 MB', '5.00 PB'],
+  )
+})
+
+test('times are UTC, whatever the clock of the machine is set to', () => {
+  assert.equal(format.instant(1_538_393_157), '2018-10-01 11:25:57')
+  assert.equal(format.fromField('2018-10-01T11:25:57'), 1_538_393_157)
+  assert.equal(format.fromField('2018-10-01T11:25'), 1_538_393_100)
+  assert.equal(format.toField(1_538_393_157), '2018-10-01T11:25:57')
+  assert.equal(format.fromField(''), null)
+  assert.equal(format.fromField('yesterday'), null)
+})
+
+test('spans are told in the two units that matter', () => {
+  assert.deepEqual(
+    [0, 59, 61, 600, 3_600, 3_660, 90_000, 864_000].map(format.span),
+    ['0 s', '59 s', '1 min 1 s', '10 min', '1 h', '1 h 1 min', '1 d 1 h', '10 d'],
+  )
+})
+
+test('each key has one lane, by order of appearance', () => {
+  const heads = ['b', 'b', 'a', 'b', 'c'].map((key) => ({ key }))
+  assert.deepEqual(lanes(heads as never), [0, 0, 1, 0, 2])
+})
