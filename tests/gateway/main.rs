@@ -8,6 +8,7 @@ mod car;
 mod conformance;
 mod denied;
 mod events;
+mod explorer;
 mod head;
 mod hours;
 mod house;
