@@ -79,16 +79,16 @@ function Query({ query }: { query: URLSearchParams }) {
   })
   const set = (name: keyof typeof fields) => (event: { currentTarget: { value: string } }) =>
     setFields({ ...fields, [name]: event.currentTarget.value })
-  const find = (event: Event) => {
+  const submit = (event: Event) => {
     event.preventDefault()
-    const to = link(['explore'], { ...fields, order: fields.order === 'newest' ? null : fields.order, find: '1' })
-    if (to === location.hash) dispatchEvent(new Event('hashchange'))
-    else go(to)
+    // Counted, so that the same is asked anew when it is asked for again.
+    const find = String(Number(query.get('find') ?? 0) + 1)
+    go(link(['explore'], { ...fields, order: fields.order === 'newest' ? null : fields.order, find }))
   }
   const isAsked = [...query.keys()].length > 0
   return (
     <Panel title="Find envelopes" id="find">
-      <form class="fields" onSubmit={find}>
+      <form class="fields" onSubmit={submit}>
         <label><span>Topic</span><input name="topic" value={fields.topic} onInput={set('topic')} placeholder="0xcd423760" spellcheck={false} autocomplete="off" autocapitalize="off" /></label>
         <label><span>or public chat</span><input name="chat" value={fields.chat} onInput={set('chat')} placeholder="status" spellcheck={false} autocomplete="off" autocapitalize="off" /></label>
         <label><span>Sent from, UTC</span><input name="from" type="datetime-local" step="1" value={fields.from} onInput={set('from')} /></label>

@@ -19,11 +19,11 @@ export function Overview({ live }: { live: Live }) {
   return (
     <div class="grid">
       <Summary live={live} stats={stats.data} />
-      <Panel title="Taken in by hour, the last two days" id="traffic" wide>
+      <Panel title="Sent in the last 48 hours" id="traffic" wide>
         <Answer of={traffic}>{({ hours }) => (
           hours.some((hour) => hour.count > 0)
             ? <Bars bars={hours} label="Envelopes by hour" />
-            : <Empty><p>Nothing came in the last two days.</p><p>Connect a peer with <code>gwa serve --peer ENODE</code>, or take in what others kept with <code>gwa import FILE</code>.</p></Empty>
+            : <Empty><p>Nothing that was sent in the last two days is here.</p><p>Connect a peer with <code>gwa serve --peer ENODE</code>, or take in what others kept with <code>gwa import FILE</code>.</p></Empty>
         )}</Answer>
       </Panel>
       <div class="stack">
