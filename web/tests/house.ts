@@ -2,6 +2,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -90,6 +91,14 @@ async function serve(data: string): Promise<{ child: ChildProcess; url: string }
   }
 }
 
+/** Asks as a mirror does: the daemon knows browsers, and Node's `fetch`, by what they add. */
+async function follow(url: string): Promise<void> {
+  const request = get(url, { headers: { 'user-agent': HOSTILE.agent } })
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  response.resume()
+  await once(response, 'end')
+}
+
 /** Whether the explorer is there. */
 async function answers(url: string): Promise<boolean> {
   try {
@@ -113,7 +122,7 @@ export const test = base.extend<{ clean: Page }, { daemon: Daemon }>({
         const { url } = started
         const token = readFileSync(join(data, 'rpc.token'), 'utf8').trim()
         // Somebody who calls himself by markup follows the archive.
-        await fetch(`${url}head`, { headers: { 'user-agent': HOSTILE.agent } })
+        await follow(`${url}head`)
         await use({ url, token, api: async (path) => (await fetch(url + path)).json() })
       } finally {
         if (child && child.exitCode === null) {
