@@ -196,7 +196,7 @@ test('texts, names and programs that are markup are shown as text, and do nothin
   expect(await clean.locator('img:not([src="icon.svg"]), main script').count()).toBe(0)
 })
 
-test('a verification is run with the token, shown while it runs, and told', async ({ clean, daemon }) => {
+test('a verification is run with the token, and told when it is done', async ({ clean, daemon }) => {
   await open(clean, daemon, '#/verify')
   await clean.getByLabel(/^Token/).fill(daemon.token)
   await clean.getByRole('button', { name: 'Verify now' }).click()

@@ -39,7 +39,7 @@ export function BlockView({ path }: { path: string[] }) {
   const shown = place?.of === of ? place.place : null
   return (
     <Panel title={shown ? (shown.isWhole ? KIND_NAMES[shown.kinds.at(-1)!] : 'Part of a block') : 'Block'} id="block">
-      <Crumbs path={path} />
+      {path.length > 1 && <Crumbs path={path} />}
       {error && <Problem error={error} again={() => setRound(round + 1)} />}
       {!error && !shown && <p class="muted waiting">Fetching and hashing…</p>}
       {shown && !error && <Whole place={shown} path={path} />}

@@ -45,7 +45,7 @@ function All({ it, live }: { it: Told; live: Live }) {
           <Table label="Warnings">
             <thead><tr><th scope="col">When</th><th scope="col">Level</th><th scope="col">What</th><th scope="col">From</th></tr></thead>
             <tbody>{it.warnings.map((one) => (
-              <tr><td><When at={one.at} ago /></td><td><span class={`tag ${/error/i.test(one.level) ? 'bad' : 'warn'}`}><Foreign text={one.level.toLowerCase()} /></span></td><td><Foreign text={one.text} max={2_000} />{one.times > 1 && <span class="muted"> ({plural(one.times, 'time')})</span>}</td><td><code><Foreign text={one.target} max={80} /></code></td></tr>
+              <tr><td><When at={one.at} ago /></td><td><span class={`tag ${/error/i.test(one.level) ? 'bad' : 'warn'}`}>{one.level.toLowerCase()}</span></td><td><Foreign text={one.text} max={2_000} />{one.times > 1 && <span class="muted"> ({plural(one.times, 'time')})</span>}</td><td><code><Foreign text={one.target} max={80} /></code></td></tr>
             ))}</tbody>
           </Table>
         )}

@@ -21,10 +21,10 @@ const COLOURS = 8
 
 type Kind = 'chat' | 'password' | 'symmetric' | 'secret'
 const KINDS: Record<Kind, string> = {
-  chat: 'A public chat, by its name',
-  password: 'A password and a topic',
-  symmetric: 'A symmetric key and a topic',
-  secret: 'A secret key and a topic',
+  chat: 'Name of a public chat',
+  password: 'Password and topic',
+  symmetric: 'Symmetric key and topic',
+  secret: 'Secret key and topic',
 }
 const SECRET_NAMES: Record<Kind, string> = {
   chat: 'Name of the chat', password: 'Password', symmetric: 'Key: 64 hex digits', secret: 'Secret key: 64 hex digits',
