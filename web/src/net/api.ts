@@ -35,7 +35,8 @@ export interface Status {
   requests: { served: number; refused: number; delivered: number }
   p2p?: {
     addresses: string[]; peers: number; wants: number; blocks: number
-    bytes: number; dropped: number; announced: number
+    bytes: number; dropped: number
+    dht?: { reached: boolean; dialable: boolean; roots: number; announced: number }
   }
 }
 
@@ -43,8 +44,9 @@ export interface Store {
   store: string
   head: string | null
   seq: number | null
-  waiting_files: number
-  waiting_bytes: number
+  /** null where the store does not say what it keeps. */
+  waiting_files: number | null
+  waiting_bytes: number | null
   evicted_files: number
   evicted_bytes: number
   lost_files: number

@@ -180,7 +180,7 @@ function Counters({ live }: { live: Live }) {
           {store.error && <div class="problem"><p><Foreign text={store.error} /></p>{store.failing_since && <p class="muted">since <When at={store.failing_since} /></p>}</div>}
           <dl class="counters">
             <div><dt><Foreign text={store.store} /></dt><dd>{store.seq === null ? 'no head yet' : `head ${count(store.seq)}`}</dd></div>
-            <div><dt class="sub">files on their way</dt><dd>{count(store.waiting_files)}, <Bytes of={store.waiting_bytes} /></dd></div>
+            <div><dt class="sub">files on their way</dt><dd>{store.waiting_files === null ? 'unknown' : <>{count(store.waiting_files)}, <Bytes of={store.waiting_bytes ?? 0} /></>}</dd></div>
             <div><dt class="sub">kept there alone</dt><dd>{count(store.evicted_files)}, <Bytes of={store.evicted_bytes} /></dd></div>
             <div><dt class="sub">lost</dt><dd>{count(store.lost_files)}</dd></div>
           </dl>
@@ -194,7 +194,7 @@ function Counters({ live }: { live: Live }) {
             <div><dt class="sub">wants</dt><dd>{count(p2p.wants)}</dd></div>
             <div><dt class="sub">blocks sent</dt><dd>{count(p2p.blocks)}, <Bytes of={p2p.bytes} /></dd></div>
             <div><dt class="sub">peers dropped</dt><dd>{count(p2p.dropped)}</dd></div>
-            <div><dt class="sub">blocks announced</dt><dd>{count(p2p.announced)}</dd></div>
+            {p2p.dht && <div><dt class="sub">blocks announced</dt><dd>{count(p2p.dht.announced)} of {count(p2p.dht.roots)}{p2p.dht.reached ? '' : ', no DHT node reached'}</dd></div>}
           </dl>
         </>
       )}
