@@ -7,6 +7,8 @@
 
 #[path = "nodes/kubo.rs"]
 mod nodes;
+#[path = "nodes/running.rs"]
+mod running;
 #[path = "../tests/common/started.rs"]
 mod started;
 
@@ -27,7 +29,8 @@ use gwa::time::{DAY, UnixSeconds};
 use libp2p::identity::Keypair;
 use serde_json::Value;
 
-use nodes::{KuboNode, Running};
+use nodes::KuboNode;
+use running::Running;
 use started::started;
 
 /// 2018-09-01 00:00.

@@ -3,18 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-/// A process; killed when dropped.
-pub struct Running(pub Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use super::running::Running;
 
 /// A node with a repository of its own, that knows nobody.
 pub struct KuboNode {
