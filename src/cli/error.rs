@@ -37,6 +37,37 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whatever a process can end with but success, by exit code.
+    pub const FAILURES: [Self; 10] = [
+        Self::Error,
+        Self::Usage,
+        Self::Partial,
+        Self::NoArchive,
+        Self::Locked,
+        Self::WrongKey,
+        Self::Verification,
+        Self::Gaps,
+        Self::Different,
+        Self::Interrupted,
+    ];
+
+    /// What the exit code says to a script.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::ReaderLeft => "done",
+            Self::Error => "failed, for a reason without a code of its own",
+            Self::Usage => "the command line or the configuration is wrong",
+            Self::Partial => "part of the work is done, and the rest is not",
+            Self::NoArchive => "there is no archive in the data folder, or it has no head yet",
+            Self::Locked => "another process holds the archive",
+            Self::WrongKey => "a key or password does not fit",
+            Self::Verification => "something is not what its CID or signature says",
+            Self::Gaps => "ranges are missing",
+            Self::Different => "two archives differ",
+            Self::Interrupted => "stopped by a signal",
+        }
+    }
+
     /// The exit code of the process.
     pub const fn code(self) -> u8 {
         match self {
@@ -201,5 +232,7 @@ mod tests {
         for (kind, code) in codes {
             assert_eq!(kind.code(), code, "{kind:?}");
         }
+        let failures = codes.iter().skip(1).map(|(kind, _)| *kind);
+        assert!(failures.eq(Kind::FAILURES));
     }
 }

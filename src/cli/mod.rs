@@ -3,6 +3,8 @@
 //! One file for a command; here only the parser and the dispatch.
 
 mod canary;
+mod commands;
+mod completions;
 mod context;
 mod daemon;
 mod demo;
@@ -27,6 +29,7 @@ mod import;
 mod init;
 mod log;
 mod mail;
+mod man;
 mod merge;
 mod mine;
 mod mirror;
@@ -56,7 +59,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -163,6 +166,13 @@ enum Command {
     Store(store::StoreArgs),
     /// Show it all on this machine: peers, mailserver, seal, query, verify.
     Demo(demo::DemoArgs),
+    /// Print a script with which a shell completes commands and options.
+    Completions(completions::CompletionsArgs),
+    /// Write a manual page for each command into a folder.
+    Man(man::ManArgs),
+    /// Print docs/commands.md: what every command takes.
+    #[command(hide = true)]
+    Commands,
 }
 
 impl Command {
@@ -170,6 +180,14 @@ impl Command {
     fn ends_itself_when_interrupted(&self) -> bool {
         matches!(self, Self::Serve(_) | Self::Demo(_) | Self::Request(_))
     }
+}
+
+/// The parser, for what is made of it: completions and manuals.
+fn parser() -> clap::Command {
+    // `gwa help` needs no page, and each command has its `--help`.
+    let mut parser = Cli::command().disable_help_subcommand(true);
+    parser.build();
+    parser
 }
 
 /// Runs the command line of this process.
@@ -257,6 +275,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Repair(args) => repair::run(args, context),
         Command::Store(args) => store::run(args, context),
         Command::Demo(args) => demo::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Man(args) => man::run(args, context),
+        Command::Commands => commands::run(context),
     };
     // What a command printed before it failed is a result too.
     let flushed = context.output.flush();
