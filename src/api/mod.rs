@@ -47,7 +47,7 @@ pub mod gateway;
 mod guard;
 mod head;
 mod heads;
-mod health;
+pub mod health;
 mod mirrors;
 mod names;
 mod patience;

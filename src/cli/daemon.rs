@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::cli::context::Context;
@@ -16,34 +17,75 @@ const MAX_ANSWER: usize = 4 << 20;
 
 /// What the daemon says at a path of its HTTP interface.
 pub fn ask<T: DeserializeOwned>(context: &Context, path: &str) -> Result<T, CliError> {
-    let file = context.data.join(run_file::NAME);
-    let no_daemon = || {
-        let dir = context.data.display();
-        CliError::new(Kind::Error, format!("no daemon runs over {dir}"))
-    };
-    let text = std::fs::read(&file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => no_daemon().hint("`gwa serve` starts one"),
-        _ => no_daemon().because(&error),
-    })?;
-    let run: RunInfo = serde_json::from_slice(&text)
-        .map_err(|error| no_daemon().because(&error).hint("`gwa serve` starts one"))?;
-    let http = run.http.ok_or_else(|| {
-        CliError::new(Kind::Error, "the daemon has no HTTP interface to ask")
-            .hint("start it without `--http off`")
-    })?;
-    let failed = |error: &dyn std::error::Error| {
-        CliError::new(Kind::Error, format!("the daemon at {http} does not answer"))
-            .because(error)
-            .hint(format!("does process {} still run?", run.pid))
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(&error))?;
-    let body = runtime
-        .block_on(fetch(&format!("{http}{path}")))
-        .map_err(|error| failed(&error))?;
-    serde_json::from_slice(&body).map_err(|error| failed(&FetchError::Json(error)))
+    DaemonAt::of_folder(context)?.ask(path, &[])
+}
+
+/// Where a daemon is to be asked.
+#[derive(Debug)]
+pub struct DaemonAt {
+    /// Its HTTP interface, without a slash at the end.
+    http: String,
+    /// Its process, where that is known.
+    pid: Option<u32>,
+}
+
+impl DaemonAt {
+    /// The one that its `run.json` says runs over the data folder.
+    pub fn of_folder(context: &Context) -> Result<Self, CliError> {
+        let file = context.data.join(run_file::NAME);
+        let no_daemon = || {
+            let dir = context.data.display();
+            CliError::new(Kind::Error, format!("no daemon runs over {dir}"))
+        };
+        let text = std::fs::read(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => no_daemon().hint("`gwa serve` starts one"),
+            _ => no_daemon().because(&error),
+        })?;
+        let run: RunInfo = serde_json::from_slice(&text)
+            .map_err(|error| no_daemon().because(&error).hint("`gwa serve` starts one"))?;
+        let http = run.http.ok_or_else(|| {
+            CliError::new(Kind::Error, "the daemon has no HTTP interface to ask")
+                .hint("start it without `--http off`")
+        })?;
+        Ok(Self {
+            http,
+            pid: Some(run.pid),
+        })
+    }
+
+    /// The one at a URL, be it on another machine.
+    pub fn at(url: &str) -> Self {
+        Self {
+            http: url.trim_end_matches('/').to_owned(),
+            pid: None,
+        }
+    }
+
+    /// What it says at `path`, where it answers with success or with a status among
+    /// `taken`.
+    pub fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        taken: &[StatusCode],
+    ) -> Result<T, CliError> {
+        let failed = |error: &dyn std::error::Error| {
+            let http = &self.http;
+            let told = CliError::new(Kind::Error, format!("the daemon at {http} does not answer"))
+                .because(error);
+            match self.pid {
+                Some(pid) => told.hint(format!("does process {pid} still run?")),
+                None => told.hint("is the URL that of `gwa serve`'s `--http`?"),
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed(&error))?;
+        let body = runtime
+            .block_on(fetch(&format!("{}{path}", self.http), taken))
+            .map_err(|error| failed(&error))?;
+        serde_json::from_slice(&body).map_err(|error| failed(&FetchError::Json(error)))
+    }
 }
 
 /// Why there is no answer.
@@ -57,13 +99,16 @@ enum FetchError {
     Json(#[from] serde_json::Error),
 }
 
-async fn fetch(url: &str) -> Result<Vec<u8>, FetchError> {
+async fn fetch(url: &str, taken: &[StatusCode]) -> Result<Vec<u8>, FetchError> {
     // The daemon is on this machine or was named by its owner: no proxy knows it.
     let client = crate::tls::http_client()
         .no_proxy()
         .timeout(PATIENCE)
         .build()?;
-    let mut response = client.get(url).send().await?.error_for_status()?;
+    let mut response = client.get(url).send().await?;
+    if !taken.contains(&response.status()) {
+        response = response.error_for_status()?;
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_ANSWER {

@@ -25,6 +25,8 @@ mod fsck;
 mod gaps;
 mod head;
 mod heads;
+mod health;
+mod human;
 mod import;
 mod init;
 mod log;
@@ -148,6 +150,8 @@ enum Command {
     Discover(discover::DiscoverArgs),
     /// Print who is connected to the running daemon, and who was dropped and why.
     Peers(peers::PeersArgs),
+    /// Ask the running daemon whether all is well; exit 1 where it is not.
+    Health(health::HealthArgs),
     /// Print what of two heads is in one and not in the other.
     Diff(diff::DiffArgs),
     /// Unite other archives with this one.
@@ -266,6 +270,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Publish(args) => publish::run(args, context),
         Command::Discover(args) => discover::run(args, context),
         Command::Peers(args) => peers::run(args, context),
+        Command::Health(args) => health::run(args, context),
         Command::Diff(args) => diff::run(args, context),
         Command::Merge(args) => merge::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -2,7 +2,9 @@
 
 mod follow;
 mod http;
+mod line;
 mod p2p;
+mod service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ use crate::publish::ipns::NameFolder;
 use crate::rlpx::Enode;
 use crate::sources::names::TakerAddress;
 use crate::time::SystemClock;
+
+use service::Service;
 
 /// Arguments of `gwa serve`. Each may stand in `gwa.toml` in the data folder too.
 #[derive(Debug, Args)]
@@ -370,7 +374,20 @@ async fn serve(
     context.output.result(&started, line)?;
     context.output.flush()?;
 
-    daemon.run_until(signals.ended()).await;
+    let observer = daemon.observer();
+    let service = Service::of_this_process();
+    if let Some(service) = &service {
+        service.ready(&observer.look());
+    }
+    let telling = service.map(|service| tokio::spawn(service.keep_told(observer)));
+    let ending = async {
+        signals.ended().await;
+        if let (Some(service), Some(telling)) = (&service, &telling) {
+            telling.abort();
+            service.stopping();
+        }
+    };
+    daemon.run_until(ending).await;
     context.output.story(match takes_in {
         true => "stopped; what waits to be sealed is kept",
         false => "stopped",

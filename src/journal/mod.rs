@@ -207,6 +207,17 @@ impl Journal {
         outcome.recv().unwrap_or(Err(JournalError::closed()))
     }
 
+    /// Waits until all that was asked before is done. Fails where nothing is taken
+    /// any more; where the disk hangs, it hangs.
+    pub fn pass(&self) -> Result<(), JournalError> {
+        let (done, outcome) = mpsc::sync_channel(1);
+        let done = Box::new(move |result| {
+            let _ = done.send(result);
+        });
+        self.queue.push_waiting(Request::Pass { done });
+        outcome.recv().unwrap_or(Err(JournalError::closed()))
+    }
+
     /// Deletes files up to `last` and with it, oldest first; never the one being
     /// written.
     pub fn remove_through(&self, last: FileNumber) -> Result<(), JournalError> {

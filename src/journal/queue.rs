@@ -18,17 +18,21 @@ pub(super) type Appended = Box<dyn FnOnce(Result<Vec<Location>, JournalError>) +
 /// Called once with the outcome of a rotation.
 pub(super) type Rotated = Box<dyn FnOnce(Result<FileNumber, JournalError>) + Send>;
 
+/// Called once when the writer has come so far, or takes nothing any more.
+pub(super) type Passed = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
+
 /// What the writer is asked to do.
 pub(super) enum Request {
     Append { batch: Vec<Bytes>, done: Appended },
     Rotate { done: Rotated },
+    Pass { done: Passed },
 }
 
 impl Request {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Append { batch, .. } => batch.iter().map(Bytes::len).sum(),
-            Self::Rotate { .. } => 0,
+            Self::Rotate { .. } | Self::Pass { .. } => 0,
         }
     }
 
@@ -36,6 +40,7 @@ impl Request {
         match self {
             Self::Append { done, .. } => done(Err(error)),
             Self::Rotate { done } => done(Err(error)),
+            Self::Pass { done } => done(Err(error)),
         }
     }
 }

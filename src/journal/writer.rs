@@ -152,6 +152,11 @@ impl Writer {
                         let rotated = self.rotate();
                         call(|| done(rotated));
                     }
+                    Request::Pass { done } => {
+                        self.commit(std::mem::take(&mut group));
+                        let passed = self.stopped.clone().map_or(Ok(()), Err);
+                        call(|| done(passed));
+                    }
                 }
             }
             self.commit(group);

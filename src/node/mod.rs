@@ -17,6 +17,7 @@ pub mod reach;
 pub mod run_file;
 mod times;
 pub mod vault;
+pub mod vitals;
 pub mod writer;
 
 use std::error::Error;
@@ -40,6 +41,7 @@ use self::reach::Reach;
 use self::run_file::{RunFile, RunInfo};
 use self::times::TimesMaker;
 use self::vault::ArchiveVault;
+use self::vitals::Observer;
 use self::writer::{Turn, WriterTask};
 use crate::api::{ApiError, ApiServer, Beside};
 use crate::archive::disk::{Archive, DiskError, Dropped, SealReport, seal_due};
@@ -272,6 +274,11 @@ impl Daemon {
     pub fn p2p_addresses(&self) -> Vec<String> {
         let addresses = self.p2p.as_ref().map(|p2p| p2p.node.addresses());
         addresses.unwrap_or_default()
+    }
+
+    /// Looks at it while it runs.
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.node.control(), Arc::clone(&self.archive))
     }
 
     /// Its node.

@@ -338,6 +338,16 @@ impl Archive {
         self.read_state().waiting.count()
     }
 
+    /// Waits until what was given to the journal before is durable or refused, and
+    /// until whoever changes the archive lets others in. Fails where the journal takes
+    /// nothing any more; where the disk hangs, it hangs.
+    pub fn answers(&self) -> Result<(), DiskError> {
+        self.journal.pass()?;
+        drop(self.gate.read().unwrap_or_else(PoisonError::into_inner));
+        drop(self.read_state());
+        Ok(())
+    }
+
     /// Whether so much waits that a seal is due whatever the time.
     pub fn seal_is_due(&self, now: UnixSeconds) -> bool {
         let due = Watermark::due(now);

@@ -185,6 +185,7 @@ fn a_journal_that_cannot_cut_a_failed_write_takes_no_more() {
     let stopped = |error| matches!(error, JournalError::Stopped { .. });
     assert!(stopped(journal.append(records(2..3)).unwrap_err()));
     assert!(stopped(journal.rotate().unwrap_err()));
+    assert!(stopped(journal.pass().unwrap_err()));
     assert_eq!(journal.read(at[0]).unwrap(), record(0));
     drop(journal);
     // What was never acknowledged may be there.
@@ -235,4 +236,28 @@ fn a_file_that_a_killed_process_made_is_durably_named_before_it_is_built_on() {
     let (journal, _) = disk.open(dir.path());
     assert!(disk.0.names_synced.load(Ordering::SeqCst) > before);
     journal.append(records(0..1)).unwrap();
+}
+
+#[test]
+fn whoever_asks_whether_the_journal_moves_waits_while_the_disk_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let (journal, _) = disk.open(dir.path());
+    journal.pass().unwrap();
+    let stored = Arc::new(AtomicU64::new(0));
+    std::thread::scope(|threads| {
+        let gate = disk.0.gate.lock().unwrap();
+        let count = Arc::clone(&stored);
+        journal.append_then(records(0..1), move |result| {
+            result.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let passing = threads.spawn(|| {
+            journal.pass().unwrap();
+            stored.load(Ordering::SeqCst)
+        });
+        drop(gate);
+        // It came after the append, and so it is answered after it.
+        assert_eq!(passing.join().unwrap(), 1);
+    });
 }

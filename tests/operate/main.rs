@@ -1,0 +1,8 @@
+//! The daemon as its operator meets it: started, asked, watched, ended.
+
+#[path = "../common/started.rs"]
+mod started;
+
+mod health;
+mod house;
+mod service;
