@@ -32,6 +32,7 @@ pub mod keccak;
 pub mod kubo;
 pub mod limits;
 pub mod mailserver;
+pub mod metrics;
 pub mod nat;
 pub mod node;
 pub mod p2p;

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
@@ -39,13 +40,22 @@ pub struct Warning {
     pub times: u64,
 }
 
-/// The last warnings, the oldest first.
+/// The last warnings, the oldest first, and how many there were.
 #[derive(Debug, Default)]
-struct Warnings(Mutex<VecDeque<Warning>>);
+struct Warnings {
+    kept: Mutex<VecDeque<Warning>>,
+    warnings: AtomicU64,
+    errors: AtomicU64,
+}
 
 impl Warnings {
     fn note(&self, warning: Warning) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = match warning.level {
+            "error" => &self.errors,
+            _ => &self.warnings,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let again = kept.iter().position(|known| {
             known.level == warning.level
                 && known.target == warning.target
@@ -63,7 +73,7 @@ impl Warnings {
     }
 
     fn newest_first(&self) -> Vec<Warning> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().rev().cloned().collect()
     }
 }
@@ -78,6 +88,12 @@ fn own() -> &'static Arc<Warnings> {
 /// [`layer`] listens.
 pub fn recent() -> Vec<Warning> {
     own().newest_first()
+}
+
+/// How many warnings, and how many errors, this process has logged.
+pub fn counted() -> (u64, u64) {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    (read(&own().warnings), read(&own().errors))
 }
 
 /// What keeps them.

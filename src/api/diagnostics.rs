@@ -122,7 +122,7 @@ fn disk(archive: &Archive) -> Result<Disk, Failure> {
 }
 
 /// What the system says of this process, in pages of memory that it holds.
-fn memory() -> Option<u64> {
+pub(super) fn memory() -> Option<u64> {
     let told = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

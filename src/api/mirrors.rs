@@ -56,6 +56,9 @@ const LATE: u32 = HOUR;
 /// is caught up with by the answers that follow.
 const MAX_OPENED: usize = 500;
 
+/// The media type of one block.
+const RAW: &str = "application/vnd.ipld.raw";
+
 /// Seconds within which the same is told again.
 const FRESH: u32 = 10;
 
@@ -179,7 +182,7 @@ pub(super) async fn note_heads(
     response
 }
 
-/// Counts what goes to those who follow.
+/// Counts what is given of blocks, and what of it goes to those who follow.
 pub(super) async fn count_blocks(
     State(api): State<Arc<Api>>,
     request: Request,
@@ -188,20 +191,28 @@ pub(super) async fn count_blocks(
     let address = Client::address_of(&request).filter(|_| asks(&request));
     let is_get = request.method() == Method::GET;
     let response = next.run(request).await;
-    let carried = address.and_then(|address| api.mirrors.carried(address));
-    let Some(carried) = carried.filter(|_| is_get && response.status().is_success()) else {
+    if !is_get || !response.status().is_success() {
         return response;
-    };
+    }
+    let carried = address.and_then(|address| api.mirrors.carried(address));
+    let meters = Arc::clone(&api.meters);
     let kind = response.headers().get(header::CONTENT_TYPE);
-    if kind.is_some_and(|kind| kind == "application/vnd.ipld.raw") {
-        carried.blocks.fetch_add(1, Ordering::Relaxed);
+    if kind.is_some_and(|kind| kind == RAW) {
+        meters.blocks.count();
+        if let Some(carried) = &carried {
+            carried.blocks.fetch_add(1, Ordering::Relaxed);
+        }
+    } else {
+        meters.cars.count();
     }
     let (parts, body) = response.into_parts();
     let counted = body.map_frame(move |frame| {
         if let Some(bytes) = frame.data_ref() {
-            carried
-                .bytes
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            let bytes = bytes.len() as u64;
+            meters.bytes.add(bytes);
+            if let Some(carried) = &carried {
+                carried.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
         }
         frame
     });
@@ -248,6 +259,15 @@ impl Mirrors {
         followers
             .get(&address)
             .map(|follower| Arc::clone(&follower.carried))
+    }
+
+    /// How many follow.
+    pub(super) fn count(&self, now: UnixSeconds) -> u64 {
+        let followers = self.lock();
+        let recent = followers
+            .values()
+            .filter(|follower| now.since(follower.last) <= REMEMBERED);
+        recent.count() as u64
     }
 
     /// Who follows, the latest first.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `/` | the explorer, a page for people (`api::explorer`) |
 //! | `/health` | whether the daemon does its work; 503 if not |
+//! | `/metrics` | figures for a monitor (`api::metrics`) |
 //! | `/api/v1/status` | what it is and what it did so far |
 //! | `/api/v1/peers` | who is connected, who was dropped and why |
 //! | `/rpc` | JSON-RPC over HTTP and WebSocket (`api::rpc`) |
@@ -48,6 +49,7 @@ mod guard;
 mod head;
 mod heads;
 pub mod health;
+mod metrics;
 mod mirrors;
 mod names;
 mod patience;
@@ -74,6 +76,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{any, get};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +85,9 @@ use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::config::Settings;
 use crate::depot::Carrier;
 use crate::limits::Limits;
+use crate::metrics::{FollowMeters, HttpMeters, MailMeters};
 use crate::node::name_trouble::NameTrouble;
+use crate::reconcile::exchange::Totals;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
@@ -91,6 +96,7 @@ use diagnostics::About;
 use events::Events;
 use gateway::Gateway;
 use gateway::denylist::Denylist;
+use metrics::DiskFigures;
 use mirrors::Mirrors;
 use pulse::Pulse;
 use query::Turns;
@@ -117,6 +123,11 @@ struct Api {
     mirrors: Mirrors,
     verifier: Arc<Verifier>,
     events: Events,
+    mail: Arc<MailMeters>,
+    exchanged: watch::Receiver<Totals>,
+    follow: Arc<FollowMeters>,
+    meters: Arc<HttpMeters>,
+    disk: DiskFigures,
     /// The daemon ends.
     stopping: CancellationToken,
     /// Tells work on the disk the same.
@@ -131,6 +142,12 @@ pub struct Beside {
     pub carrier: Option<Arc<Carrier>>,
     /// Why its names lead to no newer head.
     pub name_trouble: NameTrouble,
+    /// What its mailserver counts.
+    pub mail: Arc<MailMeters>,
+    /// What comparing with other archivers came to.
+    pub exchanged: watch::Receiver<Totals>,
+    /// What following others counts.
+    pub follow: Arc<FollowMeters>,
 }
 
 /// A running HTTP server. Dropping it ends it without waiting.
@@ -153,6 +170,9 @@ impl ApiServer {
             p2p,
             carrier,
             name_trouble,
+            mail,
+            exchanged,
+            follow,
         }: Beside,
     ) -> Result<Self, ApiError> {
         let (http, limits) = (&settings.http, &settings.limits);
@@ -191,6 +211,11 @@ impl ApiServer {
             queries: Turns::default(),
             mirrors: Mirrors::default(),
             events: Events::new(limits.exempt_local),
+            mail,
+            exchanged,
+            follow,
+            meters: Arc::default(),
+            disk: DiskFigures::default(),
             stopping: stopping.clone(),
             stop: stop.clone(),
         });
@@ -274,6 +299,7 @@ async fn run(
 fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
     let of_node = Router::new()
         .route("/health", get(health::get))
+        .route("/metrics", get(metrics::get))
         .route("/api/v1/status", get(status::get))
         .route("/api/v1/peers", get(peers::get))
         .route("/api/v1/traffic", get(traffic::get))
@@ -314,6 +340,8 @@ fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
     } else {
         of_archive.layer(door.clone())
     };
+    let counted = middleware::from_fn_with_state(Arc::clone(&api.meters), metrics::count);
     let routes = of_node.layer(door).merge(of_archive).with_state(api);
-    server::bounded(routes, limits)
+    // Those that are turned away at once are counted too.
+    server::bounded(routes, limits).layer(counted)
 }

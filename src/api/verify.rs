@@ -94,6 +94,15 @@ struct Along {
     started: u32,
 }
 
+/// What one found, in figures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// When it began, Unix seconds.
+    pub(super) started: u32,
+    /// Faults found.
+    pub(super) faults: usize,
+}
+
 /// What one found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Found {
@@ -175,6 +184,20 @@ impl Verifier {
             running: state.running.as_ref().map(|running| running.along()),
             last: state.last.clone(),
         }
+    }
+
+    /// What the last one that came to its end found.
+    pub(super) fn last(&self) -> Option<Outcome> {
+        let state = self.state();
+        state.last.as_ref().map(|found| Outcome {
+            started: found.started,
+            faults: found.fault_count,
+        })
+    }
+
+    /// Whether one runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.state().running.is_some()
     }
 
     /// Begins to verify `head`; false where another is verified.

@@ -76,6 +76,30 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All there are.
+    pub const ALL: &'static [Self] = &[
+        Self::ConnectionRate,
+        Self::Displaced,
+        Self::HandshakeTimeout,
+        Self::Handshake,
+        Self::NoSharedProtocol,
+        Self::Identity,
+        Self::AlreadyConnected,
+        Self::TooManyPeers,
+        Self::TooManyOfAddress,
+        Self::NoStatus,
+        Self::BadFrame,
+        Self::Violation,
+        Self::Flood,
+        Self::SlowReader,
+        Self::Silent,
+        Self::Requested,
+        Self::Left,
+        Self::Network,
+        Self::RequestRate,
+        Self::AnswerBudget,
+    ];
+
     /// The word for it, as in JSON.
     pub const fn name(self) -> &'static str {
         match self {

@@ -25,6 +25,7 @@ use crate::mailserver::{
     AnswerCost, ArchiveError, Archived, BoxFuture, Cursor, Delivered, MailPeer, MailRequest,
     MailServer, Page, PageQuery, PeerGone, Vault,
 };
+use crate::metrics::{DeliveryFailure, MailMeters};
 use crate::rlpx::NodeKey;
 use crate::time::{Clock, UnixSeconds};
 use crate::whisper::Envelope;
@@ -97,6 +98,7 @@ pub struct Mailserver<V> {
     config: MailserverConfig,
     clock: Arc<dyn Clock>,
     reading: Semaphore,
+    meters: Arc<MailMeters>,
 }
 
 impl<V> fmt::Debug for Mailserver<V> {
@@ -118,7 +120,13 @@ impl<V: Vault> Mailserver<V> {
             config,
             clock,
             reading: Semaphore::new(PAGES_AT_A_TIME),
+            meters: Arc::default(),
         }
+    }
+
+    /// What it counts of its answers.
+    pub fn meters(&self) -> &Arc<MailMeters> {
+        &self.meters
     }
 
     /// The vault.
@@ -171,13 +179,32 @@ impl<V: Vault> Mailserver<V> {
 
     async fn answer(&self, peer: &dyn MailPeer, request: &MailRequest) -> Delivered {
         let id = request.id();
+        let failures = &self.meters.failures;
+        self.meters.attempts.count();
         let outcome = match self.open(request, self.clock.now()) {
-            Ok(query) => self.stream(peer, id, &query).await,
-            Err(refused) => Err(Broken::Refused(refused.to_string())),
+            Ok(query) => {
+                self.meters.batched.add(query.batch.into());
+                self.stream(peer, id, &query).await
+            }
+            Err(refused) => {
+                failures.count(DeliveryFailure::Validation);
+                Err(Broken::Refused(refused.to_string()))
+            }
         };
         let (completion, delivered) = match outcome {
             Ok((completion, cost)) => (completion, Delivered::Served(cost)),
-            Err(Broken::PeerGone) => return Delivered::PeerGone,
+            Err(Broken::PeerGone) => {
+                failures.count(DeliveryFailure::Process);
+                return Delivered::PeerGone;
+            }
+            Err(Broken::Archive) => {
+                failures.count(DeliveryFailure::Iterator);
+                let completion = Completion::Failed {
+                    request: id,
+                    message: ARCHIVE_FAILED.to_owned(),
+                };
+                (completion, Delivered::Refused)
+            }
             Err(Broken::Refused(message)) => {
                 tracing::debug!(peer = ?peer.id(), %message, "mail request refused");
                 let completion = Completion::Failed {
@@ -190,7 +217,10 @@ impl<V: Vault> Mailserver<V> {
         let packet = Packet::RequestComplete(completion.encode());
         match peer.send(packet).await {
             Ok(()) => delivered,
-            Err(PeerGone) => Delivered::PeerGone,
+            Err(PeerGone) => {
+                failures.count(DeliveryFailure::Response);
+                Delivered::PeerGone
+            }
         }
     }
 
@@ -201,10 +231,11 @@ impl<V: Vault> Mailserver<V> {
         request: RequestId,
         query: &MailQuery,
     ) -> Result<(Completion, AnswerCost), Broken> {
+        let mut answer = Measured::begin(&self.meters);
         let until = Instant::now() + MAX_ANSWER_TIME;
         let mut left = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut bytes_left = MAX_ANSWER_BYTES;
-        let mut cost = AnswerCost::default();
+        let cost = &mut answer.cost;
         let mut last: Option<Cursor> = None;
         let mut more = true;
         while more && left > 0 && bytes_left > 0 {
@@ -236,7 +267,7 @@ impl<V: Vault> Mailserver<V> {
                 cost.envelopes += packet.len() as u64;
                 cost.bytes += packet.iter().map(|e| e.rlp().len() as u64).sum::<u64>();
                 last = packet.last().map(Cursor::of).or(last);
-                peer.send(Packet::P2pMessage(packet)).await?;
+                self.send(peer, Packet::P2pMessage(packet)).await?;
             }
         }
         let completion = Completion::Done {
@@ -244,7 +275,15 @@ impl<V: Vault> Mailserver<V> {
             last: last.map(|cursor| cursor.hash),
             next: last.filter(|_| more),
         };
-        Ok((completion, cost))
+        Ok((completion, answer.cost))
+    }
+
+    /// Sends envelopes, and takes down how long the link took for them.
+    pub(super) async fn send(&self, peer: &dyn MailPeer, packet: Packet) -> Result<(), PeerGone> {
+        let began = Instant::now();
+        peer.send(packet).await?;
+        self.meters.sends.took(began.elapsed());
+        Ok(())
     }
 
     /// Whether it answers who shows nothing: no password, no work.
@@ -270,6 +309,32 @@ impl<V: Vault> Mailserver<V> {
             Err(_) => 0,
         };
         page
+    }
+}
+
+/// What an answer amounts to, taken down when it ends, in whatever way.
+pub(super) struct Measured<'m> {
+    meters: &'m MailMeters,
+    began: Instant,
+    pub(super) cost: AnswerCost,
+}
+
+impl<'m> Measured<'m> {
+    pub(super) fn begin(meters: &'m MailMeters) -> Self {
+        Self {
+            meters,
+            began: Instant::now(),
+            cost: AnswerCost::default(),
+        }
+    }
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        let AnswerCost {
+            envelopes, bytes, ..
+        } = self.cost;
+        self.meters.answered(self.began.elapsed(), envelopes, bytes);
     }
 }
 
@@ -318,6 +383,7 @@ pub(super) fn packets(envelopes: Vec<Envelope>, batch: bool) -> Vec<Vec<Envelope
 /// Why an answer did not end well.
 enum Broken {
     PeerGone,
+    Archive,
     Refused(String),
 }
 
@@ -330,7 +396,7 @@ impl From<PeerGone> for Broken {
 impl From<ArchiveError> for Broken {
     fn from(error: ArchiveError) -> Self {
         tracing::error!(error = %error, cause = %error.source, "mail request not answered");
-        Self::Refused(ARCHIVE_FAILED.to_owned())
+        Self::Archive
     }
 }
 
@@ -344,7 +410,12 @@ impl<V: Vault> MailServer for Mailserver<V> {
         peer: Arc<dyn MailPeer>,
         request: MailRequest,
     ) -> BoxFuture<'_, Delivered> {
-        Box::pin(async move { self.answer(&*peer, &request).await })
+        Box::pin(async move {
+            let began = Instant::now();
+            let delivered = self.answer(&*peer, &request).await;
+            self.meters.delivered(began.elapsed());
+            delivered
+        })
     }
 
     fn sync(&self, peer: Arc<dyn MailPeer>, request: SyncRequest) -> BoxFuture<'_, Delivered> {

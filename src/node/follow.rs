@@ -20,6 +20,7 @@ use crate::archive::disk::{Archive, Route, Stop};
 use crate::archive::head::Head;
 use crate::archive::watermark::Day;
 use crate::blocks::BlockSource;
+use crate::metrics::FollowMeters;
 use crate::progress::Quiet;
 use crate::time::Clock;
 
@@ -85,6 +86,7 @@ impl Follower {
         archive: Arc<Archive>,
         following: Following,
         clock: Arc<dyn Clock>,
+        meters: Arc<FollowMeters>,
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let (stopping, stop) = (CancellationToken::new(), Stop::default());
@@ -98,6 +100,7 @@ impl Follower {
             archive,
             following,
             clock,
+            meters,
             stop: stop.clone(),
             changed: Box::new(changed),
         };
@@ -138,6 +141,7 @@ struct Work {
     archive: Arc<Archive>,
     following: Following,
     clock: Arc<dyn Clock>,
+    meters: Arc<FollowMeters>,
     stop: Stop,
     changed: Box<dyn Fn() + Send + Sync>,
 }
@@ -178,10 +182,14 @@ impl Work {
             return;
         }
         let before = self.archive.head_cid();
-        if let Err(error) = work(leader)
-            && !self.stop.is_stopped()
-        {
-            tracing::warn!(leader = leader.name(), error, "not followed");
+        match work(leader) {
+            Ok(()) => self.meters.took_over(self.clock.now()),
+            // What was cut off tells nothing of the leader.
+            Err(_) if self.stop.is_stopped() => {}
+            Err(error) => {
+                self.meters.failed.count();
+                tracing::warn!(leader = leader.name(), error, "not followed");
+            }
         }
         if self.archive.head_cid() != before {
             (self.changed)();
@@ -191,6 +199,7 @@ impl Work {
     /// Brings a mirror to the newest head.
     fn follow(&self, leader: &dyn Leader) -> Result<(), String> {
         let (head, blocks) = latest(leader)?;
+        self.meters.leader_is_at(head.body().sequence.0);
         let source = self.stop.guard(&*blocks);
         let now = self.clock.now();
         let followed = match self.archive.is_replica() {
@@ -294,7 +303,13 @@ mod tests {
             ..Following::default()
         };
         let clock = Arc::new(SystemClock);
-        let follower = Follower::start(Arc::clone(&archive), following, clock, || {});
+        let follower = Follower::start(
+            Arc::clone(&archive),
+            following,
+            clock,
+            Arc::default(),
+            || {},
+        );
         tokio::task::spawn_blocking(move || was_asked.recv().unwrap())
             .await
             .unwrap();

@@ -50,6 +50,7 @@ use crate::config::Settings;
 use crate::depot::Carrier;
 use crate::discovery::DiscoveryConfig;
 use crate::mailserver::{Mailserver, MailserverConfig};
+use crate::metrics::FollowMeters;
 use crate::publish::Hints;
 use crate::reconcile::{Exchange, ExchangeConfig, Shelf};
 use crate::rlpx::{Enode, NodeKey};
@@ -108,6 +109,7 @@ pub struct Daemon {
     seal_every: Duration,
     retention: Option<Duration>,
     following: Following,
+    follow: Arc<FollowMeters>,
     announced: Option<Hints>,
     publishing: Option<Publishing>,
     carrier: Option<Arc<Carrier>>,
@@ -146,6 +148,7 @@ impl Daemon {
             },
             Arc::clone(&clock),
         );
+        let mail = Arc::clone(mailserver.meters());
         // A mirror takes in nothing but what the heads it follows hold.
         let is_mirror = archive.is_mirror();
         let pulled_from = if is_mirror {
@@ -163,6 +166,7 @@ impl Daemon {
             },
             Arc::clone(&clock),
         );
+        let exchanged = exchange.totals();
         let config = NodeConfig {
             listen: Some(settings.listen),
             policy: AdmissionPolicy {
@@ -189,6 +193,7 @@ impl Daemon {
         let p2p = p2p::start(&archive, settings).await?;
         let peer = p2p.as_ref().map(|p2p| p2p.node.clone());
         let name_trouble = NameTrouble::default();
+        let follow = Arc::<FollowMeters>::default();
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
@@ -201,6 +206,9 @@ impl Daemon {
                         p2p: peer.clone(),
                         carrier: carrier.clone(),
                         name_trouble: name_trouble.clone(),
+                        mail,
+                        exchanged,
+                        follow: Arc::clone(&follow),
                     },
                 )
                 .await?,
@@ -232,6 +240,7 @@ impl Daemon {
             seal_every: settings.seal_every,
             retention: settings.retention,
             following: Following::default(),
+            follow,
             announced: settings.announce.then(|| settings.public_urls.clone()),
             publishing: None,
             carrier,
@@ -309,6 +318,7 @@ impl Daemon {
             Arc::clone(&self.archive),
             std::mem::take(&mut self.following),
             Arc::clone(&self.clock),
+            Arc::clone(&self.follow),
             {
                 let moved = Arc::clone(&moved);
                 move || moved.notify_one()

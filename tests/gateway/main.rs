@@ -14,11 +14,14 @@ mod hours;
 mod house;
 mod lazy;
 mod many;
+mod metrics;
 mod mirrors;
 mod names;
 mod node;
 mod query;
 mod raw;
+#[path = "../common/scrape.rs"]
+mod scrape;
 mod shares;
 mod stored;
 mod verify;

@@ -1,7 +1,7 @@
 //! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
 //! library, murmur and web3.js; and the databases of their mailservers. The archive
 //! beside IPFS nodes, Kubo; beside Bee, the node of Swarm; and in a bucket that
-//! versitygw keeps.
+//! versitygw keeps. Its figures before Prometheus' checker.
 //!
 //! Environment variables name what `.ci/run` builds and installs. This suite is
 //! built with the feature `interop` alone, and fails where a peer is absent: it
@@ -25,6 +25,7 @@ mod murmur;
 mod objects;
 mod p2p;
 mod postgres;
+mod promtool;
 mod running;
 mod scene;
 mod status;

@@ -6,7 +6,7 @@ use crate::house::{House, eventually, hello};
 
 /// Two connected daemons; the far one has archived messages before the near one
 /// came. Gives them, and the hashes of the messages.
-async fn late_comer(messages: usize) -> (House, House, Vec<Value>) {
+pub async fn late_comer(messages: usize) -> (House, House, Vec<Value>) {
     let (near, far) = (House::open().await, House::open().await);
     let key = far.shared_key().await;
     let mut hashes = Vec::new();
@@ -40,7 +40,7 @@ async fn found(house: &House, filter: &Value) -> Vec<Value> {
         .collect()
 }
 
-async fn password(house: &House) -> Value {
+pub async fn password(house: &House) -> Value {
     let password = json!(["status-offline-inbox"]);
     house.call("shh_generateSymKeyFromPassword", password).await
 }

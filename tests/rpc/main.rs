@@ -5,4 +5,7 @@ mod errors;
 mod house;
 mod http;
 mod mail;
+mod metrics;
+#[path = "../common/scrape.rs"]
+mod scrape;
 mod socket;

@@ -34,6 +34,7 @@ mod replica;
 mod rest;
 mod retention;
 mod sealing;
+mod standing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -79,6 +80,7 @@ use crate::blocks::{CarFolder, Cid};
 use crate::durable;
 use crate::index::Index;
 use crate::journal::{Journal, Location, MAX_BATCH};
+use crate::metrics::ArchiveMeters;
 use crate::progress::Quiet;
 use crate::time::UnixSeconds;
 use crate::whisper::Envelope;
@@ -148,6 +150,7 @@ pub struct Archive {
     state: RwLock<State>,
     late: Mutex<LateList>,
     pages: page::Pages,
+    meters: ArchiveMeters,
     /// Dropped last, so that the files are closed before another may write.
     _lock: Lock,
 }
@@ -295,6 +298,7 @@ impl Archive {
             state: RwLock::new(state),
             late: Mutex::new(late),
             pages: page::Pages::new(dir),
+            meters: ArchiveMeters::default(),
             _lock: lock,
         })
     }
@@ -333,11 +337,6 @@ impl Archive {
         self.read_state().head.clone()
     }
 
-    /// How many envelopes wait to be sealed.
-    pub fn waiting(&self) -> u64 {
-        self.read_state().waiting.count()
-    }
-
     /// Waits until what was given to the journal before is durable or refused, and
     /// until whoever changes the archive lets others in. Fails where the journal takes
     /// nothing any more; where the disk hangs, it hangs.
@@ -348,19 +347,16 @@ impl Archive {
         Ok(())
     }
 
-    /// Whether so much waits that a seal is due whatever the time.
-    pub fn seal_is_due(&self, now: UnixSeconds) -> bool {
-        let due = Watermark::due(now);
-        let state = self.read_state();
-        state.waiting.exceeds(MAX_WAITING, MAX_WAITING_BYTES, due)
-    }
-
     /// Stores envelopes; when this returns, every one is durable or counted as
     /// a duplicate, refused or too old.
     pub fn append(&self, envelopes: &[Envelope]) -> Result<Appended, DiskError> {
         self.own()?;
         let looked = self.look_up(envelopes)?;
-        self.store(envelopes, looked)
+        let appended = self.store(envelopes, looked)?;
+        self.meters.duplicate.add(appended.duplicate);
+        self.meters.too_large.add(appended.refused);
+        self.meters.too_old.add(appended.too_old);
+        Ok(appended)
     }
 
     /// Looks which of `envelopes` are neither too large, nor too old, nor held.
@@ -446,6 +442,7 @@ impl Archive {
                     for pending in durable {
                         if state.waiting.insert(pending.key, pending.len, pending.at) {
                             appended.stored += 1;
+                            self.meters.appended.observe(pending.len as u64);
                         } else {
                             appended.duplicate += 1;
                         }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use super::{Archive, DiskError, SealReport};
 use crate::archive::fresh::{Pending, Sealed, keep_new};
@@ -22,6 +23,25 @@ impl Archive {
     /// Seals what was sent before `until` under a new head. Where nothing is new
     /// and no bucket closes, the head stays what it is.
     pub fn seal(
+        &self,
+        until: Watermark,
+        now: UnixSeconds,
+        progress: &dyn Progress,
+    ) -> Result<SealReport, DiskError> {
+        let began = Instant::now();
+        let sealed = self.seal_once(until, now, progress);
+        match &sealed {
+            Ok(report) if report.changed => {
+                let (added, written) = (report.added.count, report.written);
+                self.meters.sealed(began.elapsed(), added, written);
+            }
+            Ok(_) => {}
+            Err(_) => self.meters.failed_seals.count(),
+        }
+        sealed
+    }
+
+    fn seal_once(
         &self,
         until: Watermark,
         now: UnixSeconds,

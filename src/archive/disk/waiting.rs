@@ -68,6 +68,11 @@ impl Waiting {
         self.entries.len() as u64
     }
 
+    /// Bytes of them all.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// When the first of them was sent.
     pub fn first(&self) -> Option<UnixSeconds> {
         self.entries.keys().next().map(|(sent, _)| *sent)

@@ -17,7 +17,7 @@ use crate::whisper::admission::{MAX_MESSAGE_SIZE, Verdict};
 use crate::whisper::node::dial::Dialling;
 use crate::whisper::node::orders::{Line, Order};
 use crate::whisper::node::{
-    CounterValues, NodeEvent, PeerActivity, PeerInfo, PostError, Shared, ingest,
+    CounterValues, NodeEvent, PeerActivity, PeerInfo, PeerTraffic, PostError, Shared, ingest,
 };
 use crate::whisper::packet::Packet;
 use crate::whisper::rules::Rules;
@@ -121,6 +121,16 @@ impl NodeControl {
     /// The peers connected now, and what their connections carried.
     pub fn activity(&self) -> Vec<PeerActivity> {
         self.shared.registry.activity()
+    }
+
+    /// How many peers dialled us, and how many we dialled.
+    pub fn peers_by_direction(&self) -> (usize, usize) {
+        self.shared.registry.by_direction()
+    }
+
+    /// What all connections carried so far, those that have ended too.
+    pub fn carried(&self) -> PeerTraffic {
+        self.shared.registry.carried()
     }
 
     /// Who was dropped or refused lately, and why; newest first.

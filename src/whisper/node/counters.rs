@@ -33,6 +33,10 @@ pub struct CounterValues {
     pub requests_served: u64,
     /// Mail requests answered with an error.
     pub requests_refused: u64,
+    /// Those of them that came too soon, or cost too much.
+    pub requests_limited: u64,
+    /// The same of other mailservers.
+    pub syncs_limited: u64,
     /// Envelopes delivered for mail requests.
     pub delivered: u64,
     /// Peers dropped for breaking the protocol.

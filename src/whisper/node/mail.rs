@@ -104,14 +104,21 @@ impl MailDesk {
                 room.send(Asked::Mail(request));
                 HandedIn::Accepted
             }
-            Err(reason) => HandedIn::Refused(request, reason),
+            Err(reason) => {
+                let counters = &self.peer.shared.counters;
+                counters.update(|counters| counters.requests_limited += 1);
+                HandedIn::Refused(request, reason)
+            }
         }
     }
 
     /// Hands in another mailserver's request, or says why it comes too soon.
     pub(super) fn hand_in_sync(&self, request: SyncRequest) -> Result<(), Reason> {
         // It proves no more than an open one.
-        let room = self.admit(RequestKind::Open)?;
+        let room = self.admit(RequestKind::Open).inspect_err(|_| {
+            let counters = &self.peer.shared.counters;
+            counters.update(|counters| counters.syncs_limited += 1);
+        })?;
         room.send(Asked::Sync(request));
         Ok(())
     }

@@ -90,6 +90,13 @@ struct Entry {
     tally: Arc<Tally>,
 }
 
+/// Who has a seat, and what those carried who had one.
+#[derive(Debug, Default)]
+struct Seats {
+    peers: HashMap<NodeId, Entry>,
+    gone: PeerTraffic,
+}
+
 /// One seat of so many is kept for peers this node found itself, as in geth: whoever
 /// fills the other seats from outside cannot choose all it hears.
 const KEPT_FOR_FOUND: usize = 3;
@@ -97,7 +104,7 @@ const KEPT_FOR_FOUND: usize = 3;
 /// The connected peers.
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
-    peers: Arc<Mutex<HashMap<NodeId, Entry>>>,
+    seats: Arc<Mutex<Seats>>,
     /// Peers that get a seat whatever their number.
     reserved: Arc<Mutex<HashSet<NodeId>>>,
     max_peers: usize,
@@ -115,7 +122,7 @@ impl Registry {
             0
         };
         Self {
-            peers: Arc::default(),
+            seats: Arc::default(),
             reserved: Arc::default(),
             max_peers,
             max_inbound: max_peers - kept,
@@ -147,7 +154,8 @@ impl Registry {
         of_address: Option<usize>,
         now: UnixSeconds,
     ) -> Result<Seat, NoSeat> {
-        let mut peers = self.lock();
+        let mut seats = self.lock();
+        let peers = &mut seats.peers;
         if peers.contains_key(&info.id) {
             return Err(NoSeat::AlreadyConnected);
         }
@@ -181,20 +189,22 @@ impl Registry {
     }
 
     pub(super) fn contains(&self, id: &NodeId) -> bool {
-        self.lock().contains_key(id)
+        self.lock().peers.contains_key(id)
     }
 
     pub(super) fn list(&self) -> Vec<PeerInfo> {
-        let peers = self.lock();
-        let mut peers: Vec<PeerInfo> = peers.values().map(|peer| peer.info.clone()).collect();
+        let seats = self.lock();
+        let peers = seats.peers.values();
+        let mut peers: Vec<PeerInfo> = peers.map(|peer| peer.info.clone()).collect();
         peers.sort_by_key(|peer| peer.id);
         peers
     }
 
     /// The peers and what they did, by id.
     pub(super) fn activity(&self) -> Vec<PeerActivity> {
-        let peers = self.lock();
-        let mut activity: Vec<PeerActivity> = peers
+        let seats = self.lock();
+        let mut activity: Vec<PeerActivity> = seats
+            .peers
             .values()
             .map(|Entry { info, since, tally }| PeerActivity {
                 id: hex::encode(info.id.0),
@@ -210,8 +220,26 @@ impl Registry {
         activity
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Entry>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many dialled us, and how many we dialled.
+    pub(super) fn by_direction(&self) -> (usize, usize) {
+        let seats = self.lock();
+        let inbound = seats.peers.values().filter(|peer| peer.info.inbound);
+        let inbound = inbound.count();
+        (inbound, seats.peers.len() - inbound)
+    }
+
+    /// What all connections carried so far, those that have ended too.
+    pub(super) fn carried(&self) -> PeerTraffic {
+        let seats = self.lock();
+        let mut carried = seats.gone;
+        for peer in seats.peers.values() {
+            carried.add(&peer.tally.values());
+        }
+        carried
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -232,7 +260,10 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.registry.lock().remove(&self.id);
+        let mut seats = self.registry.lock();
+        seats.peers.remove(&self.id);
+        // What a task of the connection still sends is not told any more.
+        seats.gone.add(&self.tally.values());
     }
 }
 
@@ -317,7 +348,12 @@ mod tests {
         let activity = registry.activity();
         assert_eq!(activity[0].traffic.bytes_out, 500);
         assert_eq!(activity[0].since, UnixSeconds(7));
+        assert_eq!(registry.carried().bytes_out, 500);
+        assert_eq!(registry.by_direction(), (1, 0));
         drop(taken);
         assert_eq!(registry.activity(), []);
+        let again = seat(&registry, info(1, false)).unwrap();
+        again.tally().sent(20);
+        assert_eq!(registry.carried().bytes_out, 520);
     }
 }

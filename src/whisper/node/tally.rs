@@ -27,6 +27,20 @@ pub struct PeerTraffic {
     pub answered_bytes: u64,
 }
 
+impl PeerTraffic {
+    /// Adds what another connection carried.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.packets_in += other.packets_in;
+        self.packets_out += other.packets_out;
+        self.envelopes_in += other.envelopes_in;
+        self.requests += other.requests;
+        self.requests_limited += other.requests_limited;
+        self.answered_bytes += other.answered_bytes;
+    }
+}
+
 /// The counters of a connection, shared by its tasks. Each number is exact; two
 /// of them may be a moment apart.
 #[derive(Debug, Default)]
