@@ -14,6 +14,7 @@ mod import;
 mod kubo;
 mod p2p;
 mod publish;
+mod reading;
 mod reconcile;
 mod swarm;
 mod whisper;
@@ -48,6 +49,7 @@ pub use import::{import_json, import_leveldb, import_stream};
 pub use kubo::kubo_holding;
 pub use p2p::bitswap_message;
 pub use publish::{announcement, ipns_path, ipns_record, share};
+pub use reading::reading_payload;
 pub use reconcile::{archive_position, gwa_frame, gwa_message};
 pub use swarm::{swarm_folder, swarm_index};
 pub use whisper::{

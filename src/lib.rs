@@ -38,6 +38,7 @@ pub mod node;
 pub mod p2p;
 pub mod progress;
 pub mod publish;
+pub mod reading;
 pub mod reconcile;
 pub mod rlpx;
 pub mod sources;

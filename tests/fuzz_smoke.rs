@@ -32,6 +32,7 @@ const TARGETS: &[Target] = &[
     ("whisper_packet", fuzzing::whisper_packet, seeds::packet),
     ("whisper_status", fuzzing::whisper_status, seeds::status),
     ("whisper_message", fuzzing::whisper_message, seeds::message),
+    ("reading_payload", fuzzing::reading_payload, seeds::payload),
     ("mail_request", fuzzing::mail_request, seeds::request),
     (
         "mail_completion",
@@ -728,6 +729,11 @@ mod seeds {
 
     pub fn message() -> Vec<Vec<u8>> {
         all(&fixture("wire/messages.json"), "crafted", &["plaintext"])
+    }
+
+    pub fn payload() -> Vec<Vec<u8>> {
+        let file = fixture("status/payloads.json");
+        all(&file, "vectors", &["payload"])
     }
 
     pub fn request() -> Vec<Vec<u8>> {

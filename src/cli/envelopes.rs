@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::archive::leaf::Record;
 use crate::cli::error::{CliError, Kind};
+use crate::time::UnixSeconds;
 use crate::whisper::Envelope;
 
 /// What is told of an envelope: everything but its ciphertext and nonce.
@@ -38,6 +39,13 @@ impl From<&Envelope> for Row {
     }
 }
 
+impl Row {
+    /// When it was sent, and its topic, as both are printed.
+    pub fn sent_and_topic(&self) -> (UnixSeconds, &str) {
+        (UnixSeconds(self.sent), &self.topic)
+    }
+}
+
 /// The envelope of a verified record.
 pub fn envelope_of(record: &Record) -> Result<Envelope, CliError> {
     Envelope::decode(&record.bytes).map_err(|error| {
@@ -48,7 +56,7 @@ pub fn envelope_of(record: &Record) -> Result<Envelope, CliError> {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = crate::time::UnixSeconds(self.sent);
+        let sent = UnixSeconds(self.sent);
         let Self {
             hash, topic, size, ..
         } = self;

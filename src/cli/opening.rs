@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
+use secp256k1::PublicKey;
 use serde::Serialize;
 
 use crate::cli::envelopes::Row;
 use crate::cli::error::{CliError, Kind};
 use crate::config::Password;
 use crate::node::key_file;
+use crate::reading::{self, Attached, Format, Inert, Said, short_key};
 use crate::rlpx::NodeKey;
 use crate::whisper::Envelope;
 use crate::whisper::keys::SymKey;
@@ -40,15 +42,27 @@ pub struct Opener {
 pub struct Message {
     #[serde(flatten)]
     row: Row,
-    /// What was said, hex with `0x`; absent where no key opens it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
-    /// The same where it is UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    /// The public key that signed it, hex with `0x`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signer: Option<String>,
+    #[serde(flatten)]
+    opened: Option<Read>,
+}
+
+/// What a key opened.
+#[derive(Clone, Debug, Serialize)]
+struct Read {
+    /// The payload, hex with `0x`.
+    payload: String,
+    /// How many bytes that is.
+    #[serde(skip)]
+    size: usize,
+    /// The public key that signed the Whisper message, hex with `0x`.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "reading::as_hex"
+    )]
+    signer: Option<PublicKey>,
+    /// What the payload says.
+    #[serde(flatten)]
+    said: Said,
 }
 
 impl Opener {
@@ -101,65 +115,115 @@ impl Opener {
             .map(|key| Opened::open_symmetric(key, data))
             .chain(asymmetric.map(|key| Opened::open_asymmetric(key.secret(), data)))
             .find_map(Result::ok);
-        let mut message = Message::from(Row::from(envelope));
-        if let Some(opened) = opened {
-            message.signer = opened
-                .signer
-                .map(|key| format!("0x{}", hex::encode(key.serialize_uncompressed())));
-            message.payload = Some(format!("0x{}", hex::encode(&opened.payload)));
-            message.text = String::from_utf8(opened.payload).ok();
+        Message {
+            row: Row::from(envelope),
+            opened: opened.map(|opened| Read {
+                payload: format!("0x{}", hex::encode(&opened.payload)),
+                size: opened.payload.len(),
+                signer: opened.signer,
+                said: reading::read(&opened.payload),
+            }),
         }
-        message
     }
 }
 
 impl Message {
     /// Whether a key opened it.
     pub fn is_open(&self) -> bool {
-        self.payload.is_some()
+        self.opened.is_some()
     }
 }
 
 impl From<Row> for Message {
     fn from(row: Row) -> Self {
-        Self {
-            row,
-            payload: None,
-            text: None,
-            signer: None,
+        Self { row, opened: None }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.opened {
+            Some(read) => write!(f, "{}  {read}", self.row),
+            None => write!(f, "{}", self.row),
         }
     }
 }
 
-/// Whether a character does something to a terminal but stand there: controls,
-/// ends of lines and paragraphs, and what turns the direction of text, so that it
-/// reads as something else.
-fn fools_a_terminal(c: char) -> bool {
-    let breaks_a_line = matches!(c, '\u{2028}' | '\u{2029}');
-    let turns_around = matches!(
-        c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    c.is_control() || breaks_a_line || turns_around
+/// Who says what, on one line; foreign text is [`Inert`].
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = &self.said;
+        match (&said.author, &self.signer) {
+            (Some(author), Some(signer)) if author != signer => {
+                let (author, signer) = (short_key(author), short_key(signer));
+                write!(f, "{author} (sent by {signer})")?;
+            }
+            (Some(key), _) | (None, Some(key)) => f.write_str(&short_key(key))?,
+            (None, None) => f.write_str("unsigned")?,
+        }
+        if let Some(name) = &said.name {
+            write!(f, " {}", Inert(name))?;
+        }
+        f.write_str(":")?;
+        self.remark(f)?;
+        match &said.text {
+            Some(text) => write!(f, " {}", Inert(text)),
+            None => Ok(()),
+        }
+    }
 }
 
-impl fmt::Display for Message {
-    /// The row, and the text with everything escaped that could fool a terminal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.row)?;
-        match (&self.text, &self.payload) {
-            (Some(text), _) => {
-                f.write_str("  ")?;
-                text.chars().try_for_each(|c| {
-                    if fools_a_terminal(c) {
-                        write!(f, "{}", c.escape_default())
-                    } else {
-                        write!(f, "{c}")
-                    }
-                })
+impl Read {
+    /// What stands before the text, where it is no plain one.
+    fn remark(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = &self.said;
+        let kind = said.kind.as_deref().unwrap_or_default();
+        match (said.format, &said.attached) {
+            (Format::Unknown, _) => {
+                let comma = if kind.is_empty() { "" } else { ", " };
+                let (kind, size) = (Inert(kind), self.size);
+                write!(
+                    f,
+                    " [unknown application format{comma}{kind}, {size} bytes]"
+                )
             }
-            (None, Some(payload)) => write!(f, "  {payload}"),
-            (None, None) => Ok(()),
+            (_, Some(Attached::Sticker { hash, pack })) => {
+                write!(f, " [sticker {} of pack {pack}]", Inert(hash))
+            }
+            (_, Some(Attached::Image { bytes, encoding })) => {
+                write!(f, " [image, {encoding}, {bytes} bytes]")
+            }
+            (_, Some(Attached::Audio { bytes, duration })) => {
+                write!(f, " [audio, {duration} ms, {bytes} bytes]")
+            }
+            (Format::Text, None) => Ok(()),
+            // What a text is needs no words.
+            (_, None) if said.text.is_some() && is_text(kind) => Ok(()),
+            (_, None) => write!(f, " [{}]", Inert(kind)),
+        }?;
+        match &said.replies_to {
+            Some(id) => write!(f, " [about {}]", Inert(id)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a kind is that of texts, in either format of Status.
+fn is_text(kind: &str) -> bool {
+    kind == "text" || kind.ends_with("text/plain")
+}
+
+/// What `gwa read` prints: when it was sent, under which topic, and who says what.
+pub struct Line<'a>(pub &'a Message);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Message { row, opened } = self.0;
+        let (sent, topic) = row.sent_and_topic();
+        write!(f, "{sent}  {topic}  ")?;
+        match opened {
+            Some(read) => write!(f, "{read}"),
+            None => Ok(()),
         }
     }
 }
@@ -168,13 +232,96 @@ impl fmt::Display for Message {
 mod tests {
     use super::*;
 
+    fn line(payload: &[u8], said: Said) -> String {
+        Read {
+            payload: String::new(),
+            size: payload.len(),
+            signer: None,
+            said,
+        }
+        .to_string()
+    }
+
     #[test]
-    fn what_would_fool_a_terminal_is_escaped_and_other_scripts_are_not() {
-        for c in "\x1b\n\u{9b}\u{2028}\u{2029}\u{202e}\u{2066}\u{2069}\u{200f}".chars() {
-            assert!(fools_a_terminal(c), "{c:?}");
+    fn what_an_attacker_writes_stays_on_its_line() {
+        let evil = "\x1b[2J\u{202e}\n".to_owned();
+        let said = Said {
+            format: Format::StatusProtobuf,
+            kind: Some(evil.clone()),
+            text: Some(evil.clone()),
+            attached: Some(Attached::Sticker {
+                hash: evil.clone(),
+                pack: 1,
+            }),
+            name: Some(evil.clone()),
+            chat: Some(evil.clone()),
+            replies_to: Some(evil),
+            ..Said::default()
+        };
+        let unattached = Said {
+            attached: None,
+            ..said.clone()
+        };
+        for said in [said, unattached] {
+            let line = line(b"", said);
+            assert!(
+                line.chars().all(|c| c.is_ascii_graphic() || c == ' '),
+                "{line}"
+            );
         }
-        for c in "aä漢שלام\u{200d}👋 ".chars() {
-            assert!(!fools_a_terminal(c), "{c:?}");
+    }
+
+    #[test]
+    fn a_line_says_what_no_text_says() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"hello", "unsigned: hello"),
+            (
+                b"\xff\xfe",
+                "unsigned: [unknown application format, 2 bytes]",
+            ),
+            (
+                b"{\"a\":1}",
+                "unsigned: [unknown application format, JSON, 7 bytes] {\"a\":1}",
+            ),
+            (
+                b"[\"~#c2\",[\"Alice\"]]",
+                "unsigned Alice: [contact request]",
+            ),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(line(payload, reading::read(payload)), expected);
         }
+    }
+
+    #[test]
+    fn another_author_than_the_signer_is_told() {
+        let key = |byte: u8| {
+            let secret = secp256k1::SecretKey::from_secret_bytes([byte; 32]);
+            secret.expect("a scalar").public_key()
+        };
+        let read = |author, signer| {
+            let said = Said {
+                format: Format::StatusProtobuf,
+                kind: Some("text".to_owned()),
+                text: Some("hi".to_owned()),
+                author,
+                ..Said::default()
+            };
+            let payload = String::new();
+            Read {
+                payload,
+                size: 0,
+                signer,
+                said,
+            }
+            .to_string()
+        };
+        let (one, two) = (short_key(&key(1)), short_key(&key(2)));
+        assert_eq!(read(Some(key(1)), Some(key(1))), format!("{one}: hi"));
+        assert_eq!(read(None, Some(key(1))), format!("{one}: hi"));
+        assert_eq!(
+            read(Some(key(1)), Some(key(2))),
+            format!("{one} (sent by {two}): hi")
+        );
     }
 }

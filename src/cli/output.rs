@@ -2,6 +2,7 @@
 //!
 //! Always true:
 //! - stdout carries results alone: one a line, or one JSON object a line.
+//! - JSON is harmless to a terminal, whatever foreign text is in it.
 //! - Where the reader of stdout leaves, the command ends quietly: it was
 //!   served.
 
@@ -9,8 +10,10 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 use crate::cli::error::{CliError, Kind};
+use crate::reading::fools_a_terminal;
 
 /// Where a command writes.
 pub struct Output {
@@ -46,7 +49,9 @@ impl Output {
     /// One result: `object` as JSON where that was asked for, else `line`.
     pub fn result(&mut self, object: &impl Serialize, line: impl Display) -> Result<(), CliError> {
         if self.json {
-            serde_json::to_writer(&mut self.results, object)
+            let mut json = Serializer::with_formatter(&mut self.results, InertJson);
+            object
+                .serialize(&mut json)
                 .map_err(|error| failed(&error.into()))?;
             self.results
                 .write_all(b"\n")
@@ -66,6 +71,31 @@ impl Output {
     /// Hands everything written so far to the reader.
     pub fn flush(&mut self) -> Result<(), CliError> {
         self.results.flush().map_err(|error| failed(&error))
+    }
+}
+
+/// JSON on one line, in which what would do something to a terminal is escaped: the
+/// same values for who parses it, and harmless for who looks at it.
+struct InertJson;
+
+impl Formatter for InertJson {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(fools_a_terminal) {
+            let (before, from) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut chars = from.chars();
+            let c = chars.next().expect("one was found there");
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
     }
 }
 
@@ -126,6 +156,21 @@ mod tests {
     fn a_result_is_one_line_or_one_object() {
         assert_eq!(written(false), "seven\n");
         assert_eq!(written(true), "{\"seq\":7}\n");
+    }
+
+    #[test]
+    fn json_is_harmless_to_a_terminal_and_means_the_same() {
+        let shared = Shared::default();
+        let mut output = Output::to(Box::new(shared.clone()), true, false);
+        let text = "\x1b[2J \u{9b}\u{7f}\u{202e}\u{e0041} ä漢👋 \"\\\n";
+        output.result(&text, text).unwrap();
+        output.flush().unwrap();
+        let bytes = shared.0.borrow().clone();
+        let line = String::from_utf8(bytes).unwrap();
+        let line = line.strip_suffix('\n').unwrap();
+        assert!(!line.contains(fools_a_terminal), "{line:?}");
+        assert!(line.contains("ä漢👋"), "{line:?}");
+        assert_eq!(serde_json::from_str::<String>(line).unwrap(), text);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::archive::query::Query;
 use crate::cli::context::Context;
 use crate::cli::envelopes::envelope_of;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::opening::Opener;
+use crate::cli::opening::{Line, Opener};
 use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
 use crate::config::Password;
@@ -58,6 +58,8 @@ pub fn run(args: &ReadArgs, context: &mut Context) -> Result<(), CliError> {
     let failed = |context: &Context, error| context.unreadable(&reference, UNREAD, &error);
     let query = Query::new(&*opened.source, &sealed, filter).map_err(|e| failed(context, e))?;
     let mut seen = Seen::default();
+    let progress = context.progress_beside_results();
+    progress.phase("reading", None, None);
     match args.limit {
         Some(limit) => {
             let (records, _) = query.newest(limit).map_err(|e| failed(context, e))?;
@@ -68,10 +70,12 @@ pub fn run(args: &ReadArgs, context: &mut Context) -> Result<(), CliError> {
         None => {
             for record in query {
                 let record = record.map_err(|e| failed(context, e))?;
+                progress.advance(1, record.bytes.len() as u64);
                 show(&record, &opener, &mut seen, context)?;
             }
         }
     }
+    drop(progress);
     if seen.closed == 0 {
         return Ok(());
     }
@@ -100,5 +104,5 @@ fn show(
         return Ok(());
     }
     seen.opened += 1;
-    context.output.result(&message, &message)
+    context.output.result(&message, Line(&message))
 }

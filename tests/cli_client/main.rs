@@ -10,6 +10,7 @@ mod house;
 mod names;
 mod post;
 mod proxy;
+mod read;
 mod request;
 #[path = "../common/started.rs"]
 mod started;

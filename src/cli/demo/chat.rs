@@ -1,5 +1,6 @@
 //! A public chat as Status clients know it: its name is its key and its topic.
 
+use crate::reading;
 use crate::rlpx::NodeKey;
 use crate::time::{Expiry, Ttl, UnixSeconds};
 use crate::whisper::keys::SymKey;
@@ -82,7 +83,7 @@ impl Chat {
             return None;
         }
         let opened = Opened::open_symmetric(&self.key, envelope.data()).ok()?;
-        String::from_utf8(opened.payload).ok()
+        reading::read(&opened.payload).text
     }
 }
 
