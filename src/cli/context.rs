@@ -100,6 +100,11 @@ impl Context {
     pub fn progress(&self) -> Box<dyn Progress> {
         progress::listener(self.output.is_quiet())
     }
+
+    /// Who listens to the progress of work that prints results as it goes.
+    pub fn progress_beside_results(&self) -> Box<dyn Progress> {
+        progress::listener_beside_results(self.output.is_quiet())
+    }
 }
 
 /// A source of blocks, and a head in it.

@@ -127,9 +127,15 @@ pub fn run(args: &DiffArgs, context: &mut Context) -> Result<(), CliError> {
     let mut diff =
         Diff::new(sources, sealed, &filter, detail).map_err(|fault| failed(context, &fault))?;
     let mut stat = Stat::default();
+    let progress = match detail {
+        Detail::Counts => context.progress(),
+        Detail::Envelopes => context.progress_beside_results(),
+    };
+    progress.phase("comparing", None, None);
     for difference in diff.by_ref() {
         let difference = difference.map_err(|fault| failed(context, &fault))?;
-        stat.add(&difference);
+        let Total { count, bytes } = stat.add(&difference);
+        progress.advance(count, bytes);
         if let (Found::Envelope(record), Detail::Envelopes) = (&difference.found, detail) {
             let row = EnvelopeRow {
                 side: difference.side,
@@ -138,6 +144,7 @@ pub fn run(args: &DiffArgs, context: &mut Context) -> Result<(), CliError> {
             context.output.result(&row, &row)?;
         }
     }
+    drop(progress);
     let cost = diff.cost();
     let all = stat.all;
     if args.stat {
@@ -175,7 +182,8 @@ fn check_kin(a: &OpenedHead, b: &OpenedHead) -> Result<(), CliError> {
 }
 
 impl Stat {
-    fn add(&mut self, difference: &Difference) {
+    /// Adds what differs, and says how much that is.
+    fn add(&mut self, difference: &Difference) -> Total {
         let side = difference.side;
         let day = Day::of(difference.bucket.from());
         let (count, bytes) = match &difference.found {
@@ -195,6 +203,7 @@ impl Stat {
             total.count += count;
             total.bytes += bytes;
         }
+        Total { count, bytes }
     }
 
     /// Days in order, then topics by how much differs.

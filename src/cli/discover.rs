@@ -84,10 +84,13 @@ pub fn run(args: &DiscoverArgs, context: &mut Context) -> Result<(), CliError> {
     let range = TimeRange::new(now.saturating_sub(since), now)
         .expect("what lies before now is not after it");
     let mut listener = Listener::default();
+    let progress = context.progress();
+    progress.phase("looking for announcements", None, None);
     match &args.server {
         Some(server) => ask(args, server, range, &mut listener)?,
         None => look(range, context, &mut listener)?,
     }
+    drop(progress);
     if listener.heard.unreadable > 0 {
         context.output.story(format_args!(
             "{} messages on the topic announce nothing",

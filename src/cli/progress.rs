@@ -22,6 +22,12 @@ pub fn listener(quiet: bool) -> Box<dyn Progress> {
     }
 }
 
+/// Who listens to work that prints results as it goes: nobody where they go to the
+/// terminal themselves, for the two would write over each other.
+pub fn listener_beside_results(quiet: bool) -> Box<dyn Progress> {
+    listener(quiet || std::io::stdout().is_terminal())
+}
+
 /// One bar for each phase; a finished phase leaves its line.
 struct Bar {
     current: Mutex<Phase>,

@@ -87,8 +87,12 @@ pub fn run(args: &PruneArgs, context: &mut Context) -> Result<(), CliError> {
         elsewhere: elsewhere::elsewhere(&context.data),
     };
     if !plan.days.is_empty() && agreed(args, &plan, bytes, &head, context)? {
+        let progress = context.progress();
+        progress.phase("dropping days", Some(summary.days), Some(bytes));
         let dropped = archive.drop_before(before).map_err(failed)?;
         archive.sweep(SystemClock.now()).map_err(failed)?;
+        progress.advance(summary.days, bytes);
+        drop(progress);
         summary.kept_from = dropped.kept_from.to_string();
         summary.dropped = true;
     }

@@ -16,6 +16,7 @@ use crate::cli::store;
 use crate::config::{self, Span};
 use crate::kubo::{Auth, KuboError};
 use crate::node::publish::newest_of;
+use crate::progress::Progress;
 use crate::publish::Hints;
 use crate::publish::ipns::{
     ContentPath, IpnsKey, KeyName, Name, NameFolder, NameFolderError, NameRef, Record, Wish,
@@ -170,11 +171,15 @@ fn publish(args: &PublishArgs, context: &mut Context) -> Result<(), CliError> {
     let mut names = context.sources.names(&name, &context.data)?;
     let asked = takers.iter().map(|taker| Arc::clone(taker) as _);
     names.givers.extend(asked);
+    let progress = context.progress();
+    progress.phase("looking for a newer record", None, None);
     let known = handle.block_on(names.highest(&key.name()));
     let record = folder
         .say(&key, &wish, known.as_ref(), now)
         .map_err(|e| failed(&e))?;
-    let (to, refused) = handle.block_on(hand_in(&takers, &record));
+    progress.phase("handing the record in", Some(takers.len() as u64), None);
+    let (to, refused) = handle.block_on(hand_in(&takers, &record, &*progress));
+    drop(progress);
     let published = Published {
         name: record.name().to_string(),
         key: key_name.to_string(),
@@ -248,7 +253,11 @@ fn head_to_tell(
 }
 
 /// Hands the record to each, one after another; and whether one of them refused to talk.
-async fn hand_in(takers: &[Arc<dyn RecordTaker>], record: &Record) -> (Vec<Handed>, bool) {
+async fn hand_in(
+    takers: &[Arc<dyn RecordTaker>],
+    record: &Record,
+    progress: &dyn Progress,
+) -> (Vec<Handed>, bool) {
     let (mut handed, mut refused) = (Vec::new(), false);
     for taker in takers {
         let error = taker.put(record).await.err();
@@ -257,6 +266,7 @@ async fn hand_in(takers: &[Arc<dyn RecordTaker>], record: &Record) -> (Vec<Hande
             to: taker.name().to_owned(),
             error: error.map(|error| error.to_string()),
         });
+        progress.advance(1, record.bytes().len() as u64);
     }
     (handed, refused)
 }

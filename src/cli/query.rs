@@ -84,6 +84,12 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
     query.charge(opened.head.block());
 
     let mut sink = Sink::new(args)?;
+    let progress = if args.count || args.rlp.is_some() {
+        context.progress()
+    } else {
+        context.progress_beside_results()
+    };
+    progress.phase("querying", None, None);
     let cost = match args.limit {
         Some(limit) if !args.private => {
             let (records, cost) = query.newest(limit).map_err(|error| {
@@ -100,6 +106,7 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
                 let record = record.map_err(|error| {
                     context.unanswered(&reference, &opened, range, UNANSWERED, &error)
                 })?;
+                progress.advance(1, record.bytes.len() as u64);
                 let key = &record.key;
                 if wanted.matches(key.topic)
                     && range.contains(key.sent)
@@ -114,6 +121,7 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<(), CliError> {
             query.cost()
         }
     };
+    drop(progress);
     sink.finish(context)?;
     if args.explain {
         let explained = Explained {

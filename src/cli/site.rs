@@ -32,7 +32,11 @@ struct Row {
 pub fn run(args: &SiteArgs, context: &mut Context) -> Result<(), CliError> {
     // Says so where there is no archive at all.
     own_archive(&context.data)?.ok_or_else(|| no_archive(context))?;
-    let published = publish_folder(&context.data, &args.dir)
+    let progress = context.progress();
+    progress.phase("bringing the folder up to date", None, None);
+    let published = publish_folder(&context.data, &args.dir);
+    drop(progress);
+    let published = published
         .map_err(|error| archive_failed("cannot make the folder", &error))?
         .ok_or_else(|| no_head("the archive has no head yet"))?;
     let row = Row {

@@ -20,6 +20,7 @@ use crate::cli::error::CliError;
 use crate::cli::heads;
 use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::progress::Progress;
 use crate::time::TimeRange;
 use crate::whisper::Topic;
 
@@ -77,7 +78,15 @@ pub fn run(args: &StatsArgs, context: &mut Context) -> Result<(), CliError> {
     let opened = context.head(&reference)?;
     let body = opened.head.body();
     let floor = context.floor(&reference);
-    let totals = Totals::of(&*opened.source, &sealed_by(&opened.head), floor)
+    let progress = context.progress();
+    progress.phase(
+        "summing up",
+        Some(body.totals.count),
+        Some(body.totals.bytes),
+    );
+    let totals = Totals::of(&*opened.source, &sealed_by(&opened.head), floor, &*progress);
+    drop(progress);
+    let totals = totals
         .map_err(|error| context.unreadable(&reference, "cannot sum up the archive", &error))?;
 
     let row = heads::Row::from(&opened.head);
@@ -126,12 +135,17 @@ impl Totals {
     /// What a head seals.
     ///
     /// Days before `floor` need not be held.
-    fn of(source: &dyn BlockSource, sealed: &Sealed, floor: Day) -> Result<Self, ArchiveError> {
+    fn of(
+        source: &dyn BlockSource,
+        sealed: &Sealed,
+        floor: Day,
+        progress: &dyn Progress,
+    ) -> Result<Self, ArchiveError> {
         let mut totals = Self {
             not_held: days_lacking(source, sealed, TimeRange::ALL, floor)?,
             ..Self::default()
         };
-        totals.add_state(source, sealed.state.as_ref())?;
+        totals.add_state(source, sealed.state.as_ref(), progress)?;
         totals.add_open_hour(source, sealed)?;
         Ok(totals)
     }
@@ -140,12 +154,14 @@ impl Totals {
         &mut self,
         source: &dyn BlockSource,
         state: Option<&Cid>,
+        progress: &dyn Progress,
     ) -> Result<(), ArchiveError> {
         CalendarReader::new(source, state)?.for_each_day(|day, bucket| {
             for segment in bucket.segments() {
                 let total = self.days.entry(day).or_default();
                 total.count += segment.sums.count;
                 total.bytes += segment.sums.bytes;
+                progress.advance(segment.sums.count, segment.sums.bytes);
                 if self.not_held.contains(&day) {
                     continue;
                 }
@@ -202,7 +218,7 @@ mod tests {
         let until = Watermark::new(at).unwrap();
         let head = archive.seal(until, at, &Quiet).unwrap().head.unwrap();
         assert_eq!((head.body().open.len(), head.body().totals.count), (1, 4));
-        let totals = Totals::of(archive.blocks(), &sealed_by(&head), Day(0)).unwrap();
+        let totals = Totals::of(archive.blocks(), &sealed_by(&head), Day(0), &Quiet).unwrap();
         let days: Vec<_> = totals.days.values().map(|t| (t.count, t.bytes)).collect();
         assert_eq!(days, [(4, head.body().totals.bytes)]);
         assert_eq!(totals.topics.values().sum::<u64>(), 4);

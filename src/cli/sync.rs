@@ -11,6 +11,7 @@ use crate::cli::mail::{range, runtime, short};
 use crate::mailserver::SyncRequest;
 use crate::mailserver::sync::MAX_SYNC_LIMIT;
 use crate::mailserver::sync::client::{SyncClient, SyncError};
+use crate::progress::Progress;
 use crate::reconcile::check::Standard;
 use crate::reconcile::client::{Pulled, local_node};
 use crate::reconcile::{ArchiveClient, ArchiveClientError, Shelf};
@@ -72,7 +73,18 @@ pub fn run(args: &SyncArgs, context: &mut Context) -> Result<(), CliError> {
     let shelf = Arc::new(Shelf::new(Arc::new(archive)));
     let local = Arc::new(local_node(NodeKey::generate()));
     let mut synced = Synced::default();
-    let outcome = runtime()?.block_on(sync(&args.server, &local, range, &shelf, &mut synced));
+    let progress = context.progress();
+    progress.phase(&format!("syncing with {}", short(&args.server)), None, None);
+    let outcome = runtime()?.block_on(async {
+        let mut job = Job {
+            range,
+            shelf: &shelf,
+            synced: &mut synced,
+            progress: &*progress,
+        };
+        job.sync(&args.server, &local).await
+    });
+    drop(progress);
     if outcome.is_ok() || synced.fetched > 0 {
         let Synced {
             how,
@@ -101,103 +113,95 @@ pub fn run(args: &SyncArgs, context: &mut Context) -> Result<(), CliError> {
 
 type Failed = Box<dyn std::error::Error>;
 
-async fn sync(
-    server: &Enode,
-    local: &Arc<LocalNode>,
+/// What is under way.
+struct Job<'a> {
     range: TimeRange,
-    shelf: &Arc<Shelf>,
-    synced: &mut Synced,
-) -> Result<(), Failed> {
-    let own = Some(shelf.status());
-    match ArchiveClient::connect(server, local, own).await {
-        Ok(client) => reconcile(client, range, shelf, synced).await,
-        Err(ArchiveClientError::NoArchiver) => pages(server, local, range, shelf, synced).await,
-        Err(error) => Err(error.into()),
-    }
+    shelf: &'a Arc<Shelf>,
+    synced: &'a mut Synced,
+    progress: &'a dyn Progress,
 }
 
-/// Between two gwa.
-async fn reconcile(
-    mut client: ArchiveClient,
-    range: TimeRange,
-    shelf: &Arc<Shelf>,
-    synced: &mut Synced,
-) -> Result<(), Failed> {
-    synced.how = "gwa/1";
-    loop {
-        let pulled = client
-            .pull(range, shelf, TRUSTED, SystemClock.now())
-            .await?;
-        let Pulled {
-            report,
-            stored,
-            unfit,
-        } = pulled;
-        synced.fetched += report.envelopes;
-        synced.stored += stored;
-        synced.refused += unfit;
-        synced.duplicate += report.envelopes - stored - unfit;
-        synced.bytes += report.exchanged;
-        match report.cut_short {
-            None => break,
-            // There is more than one pull takes.
-            Some(_) if stored > 0 => {}
-            Some(refusal) => return Err(refusal.into()),
+impl Job<'_> {
+    async fn sync(&mut self, server: &Enode, local: &Arc<LocalNode>) -> Result<(), Failed> {
+        let own = Some(self.shelf.status());
+        match ArchiveClient::connect(server, local, own).await {
+            Ok(client) => self.reconcile(client).await,
+            Err(ArchiveClientError::NoArchiver) => self.pages(server, local).await,
+            Err(error) => Err(error.into()),
         }
     }
-    client.close().await;
-    Ok(())
+
+    /// Between two gwa.
+    async fn reconcile(&mut self, mut client: ArchiveClient) -> Result<(), Failed> {
+        self.synced.how = "gwa/1";
+        loop {
+            let pulled = client
+                .pull(self.range, self.shelf, TRUSTED, SystemClock.now())
+                .await?;
+            let Pulled {
+                report,
+                stored,
+                unfit,
+            } = pulled;
+            self.progress.advance(report.envelopes, report.exchanged);
+            self.synced.fetched += report.envelopes;
+            self.synced.stored += stored;
+            self.synced.refused += unfit;
+            self.synced.duplicate += report.envelopes - stored - unfit;
+            self.synced.bytes += report.exchanged;
+            match report.cut_short {
+                None => break,
+                // There is more than one pull takes.
+                Some(_) if stored > 0 => {}
+                Some(refusal) => return Err(refusal.into()),
+            }
+        }
+        client.close().await;
+        Ok(())
+    }
+
+    /// From a mailserver of status-go.
+    async fn pages(&mut self, server: &Enode, local: &Arc<LocalNode>) -> Result<(), Failed> {
+        self.synced.how = "sync";
+        let mut client = SyncClient::connect(server, local).await?;
+        let mut request = SyncRequest {
+            range: self.range,
+            topics: Bloom::FULL,
+            limit: MAX_SYNC_LIMIT,
+            cursor: None,
+        };
+        loop {
+            let page = client.page(request).await?;
+            self.store(page.envelopes).await?;
+            match page.next {
+                // A cursor that goes back would be followed for ever.
+                Some(next) if request.cursor.is_some_and(|last| next <= last) => {
+                    return Err(SyncError::Cursor.into());
+                }
+                Some(next) => request.cursor = Some(next),
+                None => break,
+            }
+        }
+        client.close().await;
+        Ok(())
+    }
+
+    async fn store(&mut self, mut envelopes: Vec<Envelope>) -> Result<(), Failed> {
+        let now = SystemClock.now();
+        let fetched = envelopes.len() as u64;
+        let bytes = envelopes.iter().map(|e| e.rlp().len() as u64).sum::<u64>();
+        envelopes.retain(|envelope| TRUSTED.judge(envelope, now).is_ok());
+        let fit = envelopes.len() as u64;
+        let appended = self.shelf.store(envelopes).await?;
+        self.progress.advance(fetched, bytes);
+        self.synced.bytes += bytes;
+        self.synced.fetched += fetched;
+        self.synced.stored += appended.stored;
+        self.synced.duplicate += appended.duplicate;
+        self.synced.refused += fetched - fit + appended.refused + appended.too_old;
+        Ok(())
+    }
 }
 
 /// The owner has named the mailserver: what it has is taken as it is.
 const TRUSTED: Standard = Standard { min_pow: Pow::ZERO };
-
-/// From a mailserver of status-go.
-async fn pages(
-    server: &Enode,
-    local: &Arc<LocalNode>,
-    range: TimeRange,
-    shelf: &Arc<Shelf>,
-    synced: &mut Synced,
-) -> Result<(), Failed> {
-    synced.how = "sync";
-    let mut client = SyncClient::connect(server, local).await?;
-    let mut request = SyncRequest {
-        range,
-        topics: Bloom::FULL,
-        limit: MAX_SYNC_LIMIT,
-        cursor: None,
-    };
-    loop {
-        let page = client.page(request).await?;
-        store(page.envelopes, shelf, synced).await?;
-        match page.next {
-            // A cursor that goes back would be followed for ever.
-            Some(next) if request.cursor.is_some_and(|last| next <= last) => {
-                return Err(SyncError::Cursor.into());
-            }
-            Some(next) => request.cursor = Some(next),
-            None => break,
-        }
-    }
-    client.close().await;
-    Ok(())
-}
-
-async fn store(
-    mut envelopes: Vec<Envelope>,
-    shelf: &Arc<Shelf>,
-    synced: &mut Synced,
-) -> Result<(), Failed> {
-    let now = SystemClock.now();
-    let fetched = envelopes.len() as u64;
-    synced.bytes += envelopes.iter().map(|e| e.rlp().len() as u64).sum::<u64>();
-    envelopes.retain(|envelope| TRUSTED.judge(envelope, now).is_ok());
-    let fit = envelopes.len() as u64;
-    let appended = shelf.store(envelopes).await?;
-    synced.fetched += fetched;
-    synced.stored += appended.stored;
-    synced.duplicate += appended.duplicate;
-    synced.refused += fetched - fit + appended.refused + appended.too_old;
-    Ok(())
-}
