@@ -12,6 +12,10 @@ check:
 web:
     cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm test && npm run build
 
+# The documentation as a book, in target/book; needs mdbook.
+book:
+    mdbook build
+
 # Every page of the explorer in Chromium, over a daemon with the real corpus.
 explore: web
     cargo build

@@ -211,6 +211,25 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The parser: every command with its arguments.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Whether the parser takes `args`, which are what stands behind `gwa`. Nothing is run.
+///
+/// # Errors
+///
+/// What the command line would be told.
+pub fn accepts(args: &[String]) -> Result<(), clap::Error> {
+    let line = std::iter::once("gwa").chain(args.iter().map(String::as_str));
+    match Cli::try_parse_from(line) {
+        // Help and version are asked for as errors.
+        Err(error) if error.use_stderr() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Sends the log to stderr; `GWA_LOG` filters it as `RUST_LOG` would.
 fn tell_story(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
