@@ -186,8 +186,8 @@ impl Command {
     }
 }
 
-/// The parser, for what is made of it: completions and manuals.
-fn parser() -> clap::Command {
+/// The parser, for what is made of it: completions, manuals, checks of the documentation.
+pub fn parser() -> clap::Command {
     // `gwa help` needs no page, and each command has its `--help`.
     let mut parser = Cli::command().disable_help_subcommand(true);
     parser.build();
@@ -209,11 +209,6 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }
-}
-
-/// The parser: every command with its arguments.
-pub fn command() -> clap::Command {
-    Cli::command()
 }
 
 /// Whether the parser takes `args`, which are what stands behind `gwa`. Nothing is run.

@@ -229,8 +229,7 @@ fn a_line_is_taken_apart_as_a_shell_does() {
 
 #[test]
 fn what_gwa_does_not_have_is_noticed() {
-    let mut gwa = gwa::cli::command();
-    gwa.build();
+    let gwa = gwa::cli::parser();
     let unknown = |span| unknown_in(&gwa, span);
     for known in [
         "gwa query --topic T",

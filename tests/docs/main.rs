@@ -8,7 +8,8 @@
 //! | `console` | run: each line after `$ ` is a command, what follows is its output |
 //! | `console,WORD` | not run, because it needs WORD (`kubo`, `systemd`, `docker`, ..); its `gwa` lines must be accepted by the parser, and WORD is counted |
 //! | `toml` | must be a `gwa.toml` |
-//! | any other | its `gwa` lines must be accepted by the parser |
+//! | `text` | its lines that begin with two spaces and `gwa`, as examples in `--help` do, must be accepted by the parser |
+//! | `sh`, none | its `gwa` lines must be accepted by the parser |
 //!
 //! How `console` blocks are run:
 //!
@@ -145,9 +146,7 @@ fn every_gwa_line_is_one_that_gwa_accepts() {
 
 #[test]
 fn commands_and_flags_named_in_the_text_are_there() {
-    let mut command = gwa::cli::command();
-    // Flags that hold for all that is below a command are there from now on.
-    command.build();
+    let command = gwa::cli::parser();
     let wrong: Vec<String> = pages()
         .iter()
         .flat_map(|page| {
@@ -187,7 +186,7 @@ fn settings_shown_are_settings_that_are_read() {
 #[test]
 fn every_command_stands_in_the_readme() {
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a page");
-    let wrong: Vec<String> = gwa::cli::command()
+    let wrong: Vec<String> = gwa::cli::parser()
         .get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(|command| format!("gwa {}", command.get_name()))

@@ -65,6 +65,11 @@ impl Piece {
             Self::Hidden(line, lines) => Some((*line, lines.join("\n"))),
             Self::Fence(fence) => match fence.language() {
                 "console" | "sh" | "" => Some((fence.line, fence.text())),
+                "text" => {
+                    let is_example = |line: &&String| line.starts_with("  gwa ");
+                    let examples = fence.lines.iter().filter(is_example);
+                    Some((fence.line, examples.cloned().collect::<Vec<_>>().join("\n")))
+                }
                 _ => None,
             },
         }

@@ -14,16 +14,18 @@ pub fn filled_in(text: &str) -> String {
     let enode = format!("enode://{POINT}@192.0.2.7:30303");
     match text {
         "HEAD" | "CID" | "A" | "B" | "REF" | "$()" => return CID.to_owned(),
-        "ENODE" | "ENODE.." | "enode://.." | "enode://…" => return enode,
+        "ENODE" | "ENODE.." => return enode,
+        "01adad.." => return format!("01{}", "0".repeat(72)),
+        "04.." => return format!("04{POINT}"),
         "SOURCE" => return "./copy".to_owned(),
         "ADDRESS" => return "folder:/mnt/nas/archive".to_owned(),
         "/ip4/../tcp/../p2p/.." => return format!("/ip4/192.0.2.7/tcp/4001/p2p/{PEER}"),
         _ => {}
     }
-    if text.starts_with('$') || text.starts_with("bafyrei…") {
+    if text.starts_with('$') || text.starts_with("bafyrei…") || text.starts_with("bafyrei..") {
         return CID.to_owned();
     }
-    if text.starts_with("enode://") && text.contains('…') {
+    if text.starts_with("enode://") && text.contains(['…', '.']) {
         return enode;
     }
     text.replace("ipns://NAME", &format!("ipns://{NAME}"))
