@@ -6,7 +6,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// Flags of other programs that the text names by themselves.
-const FOREIGN_FLAGS: [&str; 1] = ["nocache"];
+const FOREIGN_FLAGS: [&str; 2] = ["nocache", "read-only"];
 
 /// What stands behind `gwa` at the start of files, which are no commands.
 const FILES: [&str; 3] = ["catalogue", "catalogues", "conditions"];
