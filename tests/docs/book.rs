@@ -46,6 +46,10 @@ fn broken(page: &Page, link: &str, anchors: &BTreeMap<&Path, Vec<String>>) -> Op
     if page.path.starts_with("docs") && !target.starts_with("docs") {
         return Some("leads out of the book".to_owned());
     }
+    let in_book = page.path.starts_with("docs") && page.path != Path::new(SUMMARY);
+    if in_book && target.ends_with("README.md") {
+        return Some("the book calls it index.html: link to a page in it".to_owned());
+    }
     if anchor.is_empty() {
         return None;
     }
