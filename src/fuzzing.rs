@@ -40,7 +40,7 @@ use crate::rlpx::signature;
 use crate::rlpx::snappy::{self, MAX_MESSAGE};
 use crate::rlpx::{Capability, Hello, NodeKey, PeerReason, Protocol};
 
-pub use api::rpc_arguments;
+pub use api::{api_message, rpc_arguments};
 pub use archive::{
     archive_calendar_node, archive_head, archive_leaf, archive_pack, archive_topic_node,
 };

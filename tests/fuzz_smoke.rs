@@ -41,6 +41,7 @@ const TARGETS: &[Target] = &[
     ),
     ("mail_sync", fuzzing::mail_sync, seeds::sync),
     ("rpc_arguments", fuzzing::rpc_arguments, seeds::arguments),
+    ("api_message", fuzzing::api_message, seeds::posted),
     (
         "gateway_request",
         fuzzing::gateway_request,
@@ -257,6 +258,31 @@ mod seeds {
         let mut seeds = vec![envelopes.concat()];
         seeds.extend(envelopes);
         seeds
+    }
+
+    pub fn posted() -> Vec<Vec<u8>> {
+        let key = "11".repeat(32);
+        let owner = format!(
+            "0x04{}",
+            gwa::rlpx::NodeKey::from_secret_bytes(&[0x33; 32])
+                .expect("a key")
+                .id()
+        );
+        let mut bodies: Vec<Vec<u8>> = [
+            r#"{"chat":"status","text":"hi","ttl":50,"pow_target":0.5,"pow_time":3}"#.to_owned(),
+            format!(
+                r#"{{"topic":"0x01020304","sym_key":"0x{key}","payload":"0x6869","padding":"0xaa"}}"#
+            ),
+            format!(r#"{{"topic":"01020304","sym_key_id":"{key}","text":"hi","sign":"{key}"}}"#),
+            format!(r#"{{"public_key":"{owner}","text":"hi"}}"#),
+        ]
+        .map(String::into_bytes)
+        .to_vec();
+        bodies.extend(envelope().into_iter().map(|rlp| {
+            let text = format!(r#"{{"envelope":"0x{}"}}"#, hex::encode(rlp));
+            text.into_bytes()
+        }));
+        bodies
     }
 
     pub fn arguments() -> Vec<Vec<u8>> {

@@ -3,16 +3,22 @@
 //! Always true: pure. What is not understood is refused by name, in bounded words;
 //! parameters that nobody asks about are passed over.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::http::Uri;
 
 use crate::api::failure::Failure;
+use crate::archive::filter::TopicFilter;
 use crate::archive::watermark::{Day, Month};
+use crate::whisper::Topic;
 
 /// Most parameters looked at: a hundred topics, and all else there is.
 const MAX_PARAMETERS: usize = 256;
+
+/// Most topics and chats of a request: more than anybody follows, and still a URL.
+const MAX_TOPICS: usize = 100;
 
 /// The parameters of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,33 @@ impl Asked {
     pub(super) fn each<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let pairs = self.0.iter().filter(move |(key, _)| key == name);
         pairs.map(|(_, value)| value.as_str())
+    }
+
+    /// The topics that `topic` and `chat` name; all of them where neither stands.
+    pub(super) fn topics(&self) -> Result<TopicFilter, Failure> {
+        let chats = self.each("chat").map(Topic::of_public_chat).map(Ok);
+        let named = self.each("topic").map(|text| {
+            text.parse()
+                .map_err(|_| Failure::bad_request("a topic is written as in 0xcd423760"))
+        });
+        let topics: BTreeSet<Topic> = named.chain(chats).collect::<Result<_, _>>()?;
+        if topics.len() > MAX_TOPICS {
+            let told = format!("more than {MAX_TOPICS} topics and chats");
+            return Err(Failure::bad_request(told));
+        }
+        Ok(match topics.is_empty() {
+            true => TopicFilter::All,
+            false => TopicFilter::Any(topics),
+        })
+    }
+
+    /// Whether ciphertext is asked for: `data=1`.
+    pub(super) fn data(&self) -> Result<bool, Failure> {
+        match self.one::<String>("data")?.as_deref() {
+            None | Some("0" | "false") => Ok(false),
+            Some("1" | "true") => Ok(true),
+            Some(_) => Err(Failure::bad_request("`data` is 1 or 0")),
+        }
     }
 
     /// The value of a parameter that stands once at most.

@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::api::failure::Failure;
 use crate::api::gateway::MAX_CARS;
 use crate::api::head::ask_again;
-use crate::api::{events, query, server};
+use crate::api::{events, messages, query, server, stream, workshop};
 use crate::archive::disk::Archive;
 use crate::blocks::BlockStore;
 use crate::config::{Setting, Settings};
@@ -223,6 +223,21 @@ fn limits(limits: &Limits) -> Vec<Limit> {
             "http-event-streams",
             events::MAX_STREAMS,
             "pages that watch; each holds a connection",
+        ),
+        count(
+            "http-envelope-streams",
+            stream::MAX_STREAMS,
+            "programs that follow what arrives; each holds a connection",
+        ),
+        count(
+            "http-messages-waiting",
+            workshop::MAX_WAITING,
+            "messages that wait to be mined; more are told to come back",
+        ),
+        limit(
+            "http-messages-per-second",
+            messages::OF_TOKEN,
+            "each is a write that is made durable",
         ),
     ]
 }

@@ -19,19 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::HeaderValue;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 use crate::api::client::Client;
-use crate::api::failure::Failure;
-use crate::api::shares::{Share, Shares};
+use crate::api::seats::{Seat, Seats};
 use crate::api::status;
 use crate::rlpx::NodeId;
 
@@ -47,7 +46,7 @@ const MAX_STREAMS_OF_ADDRESS: usize = 6;
 const CYCLE: Duration = Duration::from_secs(1);
 
 /// How often something is sent, be it nothing: proxies hang up on silence.
-const ALIVE: Duration = Duration::from_secs(15);
+pub(super) const ALIVE: Duration = Duration::from_secs(15);
 
 /// Events kept for a stream that is behind.
 const KEPT: usize = 32;
@@ -66,8 +65,7 @@ struct Told {
 #[derive(Debug)]
 pub(super) struct Events {
     sender: broadcast::Sender<Told>,
-    places: Arc<Semaphore>,
-    shares: Shares,
+    seats: Seats,
 }
 
 #[derive(Serialize)]
@@ -86,8 +84,7 @@ impl Events {
     pub(super) fn new(exempt_local: bool) -> Self {
         Self {
             sender: broadcast::Sender::new(KEPT),
-            places: Arc::new(Semaphore::new(MAX_STREAMS)),
-            shares: Shares::new(MAX_STREAMS_OF_ADDRESS, exempt_local),
+            seats: Seats::new(MAX_STREAMS, MAX_STREAMS_OF_ADDRESS, exempt_local),
         }
     }
 }
@@ -187,8 +184,7 @@ struct Listening {
     first: std::vec::IntoIter<Told>,
     news: broadcast::Receiver<Told>,
     stopping: CancellationToken,
-    _place: OwnedSemaphorePermit,
-    _share: Option<Share>,
+    _seat: Seat,
 }
 
 impl Listening {
@@ -224,14 +220,9 @@ impl Listening {
 /// Answers `/api/v1/events`.
 pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Response {
     let events = &api.events;
-    let share = Client::address_of(&request).map(|address| events.shares.take(address));
-    let place = Arc::clone(&events.places).try_acquire_owned();
-    let (Ok(place), Some(Some(_)) | None) = (place, &share) else {
-        let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already");
-        let mut response = failure.into_response();
-        let later = HeaderValue::from_static("30");
-        response.headers_mut().insert(header::RETRY_AFTER, later);
-        return response;
+    let seat = match events.seats.take(Client::address_of(&request)) {
+        Ok(seat) => seat,
+        Err(failure) => return failure.into_response(),
     };
     // It listens before it looks: nothing falls between.
     let news = events.sender.subscribe();
@@ -240,8 +231,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
         first: Seen::of(&api).all().into_iter(),
         news,
         stopping: api.stopping.clone(),
-        _place: place,
-        _share: share.flatten(),
+        _seat: seat,
     };
     let told = stream::unfold(listening, |mut listening| async {
         let told = listening.next().await?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,6 +16,8 @@ use crate::archive::disk::DiskError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     status: StatusCode,
+    /// When to come back, where that may help.
+    after: Option<Duration>,
     told: Told,
 }
 
@@ -34,7 +37,11 @@ impl Failure {
             error: error.into(),
             hint: None,
         };
-        Self { status, told }
+        Self {
+            status,
+            after: None,
+            told,
+        }
     }
 
     /// A request that cannot be understood.
@@ -46,6 +53,19 @@ impl Failure {
     #[must_use]
     pub(super) fn hint(mut self, hint: &'static str) -> Self {
         self.told.hint = Some(hint);
+        self
+    }
+
+    /// What only those may do who have the token.
+    pub(super) fn needs_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "this needs the token")
+            .hint("send `Authorization: Bearer TOKEN` with what stands in DIR/rpc.token")
+    }
+
+    /// The same, and when to come back.
+    #[must_use]
+    pub(super) fn after(mut self, after: Duration) -> Self {
+        self.after = Some(after);
         self
     }
 
@@ -85,6 +105,17 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-        (self.status, no_store, Json(self.told)).into_response()
+        let mut response = (self.status, no_store, Json(self.told)).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(after) = self.after {
+            // Rounded up: who comes back on time is served.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
     }
 }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::Api;
 use crate::api::access::{Credentials, Denial};
-use crate::api::failure::Failure;
 
 /// Turns away what [`Access`](crate::api::access::Access) denies; all others go
 /// on with their [`Grant`](crate::api::access::Grant) among the extensions.
@@ -40,11 +39,14 @@ pub(super) async fn check(
                 Denial::Host | Denial::Origin => StatusCode::FORBIDDEN,
                 Denial::Token => StatusCode::UNAUTHORIZED,
             };
-            // As what answers there speaks.
-            match uri.path().starts_with("/api/") {
-                true => Failure::new(status, denial.to_string()).into_response(),
-                false => (status, format!("{denial}\n")).into_response(),
+            // What speaks JSON says it as JSON (`api::uniform`).
+            let mut response = (status, format!("{denial}\n")).into_response();
+            if denial == Denial::Token {
+                let scheme = HeaderValue::from_static("Bearer");
+                let headers = response.headers_mut();
+                headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
+            response
         }
     }
 }

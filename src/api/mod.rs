@@ -25,6 +25,9 @@
 //! | `/api/v1/verify` | the archive recomputed: how far, what was found; `POST` begins |
 //! | `/api/v1/diagnostics` | settings, limits, disk, memory, warnings |
 //! | `/api/v1/events` | what changes, as server-sent events |
+//! | `/api/v1/messages` | `POST`: a message onto the network |
+//! | `/api/v1/stream` | envelopes as they are archived, as server-sent events |
+//! | `/api/v1/openapi.json` | all of this, for programs (`api::openapi`) |
 //!
 //! Always true:
 //! - What is about the node passes [`access`] before anything else looks at it;
@@ -35,6 +38,7 @@
 
 pub mod access;
 mod asked;
+mod body;
 mod calendar;
 mod client;
 mod days;
@@ -49,24 +53,31 @@ mod guard;
 mod head;
 mod heads;
 pub mod health;
+mod messages;
 mod metrics;
 mod mirrors;
 mod names;
+mod openapi;
 mod patience;
 pub mod peers;
 mod public;
 mod pulse;
 mod query;
+mod row;
 mod rpc;
+mod seats;
 mod segments;
 mod server;
 mod share;
 mod shares;
 mod stats;
 mod status;
+mod stream;
 pub mod token_file;
 mod traffic;
+mod uniform;
 mod verify;
+mod workshop;
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -74,7 +85,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get};
+use axum::routing::{MethodRouter, any, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -96,14 +107,18 @@ use diagnostics::About;
 use events::Events;
 use gateway::Gateway;
 use gateway::denylist::Denylist;
+use messages::Rates;
 use metrics::DiskFigures;
 use mirrors::Mirrors;
 use pulse::Pulse;
 use query::Turns;
 use rpc::Rpc;
+use stream::Streams;
 use verify::Verifier;
+use workshop::Workshop;
 
 pub use error::ApiError;
+pub(crate) use messages::read_any as read_message;
 pub(crate) use rpc::read_arguments;
 
 /// What all answers are made of.
@@ -128,6 +143,9 @@ struct Api {
     follow: Arc<FollowMeters>,
     meters: Arc<HttpMeters>,
     disk: DiskFigures,
+    streams: Streams,
+    posts: Rates,
+    workshop: Arc<Workshop>,
     /// The daemon ends.
     stopping: CancellationToken,
     /// Tells work on the disk the same.
@@ -192,9 +210,15 @@ impl ApiServer {
         denylist.follow(stopping.clone());
         let own = Arc::new(OwnBlocks(Arc::clone(&archive)));
         let stop = Stop::default();
+        let workshop = Arc::new(Workshop::default());
         let api = Arc::new(Api {
             pulse: Pulse::start(node.clone(), stopping.clone()),
-            rpc: Rpc::start(node.clone(), Arc::clone(&archive), stopping.clone()),
+            rpc: Rpc::start(
+                node.clone(),
+                Arc::clone(&archive),
+                Arc::clone(&workshop),
+                stopping.clone(),
+            ),
             gateway: Gateway::new(own, denylist, limits),
             node,
             verifier: Verifier::new(Arc::clone(&archive), stop.clone()),
@@ -216,6 +240,9 @@ impl ApiServer {
             follow,
             meters: Arc::default(),
             disk: DiskFigures::default(),
+            streams: Streams::new(limits.exempt_local),
+            posts: Rates::new(limits.exempt_local),
+            workshop,
             stopping: stopping.clone(),
             stop: stop.clone(),
         });
@@ -295,51 +322,84 @@ async fn run(
     tokio::join!(serving, ending);
 }
 
+/// A path, and what answers there.
+type Route = (&'static str, MethodRouter<Arc<Api>>);
+
+/// What is about the node.
+fn of_node() -> Vec<Route> {
+    vec![
+        ("/health", get(health::get)),
+        ("/metrics", get(metrics::get)),
+        ("/api/v1/status", get(status::get)),
+        ("/api/v1/peers", get(peers::get)),
+        ("/api/v1/traffic", get(traffic::get)),
+        ("/api/v1/share", get(share::get)),
+        ("/api/v1/mirrors", get(mirrors::get)),
+        ("/api/v1/verify", get(verify::get).post(verify::post)),
+        ("/api/v1/diagnostics", get(diagnostics::get)),
+        ("/api/v1/events", get(events::get)),
+        ("/api/v1/messages", post(messages::post)),
+        ("/api/v1/stream", get(stream::get)),
+        ("/api/v1/openapi.json", get(openapi::get)),
+        ("/rpc", any(rpc::serve)),
+    ]
+}
+
+/// What tells of heads.
+fn of_heads() -> Vec<Route> {
+    vec![
+        ("/head", get(head::get)),
+        ("/.well-known/gwa.json", get(head::well_known)),
+        ("/api/v1/heads", get(heads::get)),
+    ]
+}
+
+/// What gives blocks.
+fn of_blocks() -> Vec<Route> {
+    vec![
+        ("/ipfs/{*path}", any(gateway::serve)),
+        ("/ipfs/", any(gateway::serve)),
+    ]
+}
+
+/// What else is of the archive.
+fn of_archive() -> Vec<Route> {
+    vec![
+        ("/ipns/{*path}", get(names::get)),
+        ("/api/v1/stats", get(stats::get)),
+        ("/api/v1/segments", get(segments::get)),
+        ("/api/v1/calendar", get(calendar::get)),
+        ("/api/v1/days/{day}", get(days::get)),
+        ("/api/v1/query", get(query::get)),
+        ("/api/v1/gaps", get(gaps::get)),
+    ]
+}
+
+fn routed(routes: Vec<Route>) -> Router<Arc<Api>> {
+    let routes = routes.into_iter();
+    routes.fold(Router::new(), |router, (path, methods)| {
+        router.route(path, methods)
+    })
+}
+
 /// The routes; if `is_public`, every name and page may use those of the archive.
 fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
-    let of_node = Router::new()
-        .route("/health", get(health::get))
-        .route("/metrics", get(metrics::get))
-        .route("/api/v1/status", get(status::get))
-        .route("/api/v1/peers", get(peers::get))
-        .route("/api/v1/traffic", get(traffic::get))
-        .route("/api/v1/share", get(share::get))
-        .route("/api/v1/mirrors", get(mirrors::get))
-        .route("/api/v1/verify", get(verify::get).post(verify::post))
-        .route("/api/v1/diagnostics", get(diagnostics::get))
-        .route("/api/v1/events", get(events::get))
-        .route("/rpc", any(rpc::serve))
-        .merge(explorer::routes());
-    let of_heads = Router::new()
-        .route("/head", get(head::get))
-        .route("/.well-known/gwa.json", get(head::well_known))
-        .route("/api/v1/heads", get(heads::get))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            mirrors::note_heads,
-        ));
-    let of_blocks = Router::new()
-        .route("/ipfs/{*path}", any(gateway::serve))
-        .route("/ipfs/", any(gateway::serve))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            mirrors::count_blocks,
-        ));
-    let of_archive = of_heads
-        .merge(of_blocks)
-        .route("/ipns/{*path}", get(names::get))
-        .route("/api/v1/stats", get(stats::get))
-        .route("/api/v1/segments", get(segments::get))
-        .route("/api/v1/calendar", get(calendar::get))
-        .route("/api/v1/days/{day}", get(days::get))
-        .route("/api/v1/query", get(query::get))
-        .route("/api/v1/gaps", get(gaps::get));
+    let of_heads = routed(of_heads()).layer(middleware::from_fn_with_state(
+        Arc::clone(&api),
+        mirrors::note_heads,
+    ));
+    let of_blocks = routed(of_blocks()).layer(middleware::from_fn_with_state(
+        Arc::clone(&api),
+        mirrors::count_blocks,
+    ));
+    let of_archive = of_heads.merge(of_blocks).merge(routed(of_archive()));
     let door = middleware::from_fn_with_state(Arc::clone(&api), guard::check);
     let of_archive = if is_public {
         of_archive.layer(middleware::from_fn(public::open))
     } else {
         of_archive.layer(door.clone())
     };
+    let of_node = routed(of_node()).merge(explorer::routes());
     let counted = middleware::from_fn_with_state(Arc::clone(&api.meters), metrics::count);
     let routes = of_node.layer(door).merge(of_archive).with_state(api);
     // Those that are turned away at once are counted too.

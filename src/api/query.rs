@@ -7,7 +7,6 @@
 //!   names.
 //! - An answer, and what is read for it, is bounded in bytes.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,24 +24,21 @@ use crate::api::client::Client;
 use crate::api::failure::Failure;
 use crate::api::gateway::{Gateway, Told};
 use crate::api::head::{ask_again, no_head};
+use crate::api::row::Row;
 use crate::archive::disk::sealed_by;
-use crate::archive::filter::{Filter, TopicFilter};
+use crate::archive::filter::Filter;
 use crate::archive::head::Head;
-use crate::archive::leaf::Record;
 use crate::archive::query::{Cost, Order, Query};
 use crate::archive::times::Place;
 use crate::blocks::{Block, BlockError, BlockSource, Cid, MAX_BLOCK_READ};
 use crate::time::{TimeRange, UnixSeconds};
-use crate::whisper::{Envelope, EnvelopeHash, Topic, Work};
+use crate::whisper::EnvelopeHash;
 
 /// Envelopes of an answer, unless another number is asked for.
 const DEFAULT_LIMIT: usize = 50;
 
 /// Most envelopes of an answer: what a mailserver gives in a page.
 const MAX_LIMIT: usize = 1_000;
-
-/// Most topics and chats of a request: more than anybody follows, and still a URL.
-const MAX_TOPICS: usize = 100;
 
 /// Bytes of an answer, but for its first envelope: the room that answers have to wait
 /// in.
@@ -97,31 +93,6 @@ struct Page {
     bytes: u64,
 }
 
-/// An envelope.
-#[derive(Debug, Serialize)]
-struct Row {
-    /// Its identity, hex with `0x`.
-    hash: String,
-    /// Hex with `0x`.
-    topic: String,
-    /// When it was sent, Unix seconds.
-    sent: u32,
-    /// How long it lived, seconds.
-    ttl: u32,
-    /// When it died, Unix seconds.
-    expiry: u32,
-    /// Its size as Whisper counts it, bytes.
-    size: usize,
-    /// The work it shows, by the better of the two formulas; null where it lived no
-    /// time, and any work is without bound.
-    pow: f64,
-    /// Hex with `0x`: a 64-bit number, which scripts cannot hold.
-    nonce: String,
-    /// Its ciphertext, hex with `0x`, if asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-}
-
 /// Answers `/api/v1/query`.
 pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Response {
     let wanted = match Asked::of(request.uri()).and_then(|asked| Wanted::read(&asked)) {
@@ -147,20 +118,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
 
 impl Wanted {
     fn read(asked: &Asked) -> Result<Self, Failure> {
-        let chats = asked.each("chat").map(Topic::of_public_chat).map(Ok);
-        let named = asked.each("topic").map(|text| {
-            text.parse()
-                .map_err(|_| Failure::bad_request("a topic is written as in 0xcd423760"))
-        });
-        let topics: BTreeSet<Topic> = named.chain(chats).collect::<Result<_, _>>()?;
-        if topics.len() > MAX_TOPICS {
-            let told = format!("more than {MAX_TOPICS} topics and chats");
-            return Err(Failure::bad_request(told));
-        }
-        let topics = match topics.is_empty() {
-            true => TopicFilter::All,
-            false => TopicFilter::Any(topics),
-        };
+        let topics = asked.topics()?;
         let from = asked.one("from")?.unwrap_or(UnixSeconds::MIN);
         let to = asked.one("to")?.unwrap_or(UnixSeconds::MAX);
         let range = TimeRange::new(from, to);
@@ -170,17 +128,12 @@ impl Wanted {
             Some("oldest") => Order::OldestFirst,
             Some(_) => return Err(Failure::bad_request("`order` is newest or oldest")),
         };
-        let data = match asked.one::<String>("data")?.as_deref() {
-            None | Some("0" | "false") => false,
-            Some("1" | "true") => true,
-            Some(_) => return Err(Failure::bad_request("`data` is 1 or 0")),
-        };
         Ok(Self {
             filter: Filter { topics, range },
             order,
             limit: asked.number("limit", DEFAULT_LIMIT, 1..=MAX_LIMIT)?,
             after: asked.one("cursor")?,
-            data,
+            data: asked.data()?,
         })
     }
 
@@ -246,26 +199,10 @@ fn page(
             page.next = Some(Cursor(last).to_string());
             break;
         }
-        page.envelopes.push(row(record, wanted.data)?);
+        page.envelopes.push(Row::of_record(record, wanted.data)?);
         last = Some((record.key.sent, record.key.hash));
     }
     Ok(page)
-}
-
-fn row(record: &Record, with_data: bool) -> Result<Row, Failure> {
-    let envelope = Envelope::known(&record.bytes, record.key.hash);
-    let envelope = envelope.map_err(|error| Failure::internal(&error))?;
-    Ok(Row {
-        hash: envelope.hash().to_string(),
-        topic: envelope.topic().to_string(),
-        sent: envelope.sent().0,
-        ttl: envelope.ttl().0,
-        expiry: envelope.expiry().0,
-        size: envelope.size(),
-        pow: Work::of(&envelope).most().get(),
-        nonce: format!("{:#018x}", envelope.nonce()),
-        data: with_data.then(|| format!("0x{}", hex::encode(envelope.data()))),
-    })
 }
 
 impl fmt::Display for Cursor {
@@ -332,6 +269,7 @@ impl BlockSource for Bounded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::filter::TopicFilter;
 
     #[test]
     fn a_cursor_reads_what_it_prints_and_nothing_else() {

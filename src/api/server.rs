@@ -30,6 +30,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::api::client::Client;
 use crate::api::patience::Patient;
 use crate::api::shares::Shares;
+use crate::api::uniform;
 use crate::limits::Limits;
 
 /// Connections at a time: programs of one machine and a reverse proxy need few.
@@ -74,6 +75,7 @@ pub(super) fn bounded(routes: Router, limits: &Limits) -> Router {
     let share = middleware::from_fn_with_state(shares, share);
     routes.layer(
         ServiceBuilder::new()
+            .layer(middleware::from_fn(uniform::tell))
             .layer(share)
             .layer(HandleErrorLayer::new(|_| async {
                 (

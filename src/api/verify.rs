@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -146,14 +146,7 @@ pub(super) async fn post(
     Extension(grant): Extension<Grant>,
 ) -> Response {
     if grant != Grant::All {
-        let failure = Failure::new(StatusCode::UNAUTHORIZED, "this needs the token")
-            .hint("send `Authorization: Bearer TOKEN` with what stands in DIR/rpc.token");
-        let mut response = failure.into_response();
-        let wanted = HeaderValue::from_static("Bearer");
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, wanted);
-        return response;
+        return Failure::needs_token().into_response();
     }
     let Some(head) = api.archive.head() else {
         return no_head();

@@ -1,7 +1,7 @@
 //! What clients of the HTTP interface send.
 
 use crate::api::access::{Access, Credentials, Denial, Token};
-use crate::api::read_arguments;
+use crate::api::{read_arguments, read_message};
 use crate::time::UnixSeconds;
 
 /// Arguments of any JSON-RPC method, and the headers that name who asks.
@@ -32,4 +32,9 @@ pub fn rpc_arguments(data: &[u8]) {
         host: Some(text),
         ..Credentials::default()
     });
+}
+
+/// A message that is posted: what reads as an envelope is the bytes that came.
+pub fn api_message(data: &[u8]) {
+    read_message(data);
 }

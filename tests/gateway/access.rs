@@ -20,7 +20,7 @@ const PUBLIC: [&str; 10] = [
 ];
 
 /// What is about the node.
-const PRIVATE: [&str; 9] = [
+const PRIVATE: [&str; 11] = [
     "/health",
     "/api/v1/status",
     "/api/v1/peers",
@@ -30,6 +30,8 @@ const PRIVATE: [&str; 9] = [
     "/api/v1/verify",
     "/api/v1/diagnostics",
     "/api/v1/events",
+    "/api/v1/stream",
+    "/api/v1/openapi.json",
 ];
 
 #[tokio::test]

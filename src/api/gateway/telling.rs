@@ -4,6 +4,7 @@
 //! read, whether it is told in the end or not, and whether anybody still waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -57,6 +58,12 @@ impl Gateway {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(),
         }
+    }
+
+    /// `address` was sent `bytes` beside blocks. Says how long to wait before sending it
+    /// more.
+    pub(in crate::api) fn charge(&self, address: Option<Address>, bytes: usize) -> Duration {
+        self.places.charge(address, bytes)
     }
 
     async fn told(

@@ -17,22 +17,18 @@ mod fault;
 mod gate;
 mod hex_data;
 mod methods;
-mod miner;
 mod net;
 mod shh;
 mod shhext;
 mod waiting;
 mod web3;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::core::traits::IdProvider;
 use jsonrpsee::server::{
@@ -46,7 +42,9 @@ use tower::layer::util::Identity;
 
 use crate::api::Api;
 use crate::api::access::Grant;
+use crate::api::body::{self, Unarrived};
 use crate::api::server::MAX_BODY;
+use crate::api::workshop::Workshop;
 use crate::archive::disk::Archive;
 use crate::rlpx::random::random_bytes;
 use crate::time::UnixSeconds;
@@ -69,9 +67,6 @@ const MAX_RESPONSE: usize = 64 << 20;
 
 /// Bytes of a call that brings no token: what is open to all has short arguments.
 const MAX_OPEN_BODY: usize = 128 << 10;
-
-/// How long a call may take to arrive: 5 MiB at 2 Mbit/s.
-const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// Calls in a batch.
 const MAX_BATCH: u32 = 100;
@@ -100,9 +95,10 @@ impl Rpc {
     pub(super) fn start(
         node: NodeControl,
         archive: Arc<Archive>,
+        workshop: Arc<Workshop>,
         stopping: CancellationToken,
     ) -> Self {
-        let context = Context::new(node, archive, stopping.clone());
+        let context = Context::new(node, archive, workshop, stopping.clone());
         let mut methods = Methods::new(context);
         shh::register(&mut methods);
         shhext::register(&mut methods);
@@ -225,44 +221,31 @@ pub(super) async fn serve(State(api): State<Arc<Api>>, mut request: Request) -> 
             let told = "invalid content type, only application/json is supported\n";
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, told).into_response()
         }
-        _ => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n").into_response(),
+        _ => {
+            let allowed = [(header::ALLOW, "GET, HEAD, POST")];
+            let told = "method not allowed\n";
+            (StatusCode::METHOD_NOT_ALLOWED, allowed, told).into_response()
+        }
     }
 }
 
-/// The request with its body here as a whole, which takes `most` bytes at most: who
-/// sends it slowly is not waited for.
+/// The request with its body here as a whole, which takes `most` bytes at most.
 async fn arrived(request: Request, most: usize) -> Result<Request, (StatusCode, String)> {
     let (head, body) = request.into_parts();
-    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect());
-    match whole.await {
-        Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes().into())),
-        Ok(Err(error)) if is_too_long(&*error) => {
-            let open = if most < MAX_BODY {
-                " without the token in rpc.token"
-            } else {
-                ""
+    match body::whole(body, most).await {
+        Ok(body) => Ok(Request::from_parts(head, body.into())),
+        Err(unarrived) => {
+            let told = match unarrived {
+                Unarrived::TooLong { .. } if most < MAX_BODY => {
+                    format!("a call has {most} bytes at most without the token in rpc.token\n")
+                }
+                Unarrived::TooLong { .. } => format!("a call has {most} bytes at most\n"),
+                Unarrived::CutOff => "the call did not arrive\n".to_owned(),
+                Unarrived::TooSlow => "the call came too slowly\n".to_owned(),
             };
-            let told = format!("a call has {most} bytes at most{open}\n");
-            Err((StatusCode::PAYLOAD_TOO_LARGE, told))
+            Err((unarrived.status(), told))
         }
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the call did not arrive\n".into())),
-        Err(_) => Err((
-            StatusCode::REQUEST_TIMEOUT,
-            "the call came too slowly\n".into(),
-        )),
     }
-}
-
-/// Whether a body ended because it is longer than it may be, by whichever bound.
-fn is_too_long(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Whether a content type is one of those geth takes, whatever its parameters.
@@ -295,38 +278,14 @@ impl IdProvider for SubscriptionIds {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use bytes::Bytes;
-    use futures_util::stream;
-    use tokio::time::{Instant, sleep};
 
     use super::*;
 
-    /// A body of some pieces, one a second.
-    fn trickling(pieces: usize, piece: &'static [u8]) -> Request {
-        let pieces = stream::unfold(pieces, move |left| async move {
-            sleep(Duration::from_secs(1)).await;
-            let piece = Ok::<_, std::io::Error>(Bytes::from_static(piece));
-            (left > 0).then(|| (piece, left - 1))
-        });
-        Request::new(Body::from_stream(pieces))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_trickles_in_is_not_waited_for() {
-        let began = Instant::now();
-        let (status, _) = arrived(trickling(100, b" "), 1_000).await.unwrap_err();
-        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
-        assert_eq!(began.elapsed(), BODY_TIME);
-        let request = arrived(trickling(10, b" "), 1_000).await.unwrap();
-        let body = request.into_body().collect().await.unwrap();
-        assert_eq!(body.to_bytes().len(), 10);
-    }
-
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_call_without_token_is_short() {
-        let piece = &[b' '; MAX_OPEN_BODY / 2];
-        assert!(arrived(trickling(2, piece), MAX_OPEN_BODY).await.is_ok());
-        let (status, told) = arrived(trickling(3, piece), MAX_OPEN_BODY)
+        let of = |len: usize| Request::new(Body::from(vec![b' '; len]));
+        assert!(arrived(of(MAX_OPEN_BODY), MAX_OPEN_BODY).await.is_ok());
+        let (status, told) = arrived(of(MAX_OPEN_BODY + 1), MAX_OPEN_BODY)
             .await
             .unwrap_err();
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);

@@ -26,6 +26,10 @@ struct Entry {
 /// so that readers are not given them twice: some 8 MB.
 const REMEMBERED: usize = 1 << 17;
 
+/// The last arrivals that are also known by their order: whoever keeps up is told what
+/// is new without a look at all that waits. Some 400 KB.
+const RECENT: usize = 1 << 13;
+
 /// The waiting envelopes, by (sent, hash).
 #[derive(Debug)]
 pub struct Waiting {
@@ -33,6 +37,8 @@ pub struct Waiting {
     bytes: u64,
     /// This run, and its arrivals so far.
     arrived: Arrived,
+    /// The last of them, sealed meanwhile or not; the newest last.
+    recent: VecDeque<(UnixSeconds, EnvelopeHash)>,
     /// Arrivals of this run that the last seals took, oldest first.
     sealed: VecDeque<HashMap<(UnixSeconds, EnvelopeHash), u64>>,
 }
@@ -46,6 +52,7 @@ impl Default for Waiting {
                 run: u32::from_be_bytes(random_bytes()),
                 count: 0,
             },
+            recent: VecDeque::new(),
             sealed: VecDeque::new(),
         }
     }
@@ -100,6 +107,10 @@ impl Waiting {
             arrival: self.arrived.count,
         });
         self.bytes += u64::from(len);
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((key.sent, key.hash));
         true
     }
 
@@ -154,12 +165,11 @@ impl Waiting {
         } else {
             0
         };
-        let mut some: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.arrival > after && topics.matches(entry.topic))
-            .map(|entry| (entry.1.arrival, pending(entry)))
-            .collect();
+        let new = self.arrived.count.saturating_sub(after);
+        let mut some = match usize::try_from(new) {
+            Ok(new) if new <= self.recent.len() => self.last_arrivals(new, topics, limit),
+            _ => self.all_arrivals(after, topics),
+        };
         let more = some.len() > limit;
         if more {
             some.select_nth_unstable_by_key(limit, |(arrival, _)| *arrival);
@@ -171,6 +181,33 @@ impl Waiting {
             more,
             last: self.arrived,
         }
+    }
+
+    /// What waits of the wanted topics and arrived after the arrival `after`.
+    fn all_arrivals(&self, after: u64, topics: &TopicFilter) -> Vec<(u64, Pending<Location>)> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.arrival > after && topics.matches(entry.topic))
+            .map(|entry| (entry.1.arrival, pending(entry)))
+            .collect()
+    }
+
+    /// The same of the last `new` arrivals, by arrival, and one more than `limit` at
+    /// most.
+    fn last_arrivals(
+        &self,
+        new: usize,
+        topics: &TopicFilter,
+        limit: usize,
+    ) -> Vec<(u64, Pending<Location>)> {
+        let places = self.recent.range(self.recent.len() - new..);
+        places
+            // What was sealed meanwhile is here no more.
+            .filter_map(|place| self.entries.get_key_value(place))
+            .filter(|(_, entry)| topics.matches(entry.topic))
+            .map(|entry| (entry.1.arrival, pending(entry)))
+            .take(limit.saturating_add(1))
+            .collect()
     }
 
     /// Notes that an envelope now lies elsewhere.
@@ -234,6 +271,8 @@ fn pending(((sent, hash), entry): (&(UnixSeconds, EnvelopeHash), &Entry)) -> Pen
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::journal::FileNumber;
 
@@ -241,7 +280,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for (n, sent) in (0u8..).zip(sent) {
             let key = Key {
-                topic: Topic([0; 4]),
+                topic: Topic([n % 3; 4]),
                 sent: UnixSeconds(sent),
                 hash: EnvelopeHash([n; 32]),
             };
@@ -264,5 +303,67 @@ mod tests {
         assert!(!many.exceeds(11, 1_001, watermark));
         let ahead = waiting((0..4).chain(600..610));
         assert!(!ahead.exceeds(10, 0, watermark));
+    }
+
+    proptest! {
+        #[test]
+        fn who_keeps_up_is_told_what_a_look_at_all_that_waits_tells(
+            sent in proptest::collection::vec(0..9_u32, 0..60),
+            sealed in 0..60_usize,
+            given in 0..70_u64,
+            limit in 0..20_usize,
+            wanted in proptest::option::of(0..3_u8),
+        ) {
+            let mut waiting = waiting(sent);
+            let due: Vec<_> = waiting.all().map(|pending| pending.key).take(sealed).collect();
+            waiting.sealed(&due);
+            let given = Arrived { count: given, ..waiting.arrived };
+            let topics = match wanted {
+                None => TopicFilter::All,
+                Some(n) => TopicFilter::Any([Topic([n; 4])].into()),
+            };
+            let told = waiting.arrivals(given, &topics, limit);
+            waiting.recent.clear();
+            let looked = waiting.arrivals(given, &topics, limit);
+            let numbers = |arrivals: &Arrivals| {
+                let some = arrivals.some.iter();
+                some.map(|(arrival, pending)| (*arrival, pending.key)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(numbers(&told), numbers(&looked));
+            prop_assert_eq!((told.more, told.last), (looked.more, looked.last));
+        }
+    }
+
+    #[test]
+    fn only_the_last_arrivals_are_known_by_their_order() {
+        let count = u32::try_from(RECENT).unwrap() + 5;
+        let mut waiting = Waiting::default();
+        for n in 0..count {
+            let mut hash = [0; 32];
+            hash[..4].copy_from_slice(&n.to_be_bytes());
+            let key = Key {
+                topic: Topic([0; 4]),
+                sent: UnixSeconds(count - n),
+                hash: EnvelopeHash(hash),
+            };
+            let at = Location {
+                file: FileNumber(1),
+                offset: 0,
+                len: 100,
+            };
+            waiting.insert(key, 100, at);
+        }
+        assert_eq!(waiting.recent.len(), RECENT);
+        for given in [0, 4, 5, 6] {
+            let given = Arrived {
+                count: given,
+                ..waiting.arrived
+            };
+            let told = waiting.arrivals(given, &TopicFilter::All, 3);
+            let numbers: Vec<_> = told.some.iter().map(|(arrival, _)| *arrival).collect();
+            let first = given.count + 1;
+            assert_eq!(numbers, [first, first + 1, first + 2]);
+            assert!(told.more);
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::rlpx::random::random_bytes;
 
 pub use filters::{Criteria, Filters, Message, ReadingKey};
 pub use key_store::{KeyError, KeyStore};
-pub use post::{Composed, NewMessage, PostError, compose, mine_for};
+pub use post::{Checked, Composed, NewMessage, PostError, compose, mine_for};
 
 /// The name of a key or filter: 32 random bytes, shown as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

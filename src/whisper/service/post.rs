@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secp256k1::{PublicKey, SecretKey};
-use zeroize::Zeroizing;
 
 use crate::rlpx::{Enode, ecies};
 use crate::time::{Expiry, Ttl, UnixSeconds};
-use crate::whisper::keys::SymKey;
-use crate::whisper::message::{self, MessageRandom};
+use crate::whisper::message::{self, MessageRandom, Reader};
 use crate::whisper::mining::{Mined, Target, Template, mine};
 use crate::whisper::pow::Formula;
 use crate::whisper::service::{KeyError, KeyStore};
@@ -103,6 +101,58 @@ pub struct Composed {
     pub target_peer: Option<Enode>,
 }
 
+/// A message that is checked, and its keys: what is left is to encrypt it.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<'a> {
+    /// Who may read it.
+    pub reader: Reader<'a>,
+    /// Who signs it, if anybody.
+    pub signer: Option<&'a SecretKey>,
+    /// Its topic.
+    pub topic: Topic,
+    /// What it says.
+    pub payload: &'a [u8],
+    /// What hides the length of that; `None` means as much as usual.
+    pub padding: Option<&'a [u8]>,
+    /// How long it lives.
+    pub ttl: Ttl,
+    /// How long to mine, in seconds.
+    pub pow_time: u32,
+    /// The work to show; see [`NewMessage::pow_target`].
+    pub pow_target: f64,
+}
+
+impl Checked<'_> {
+    /// Composes and encrypts it, as sent at `now`.
+    pub fn seal(&self, now: UnixSeconds) -> Result<Composed, PostError> {
+        let random = MessageRandom::draw();
+        let usual = message::padding_len(self.payload.len(), self.signer.is_some());
+        let padding = self.padding.unwrap_or(&random.padding[..usual]);
+        let plain = message::compose(self.payload, padding, self.signer)?;
+        let data = match self.reader {
+            Reader::Holders(key) => message::encrypt_symmetric(key, &random.nonce, &plain),
+            Reader::Owner(key) => ecies::encrypt(&random.ecies, key, &plain, &[]),
+        };
+        // Mining without a target goes on for its whole time, and lives that longer.
+        let extra = if self.pow_target < 0.0 {
+            self.pow_time
+        } else {
+            0
+        };
+        Ok(Composed {
+            template: Template {
+                expiry: Expiry::of(now.saturating_add(extra), self.ttl),
+                ttl: self.ttl,
+                topic: self.topic,
+                data,
+            },
+            pow_time: Duration::from_secs(self.pow_time.into()),
+            pow_target: self.pow_target,
+            target_peer: None,
+        })
+    }
+}
+
 /// Checks, composes and encrypts a message.
 pub fn compose(new: &NewMessage, keys: &KeyStore, now: UnixSeconds) -> Result<Composed, PostError> {
     if new.sym_key_id.is_empty() == new.public_key.is_empty() {
@@ -112,28 +162,30 @@ pub fn compose(new: &NewMessage, keys: &KeyStore, now: UnixSeconds) -> Result<Co
         "" => None,
         id => Some(keys.private_key(id)?),
     };
-    let random = MessageRandom::draw();
-    let data = if new.public_key.is_empty() {
+    let owner;
+    let reader = if new.public_key.is_empty() {
         if new.topic == Topic::default() {
             return Err(PostError::NoTopic);
         }
-        let key = keys.sym_key(&new.sym_key_id)?;
-        encrypt_symmetric(new, signer.as_ref(), key, &random)?
+        Reader::Holders(keys.sym_key(&new.sym_key_id)?)
     } else {
-        let key = public_key(&new.public_key).ok_or(PostError::PublicKey)?;
-        let plain = plaintext(new, signer.as_ref(), &random)?;
-        ecies::encrypt(&random.ecies, &key, &plain, &[])
+        owner = public_key(&new.public_key).ok_or(PostError::PublicKey)?;
+        Reader::Owner(&owner)
     };
-    let ttl = match new.ttl {
-        0 => DEFAULT_TTL,
-        seconds => Ttl(seconds),
+    let checked = Checked {
+        reader,
+        signer: signer.as_ref(),
+        topic: new.topic,
+        payload: &new.payload,
+        padding: (!new.padding.is_empty()).then_some(&*new.padding),
+        ttl: match new.ttl {
+            0 => DEFAULT_TTL,
+            seconds => Ttl(seconds),
+        },
+        pow_time: new.pow_time,
+        pow_target: new.pow_target,
     };
-    // Mining without a target goes on for its whole time, and lives that longer.
-    let extra = if new.pow_target < 0.0 {
-        new.pow_time
-    } else {
-        0
-    };
+    let composed = checked.seal(now)?;
     let target_peer =
         match new.target_peer.as_str() {
             "" => None,
@@ -142,15 +194,8 @@ pub fn compose(new: &NewMessage, keys: &KeyStore, now: UnixSeconds) -> Result<Co
             })?),
         };
     Ok(Composed {
-        template: Template {
-            expiry: Expiry::of(now.saturating_add(extra), ttl),
-            ttl,
-            topic: new.topic,
-            data,
-        },
-        pow_time: Duration::from_secs(new.pow_time.into()),
-        pow_target: new.pow_target,
         target_peer,
+        ..composed
     })
 }
 
@@ -160,30 +205,6 @@ pub fn public_key(bytes: &[u8]) -> Option<PublicKey> {
     is_uncompressed
         .then(|| PublicKey::from_slice(bytes).ok())
         .flatten()
-}
-
-fn plaintext(
-    new: &NewMessage,
-    signer: Option<&SecretKey>,
-    random: &MessageRandom,
-) -> Result<Zeroizing<Vec<u8>>, PostError> {
-    let usual = message::padding_len(new.payload.len(), signer.is_some());
-    let padding = if new.padding.is_empty() {
-        &random.padding[..usual]
-    } else {
-        &new.padding
-    };
-    Ok(message::compose(&new.payload, padding, signer)?)
-}
-
-fn encrypt_symmetric(
-    new: &NewMessage,
-    signer: Option<&SecretKey>,
-    key: &SymKey,
-    random: &MessageRandom,
-) -> Result<Vec<u8>, PostError> {
-    let plain = plaintext(new, signer, random)?;
-    Ok(message::encrypt_symmetric(key, &random.nonce, &plain))
 }
 
 /// Does the work of a composed message; blocks for as long as it takes.

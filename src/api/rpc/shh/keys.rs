@@ -14,7 +14,6 @@ use crate::api::rpc::context::Context;
 use crate::api::rpc::fault::Fault;
 use crate::api::rpc::hex_data;
 use crate::api::rpc::methods::{Answer, Methods};
-use crate::whisper::keys::SymKey;
 use crate::whisper::service::{Id, KeyError};
 
 pub(super) fn register(methods: &mut Methods) {
@@ -76,12 +75,7 @@ pub(super) fn public(key: &PublicKey) -> Value {
 
 async fn from_password(context: Arc<Context>, args: Args) -> Answer {
     let password = Zeroizing::new(args.text(0)?);
-    let _turn = context
-        .derivations
-        .acquire()
-        .await
-        .map_err(Fault::because)?;
-    let derived = tokio::task::spawn_blocking(move || SymKey::from_password(&password));
-    let key = derived.await.map_err(Fault::because)?;
+    let derived = context.workshop.derive(password).await;
+    let key = derived.ok_or_else(|| Fault::because("the node ends"))?;
     named(context.keys().insert_sym_key(key))
 }

@@ -22,7 +22,8 @@ pub(in crate::api::rpc) async fn post(context: Arc<Context>, args: Args) -> Answ
     let new = args.required(0)?.read(read)?;
     let composed = compose(&new, &context.keys(), context.node.now()).map_err(Fault::because)?;
     let target_peer = composed.target_peer;
-    let envelope = context.miner.mine(composed).await?;
+    let mined = context.workshop.mine(|| Ok(composed)).await;
+    let envelope = mined.map_err(Fault::because)?;
     let hash = hex_data::write(&envelope.hash().0);
     if let Some(peer) = target_peer {
         context

@@ -192,5 +192,6 @@ async fn request_envelope(
         pow_target: work.get(),
         target_peer: None,
     };
-    context.miner.mine(request).await
+    let mined = context.workshop.mine(|| Ok(request)).await;
+    mined.map_err(Fault::because)
 }
