@@ -6,9 +6,13 @@
 //! - A key that `gwa.toml` should not have is an error that names the nearest
 //!   key there is: a misspelt setting never passes for its default.
 
+pub mod catalog;
+pub mod check;
 mod http;
+mod merge;
 mod p2p;
 mod publish;
+pub mod status_go;
 mod store;
 mod told;
 
@@ -303,11 +307,18 @@ impl Settings {
     /// Settings from `flags` and `file`, the defaults where both are silent.
     /// A key file named in neither is `node.key` in the data folder.
     pub fn resolve(data: &Path, flags: Partial, file: Partial) -> Self {
+        Self::resolve_over(data, flags, file, Partial::default())
+    }
+
+    /// As [`Self::resolve`]; where flags and file are silent, `foreign` goes before the
+    /// defaults: what another program's configuration says.
+    pub fn resolve_over(data: &Path, flags: Partial, file: Partial, foreign: Partial) -> Self {
+        let set_by = told::origins(&flags, &file, &foreign);
+        let file = file.or(foreign);
         let listen = flags
             .listen
             .or(file.listen)
             .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
-        let set_by = told::origins(&flags, &file);
         let bootnodes = flags.bootnodes.or(file.bootnodes).unwrap_or_default();
         // Who listens on this machine alone and knows nobody has nobody to find.
         let has_others = !bootnodes.is_empty() || !listen.ip().is_loopback();
@@ -413,11 +424,16 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
         path: path.to_owned(),
         source: Box::new(source),
     })?;
+    parse_table(path, table)
+}
+
+/// Checks the table of the file at `path`.
+pub fn parse_table(path: &Path, table: toml::Table) -> Result<Partial, ConfigError> {
     if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(ConfigError::UnknownKey {
             path: path.to_owned(),
             key: key.clone(),
-            nearest: nearest_key(key),
+            nearest: nearest(KEYS, key),
         });
     }
     let file = File { path, table };
@@ -472,12 +488,13 @@ fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
     })
 }
 
-/// The known key that `key` looks most like.
-fn nearest_key(key: &str) -> &'static str {
-    KEYS.iter()
+/// The name that `name` looks most like; an empty text where there are none.
+fn nearest<'n>(names: &[&'n str], name: &str) -> &'n str {
+    names
+        .iter()
         .copied()
-        .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
-        .unwrap_or(KEYS[0])
+        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)))
+        .unwrap_or_default()
 }
 
 /// A table and where it was read, for the errors.

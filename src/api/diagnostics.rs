@@ -141,59 +141,12 @@ fn limits(limits: &Limits) -> Vec<Limit> {
         value,
         reason,
     };
-    let set = |name, value: u32, reason| limit(name, value.into(), reason);
     let count = |name, value: usize, reason| limit(name, value as u64, reason);
-    vec![
-        count(
-            "max-peers",
-            limits.max_peers.get(),
-            "peers at a time, beside static and trusted ones",
-        ),
-        count(
-            "peers-per-address",
-            limits.peers_per_address.get(),
-            "no host holds every place",
-        ),
-        count(
-            "handshakes-per-address",
-            limits.handshakes_per_address.get(),
-            "no host holds every handshake",
-        ),
-        set(
-            "connections-per-minute",
-            limits.connections_per_minute.get(),
-            "new connections of an address",
-        ),
-        set(
-            "requests-per-second",
-            limits.requests_per_second.get(),
-            "sealed mail requests of a peer: a client that was offline asks page after page",
-        ),
-        set(
-            "open-requests-per-second",
-            limits.open_requests_per_second.get(),
-            "mail requests without encryption prove nothing",
-        ),
-        set(
-            "answer-kib-per-second",
-            limits.answer_kib_per_second.get(),
-            "KiB answered to a peer, or over HTTP to an address",
-        ),
-        set(
-            "receive-kib-per-second",
-            limits.receive_kib_per_second.get(),
-            "KiB received from a peer; beyond it reading slows down",
-        ),
-        set(
-            "packets-per-second",
-            limits.packets_per_second.get(),
-            "packets received from a peer; beyond it reading slows down",
-        ),
-        set(
-            "envelopes-per-second",
-            limits.envelopes_per_second.get(),
-            "envelopes received from a peer; beyond it reading slows down",
-        ),
+    let set = limits.told();
+    let set = set
+        .iter()
+        .map(|told| limit(told.name, told.value, told.reason));
+    let fixed = [
         count(
             "http-connections",
             server::MAX_CONNECTIONS,
@@ -239,5 +192,6 @@ fn limits(limits: &Limits) -> Vec<Limit> {
             messages::OF_TOKEN,
             "each is a write that is made durable",
         ),
-    ]
+    ];
+    set.chain(fixed).collect()
 }

@@ -5,6 +5,7 @@
 mod canary;
 mod commands;
 mod completions;
+mod config;
 mod context;
 mod daemon;
 mod demo;
@@ -45,6 +46,7 @@ mod query;
 mod read;
 mod repair;
 mod request;
+mod screen;
 mod seal;
 mod serve;
 mod share;
@@ -150,6 +152,8 @@ enum Command {
     Discover(discover::DiscoverArgs),
     /// Print who is connected to the running daemon, and who was dropped and why.
     Peers(peers::PeersArgs),
+    /// Print the settings of the daemon, or check a file of settings.
+    Config(config::ConfigArgs),
     /// Ask the running daemon whether all is well; exit 1 where it is not.
     Health(health::HealthArgs),
     /// Print what of two heads is in one and not in the other.
@@ -236,7 +240,7 @@ fn tell_story(verbose: u8, quiet: bool) {
     };
     let filter = EnvFilter::try_from_env("GWA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(screen::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_filter(filter);
     tracing_subscriber::registry()
@@ -284,6 +288,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Publish(args) => publish::run(args, context),
         Command::Discover(args) => discover::run(args, context),
         Command::Peers(args) => peers::run(args, context),
+        Command::Config(args) => config::run(args, context),
         Command::Health(args) => health::run(args, context),
         Command::Diff(args) => diff::run(args, context),
         Command::Merge(args) => merge::run(args, context),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use crate::cli::error::{CliError, Kind};
+use crate::cli::screen;
 use crate::reading::fools_a_terminal;
 
 /// Where a command writes.
@@ -64,7 +65,9 @@ impl Output {
     /// One line of the story. Lost where stderr is closed.
     pub fn story(&self, line: impl Display) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            screen::above(|| {
+                let _ = writeln!(io::stderr().lock(), "{line}");
+            });
         }
     }
 

@@ -1,18 +1,23 @@
 //! `gwa serve`: the daemon.
 
 mod follow;
+mod foot;
 mod http;
 mod line;
 mod p2p;
+mod qr;
 mod service;
+mod settings;
+mod welcome;
 
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::ApiError;
@@ -21,7 +26,7 @@ use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::publish::takers;
 use crate::cli::store;
-use crate::config::{self, ConfigError, MinPow, Partial, Password, PublishAs, Settings, Span};
+use crate::config::{MinPow, Password, PublishAs, Settings, Span};
 use crate::depot::Carrier;
 use crate::nat::NatMethod;
 use crate::node::follow::Following;
@@ -29,13 +34,16 @@ use crate::node::p2p::P2pError;
 use crate::node::publish::Publishing;
 use crate::node::writer::Turn;
 use crate::node::{Daemon, DaemonError, key_file};
-use crate::publish::Hints;
 use crate::publish::ipns::NameFolder;
 use crate::rlpx::Enode;
 use crate::sources::names::TakerAddress;
 use crate::time::SystemClock;
 
+use qr::Qr;
 use service::Service;
+use welcome::{Reachable, Started, StatusAddress};
+
+pub use settings::{Chosen, settings};
 
 /// Arguments of `gwa serve`. Each may stand in `gwa.toml` in the data folder too.
 #[derive(Debug, Args)]
@@ -142,30 +150,33 @@ pub struct ServeArgs {
     http: http::HttpArgs,
     #[command(flatten)]
     p2p: p2p::P2pArgs,
+    /// A JSON configuration of status-go, for what flags, environment and gwa.toml do not
+    /// say; its NodeKey becomes that of DIR/node.key where there is none.
+    #[arg(long, env = "GWA_STATUS_CONFIG", value_name = "FILE")]
+    status_config: Option<PathBuf>,
+    /// Whether the address for Status is shown as a QR code too; auto: on a terminal that
+    /// is wide enough.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    qr: ShowQr,
+}
+
+/// When a QR code is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ShowQr {
+    /// On a terminal that is wide enough.
+    Auto,
+    /// Also where it is too wide, or output is kept.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// How long work that cannot be broken off may take at the end.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
-/// What is told of a daemon that has started.
-#[derive(Serialize)]
-struct Started {
-    enode: String,
-    listen: SocketAddr,
-    http: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    p2p: Vec<String>,
-    archive: PathBuf,
-    /// Where the archive is kept beside this disk, or that a replica answers out of.
-    store: Option<String>,
-    head: Option<String>,
-    /// The name that leads to the heads, where one does.
-    name: Option<String>,
-}
-
 /// Serves until a signal; a second one does not wait for the end.
 pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
-    let settings = settings(args, context)?;
+    let Chosen { settings, node_key } = settings(args, context)?;
     let (archive, leader) = match args.replica {
         None if !store::is_replica(&context.data)? => (open_or_create(context)?, None),
         of => {
@@ -173,8 +184,15 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
             (archive, Some(leader))
         }
     };
-    let key = key_file::load_or_create(&settings.node_key)
-        .map_err(|error| CliError::new(Kind::WrongKey, "there is no node key").because(&error))?;
+    let no_key = |error: &dyn std::error::Error| {
+        CliError::new(Kind::WrongKey, "there is no node key").because(error)
+    };
+    if let Some(brought) = node_key {
+        key_file::adopt(&settings.node_key, &brought).map_err(|error| {
+            no_key(&error).hint("take the file away to be known by the other key, or NodeKey")
+        })?;
+    }
+    let key = key_file::load_or_create(&settings.node_key).map_err(|error| no_key(&error))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::new(Kind::Error, "cannot start").because(&error))?;
     let mut following = follow::following(&settings, &archive, context)?;
@@ -196,6 +214,7 @@ pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
         publishing,
         carrier,
         turn,
+        qr: args.qr,
     };
     let served = runtime.block_on(serve(archive, key, &settings, beside, context));
     // A call to a store that does not answer is left to itself.
@@ -209,6 +228,7 @@ struct Beside {
     publishing: Option<Publishing>,
     carrier: Option<Arc<Carrier>>,
     turn: Option<Turn>,
+    qr: ShowQr,
 }
 
 /// As whom, and to whom, heads are told by IPNS. The key is made here, so that a
@@ -245,47 +265,6 @@ fn open_or_create(context: &Context) -> Result<Archive, CliError> {
     opened.map_err(|error| archive_failed("cannot open the archive", &error))
 }
 
-fn settings(args: &ServeArgs, context: &Context) -> Result<Settings, CliError> {
-    let file = config::read(&context.data).map_err(|error| {
-        let told = CliError::new(Kind::Usage, "the settings are wrong").because(&error);
-        match error {
-            ConfigError::UnknownKey { nearest, .. } => told.hint(format!("is `{nearest}` meant?")),
-            _ => told,
-        }
-    })?;
-    let public_urls = (!args.public_urls.is_empty())
-        .then(|| Hints::new(args.public_urls.clone(), None))
-        .transpose()
-        .map_err(|error| CliError::new(Kind::Usage, "the public URLs are wrong").because(&error))?;
-    let flags = Partial {
-        listen: args.listen,
-        password: args.password.clone(),
-        node_key: args.node_key.clone(),
-        peers: (!args.peers.is_empty()).then(|| args.peers.clone()),
-        bootnodes: (!args.bootnodes.is_empty()).then(|| args.bootnodes.clone()),
-        discovery: args.discovery,
-        archivers: (!args.archivers.is_empty()).then(|| args.archivers.clone()),
-        sources: None,
-        reconcile_every: args.reconcile_every,
-        nat: args.nat,
-        min_pow: args.min_pow,
-        seal_every: args.seal_every,
-        retention: args.retention,
-        follow: args.follow.follow(),
-        follow_every: args.follow.follow_every,
-        lazy: args.follow.lazy,
-        announce: args.announce,
-        publish: args.publish.clone(),
-        publish_to: (!args.publish_to.is_empty()).then(|| args.publish_to.clone()),
-        public_urls,
-        limits: None,
-        store: args.store.partial(),
-        http: args.http.partial(),
-        p2p: args.p2p.partial(),
-    };
-    Ok(Settings::resolve(&context.data, flags, file))
-}
-
 async fn serve(
     archive: Arc<Archive>,
     key: crate::rlpx::NodeKey,
@@ -295,6 +274,7 @@ async fn serve(
         publishing,
         carrier,
         turn,
+        qr,
     }: Beside,
     context: &mut Context,
 ) -> Result<(), CliError> {
@@ -344,44 +324,33 @@ async fn serve(
     if let Some(publishing) = publishing {
         daemon.set_publishing(publishing);
     }
-    let enode = daemon.enode();
-    let http = daemon.http_url();
-    let p2p = daemon.p2p_addresses();
-    let at_store = store.as_ref().map(|store| format!("store   {store}\n"));
-    let mut line = format!(
-        "enode   {enode}\nhttp    {}\n{}archive {}\n{}head    {}",
-        http.as_deref().unwrap_or("off"),
-        p2p.iter()
-            .map(|at| format!("p2p     {at}\n"))
-            .collect::<String>(),
-        dir.display(),
-        at_store.unwrap_or_default(),
-        head.as_deref().unwrap_or("none yet")
-    );
-    if let Some(name) = &name {
-        line.push_str(&format!("\nname    {name}"));
-    }
     let started = Started {
-        enode: enode.to_string(),
+        enode: daemon.enode(),
         listen: daemon.listen(),
-        http,
-        p2p,
+        http: daemon.http_url(),
+        p2p: daemon.p2p_addresses(),
         archive: dir,
         store,
         head,
         name,
     };
-    context.output.result(&started, line)?;
-    context.output.flush()?;
+    let shown = show(&started, settings, qr, context)?;
 
     let observer = daemon.observer();
     let service = Service::of_this_process();
     if let Some(service) = &service {
         service.ready(&observer.look());
     }
-    let telling = service.map(|service| tokio::spawn(service.keep_told(observer)));
+    let telling = service.map(|service| tokio::spawn(service.keep_told(observer.clone())));
+    let drawing = tokio::spawn(match shown {
+        Shown::OnTerminal => foot::keep_drawn(observer, settings.password.clone()).boxed(),
+        Shown::Kept => foot::keep_logged(observer).boxed(),
+    });
     let ending = async {
         signals.ended().await;
+        drawing.abort();
+        // Its line is gone before anything else is said.
+        let _ = drawing.await;
         if let (Some(service), Some(telling)) = (&service, &telling) {
             telling.abort();
             service.stopping();
@@ -393,6 +362,58 @@ async fn serve(
         false => "stopped",
     });
     Ok(())
+}
+
+/// How a daemon that has started was told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// To somebody who looks.
+    OnTerminal,
+    /// Where output is kept, or nowhere.
+    Kept,
+}
+
+/// Tells of a daemon that has started: JSON, lines for a log, or what fits a terminal.
+fn show(
+    started: &Started,
+    settings: &Settings,
+    qr: ShowQr,
+    context: &mut Context,
+) -> Result<Shown, CliError> {
+    let output = &mut context.output;
+    let is_seen = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let on_terminal = is_seen && !output.is_json() && !output.is_quiet();
+    let mut enode = started.enode;
+    let own = welcome::own_address(started.listen);
+    if enode.ip.is_unspecified() {
+        // What nobody can dial is no address to paste.
+        enode.ip = own.unwrap_or(enode.ip);
+    }
+    let status = StatusAddress {
+        enode,
+        password: &settings.password,
+    };
+    let lines = match on_terminal {
+        false => welcome::plain(started, &status),
+        true => {
+            let reach = Reachable::of(started.listen, settings.nat, own);
+            welcome::on_terminal(started, &status, &reach, settings.seal_every)
+        }
+    };
+    let columns = terminal_size::terminal_size().map_or(0, |(width, _)| usize::from(width.0));
+    let is_wanted = |code: &Qr| match qr {
+        ShowQr::Auto => on_terminal && code.columns() <= columns,
+        ShowQr::Always => !output.is_json() && (on_terminal || status.is_public()),
+        ShowQr::Never => false,
+    };
+    let code = Qr::of(&status.to_string()).filter(is_wanted);
+    let code = code.map(|code| code.lines(is_seen)).unwrap_or_default();
+    output.result(started, format_args!("{code}{lines}"))?;
+    output.flush()?;
+    Ok(match on_terminal {
+        true => Shown::OnTerminal,
+        false => Shown::Kept,
+    })
 }
 
 /// The signals that ask for an end.

@@ -4,7 +4,7 @@
 //! without what stands before `@` and after `?`.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use serde::Serialize;
 
@@ -16,10 +16,26 @@ use super::{KEYS, Partial, Settings};
 pub enum SetBy {
     /// A flag, or the environment.
     Flag,
+    /// The environment, where it can be told from flags.
+    Env,
     /// `gwa.toml`.
     File,
+    /// The configuration of status-go that was named.
+    Status,
     /// Nobody.
     Default,
+}
+
+impl fmt::Display for SetBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flag => "flag",
+            Self::Env => "env",
+            Self::File => "file",
+            Self::Status => "status",
+            Self::Default => "default",
+        })
+    }
 }
 
 /// Who set what, by key.
@@ -103,10 +119,15 @@ fn given(partial: &Partial) -> impl Iterator<Item = (&'static str, bool)> {
     .into_iter()
 }
 
-/// Who sets what, where a flag goes before the file.
-pub(super) fn origins(flags: &Partial, file: &Partial) -> Origins {
+/// Who sets what, where a flag goes before the file, and both before `foreign`.
+pub(super) fn origins(flags: &Partial, file: &Partial, foreign: &Partial) -> Origins {
     let mut origins: Origins = KEYS.iter().map(|key| (*key, SetBy::Default)).collect();
-    for (partial, by) in [(file, SetBy::File), (flags, SetBy::Flag)] {
+    let places = [
+        (foreign, SetBy::Status),
+        (file, SetBy::File),
+        (flags, SetBy::Flag),
+    ];
+    for (partial, by) in places {
         for (key, _) in given(partial).filter(|(_, given)| *given) {
             origins.insert(key, by);
         }

@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod meter;
 pub mod nuisance;
 pub mod settings;
+pub mod told;
 pub mod traffic;
 
 pub use address::Address;

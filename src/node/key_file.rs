@@ -30,6 +30,20 @@ pub enum KeyFileError {
     },
 }
 
+/// Why a key that was brought along is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The file holds another.
+    #[error("{path}: holds another key already")]
+    Another {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read or made.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
+}
+
 /// The key in the file at `path`; a new one where there is no file yet.
 pub fn load_or_create(path: &Path) -> Result<NodeKey, KeyFileError> {
     load_or_create_after(path, |_| Ok(()))
@@ -48,6 +62,25 @@ pub fn load_or_create_after(
             })
         }
         loaded => loaded,
+    }
+}
+
+/// Keeps `key` in the file at `path`, where there is no other yet.
+pub fn adopt(path: &Path, key: &NodeKey) -> Result<(), AdoptError> {
+    match load(path) {
+        Ok(known) if known.id() == key.id() => Ok(()),
+        Ok(_) => Err(AdoptError::Another {
+            path: path.to_owned(),
+        }),
+        Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            let written = durable::replace_private_file(path, key.to_secret_hex().as_bytes());
+            let failed = |source| KeyFileError::Io {
+                path: path.to_owned(),
+                source,
+            };
+            Ok(written.map_err(failed)?)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -84,6 +117,22 @@ mod tests {
         let path = folder.path().join("node.key");
         let made = load_or_create(&path).unwrap();
         assert_eq!(load_or_create(&path).unwrap().id(), made.id());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_that_is_brought_along_is_kept_and_never_takes_anothers_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let (brought, other) = (NodeKey::generate(), NodeKey::generate());
+        adopt(&path, &brought).unwrap();
+        adopt(&path, &brought).unwrap();
+        assert!(matches!(
+            adopt(&path, &other),
+            Err(AdoptError::Another { .. })
+        ));
+        assert_eq!(load_or_create(&path).unwrap().id(), brought.id());
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

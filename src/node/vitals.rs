@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::archive::disk::Archive;
 use crate::blocks::Cid;
 use crate::limits::Address;
+use crate::rlpx::Enode;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
@@ -23,6 +24,8 @@ pub struct Vitals {
     pub at: UnixSeconds,
     /// Whether it takes in envelopes; a mirror follows another archive instead.
     pub takes_in: bool,
+    /// By what peers reach it, if it accepts any.
+    pub enode: Option<Enode>,
     /// Peers connected.
     pub peers: usize,
     /// Whether one of them dialled from beyond this machine and its private networks.
@@ -60,6 +63,7 @@ impl Observer {
         Vitals {
             at: self.node.now(),
             takes_in: !self.archive.is_mirror(),
+            enode: self.node.enode(),
             peers: peers.len(),
             is_reached: peers
                 .iter()
@@ -142,6 +146,7 @@ mod tests {
         Vitals {
             at: UnixSeconds(at),
             takes_in: true,
+            enode: None,
             peers: 0,
             is_reached: false,
             stored,

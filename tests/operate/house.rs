@@ -55,6 +55,14 @@ impl House {
         self.folder.path().join(name)
     }
 
+    /// Writes a file; gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
     /// A command over the data folder `data`, with nothing of our own environment that
     /// it would take for settings.
     pub fn gwa(&self, args: &[&str]) -> Command {

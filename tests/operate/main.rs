@@ -3,6 +3,7 @@
 #[path = "../common/started.rs"]
 mod started;
 
+mod config;
 mod health;
 mod house;
 mod service;

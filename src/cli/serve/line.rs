@@ -65,6 +65,7 @@ pub mod tests {
         Vitals {
             at: UnixSeconds(1_000),
             takes_in: true,
+            enode: None,
             peers: 5,
             is_reached: false,
             stored: 50,
