@@ -21,6 +21,15 @@ explore: web
     cargo build
     cd web && npm run explore
 
+# The Debian package of a release build; asks for cargo-deb and dpkg-dev.
+deb:
+    cargo build --release --locked
+    packaging/debian/build target/release/gwa target/deb
+
+# One file that needs nothing of the system; asks for musl-tools.
+musl:
+    packaging/musl/build --release
+
 # Format all sources.
 fmt:
     cargo fmt
