@@ -14,9 +14,9 @@ use super::{KEYS, Partial, Settings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SetBy {
-    /// A flag, or the environment.
+    /// A flag; the environment too, where who asked cannot tell them apart.
     Flag,
-    /// The environment, where it can be told from flags.
+    /// The environment.
     Env,
     /// `gwa.toml`.
     File,

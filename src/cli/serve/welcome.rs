@@ -64,7 +64,7 @@ impl fmt::Display for StatusAddress<'_> {
 /// The lines where output is kept: one thing a line, its name first.
 pub fn plain(started: &Started, status: &StatusAddress<'_>) -> String {
     let mut lines = Lines::default();
-    lines.add("enode", &started.enode);
+    lines.add("enode", started.enode);
     lines.add("http", started.http.as_deref().unwrap_or("off"));
     for address in &started.p2p {
         lines.add("p2p", address);
