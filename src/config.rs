@@ -39,6 +39,7 @@ pub use http::{HttpAddress, HttpPartial, HttpSettings};
 pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
 pub use store::{ParseSizeError, Size, StorePartial, StoreSettings};
+pub(crate) use told::without_credentials;
 pub use told::{Origins, SetBy, Setting};
 
 /// Name of the configuration file in the data folder.

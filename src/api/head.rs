@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::api::Api;
 use crate::api::gateway::{choices, is_known, parameter};
 use crate::archive::head::Head;
+use crate::sources::head_tag;
 
 /// A client asks again each time, and is told in a few bytes that nothing changed.
 pub(super) const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
@@ -145,11 +146,10 @@ fn wish(request: &Request) -> Option<Wish> {
 }
 
 fn json(head: &Head, asked: &HeaderMap) -> Response {
-    // Other than the block's, for both are had at one address. Another version may
-    // word it otherwise: so it is weak.
-    let tag = format!("W/\"{}.json\"", head.cid());
-    let headers = headers(&tag);
-    if is_known(asked, &tag) {
+    let tag = head_tag(head.cid());
+    let tag = tag.to_str().expect("a CID is plain ASCII");
+    let headers = headers(tag);
+    if is_known(asked, tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, Json(HeadJson::from(head))).into_response()

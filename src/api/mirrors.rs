@@ -1,4 +1,5 @@
-//! `/api/v1/mirrors`: who follows this archive, and which archives were heard of.
+//! `/api/v1/mirrors`: who follows this archive, whom it follows itself, and which
+//! archives were heard of.
 //!
 //! Always true:
 //! - Who follows is known in memory alone: at most [`MAX_FOLLOWERS`] addresses that
@@ -22,16 +23,19 @@ use serde::Serialize;
 use crate::api::Api;
 use crate::api::client::Client;
 use crate::api::failure::Failure;
-use crate::api::gateway::Told;
+use crate::api::gateway;
 use crate::api::head::ask_again;
 use crate::archive::disk::{Archive, PageRequest};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Head;
 use crate::archive::times::Place;
-use crate::blocks::BlockSource;
+use crate::blocks::{BlockSource, Cid};
+use crate::config::without_credentials;
 use crate::limits::Address;
+use crate::node::rounds::{Purpose, Round};
 use crate::publish::announcement::topic;
 use crate::publish::{Announcement, Heard, Listener};
+use crate::sources::head_of_tag;
 use crate::time::{DAY, HOUR, TimeRange, UnixSeconds};
 use crate::whisper::Envelope;
 
@@ -44,6 +48,9 @@ const REMEMBERED: u32 = 7 * DAY;
 
 /// Longest name of a client that is kept, in bytes.
 const MAX_AGENT: usize = 120;
+
+/// How a `gwa` that follows calls itself.
+const OWN_AGENT: &str = "gwa/";
 
 /// How far back announcements are listened to at first, as `gwa discover` does.
 const HEARD_SINCE: u32 = DAY;
@@ -75,9 +82,18 @@ struct Follower {
     agent: String,
     first: UnixSeconds,
     last: UnixSeconds,
-    /// The head it was told last, and its number.
-    told: Option<(String, u64)>,
+    /// The head it was told last.
+    told: Option<Told>,
+    /// The newest of these that it said to have copied and recomputed, and when.
+    verified: Option<(Told, UnixSeconds)>,
     carried: Arc<Carried>,
+}
+
+/// A head that a follower was told.
+#[derive(Clone, Debug)]
+struct Told {
+    head: Cid,
+    seq: u64,
 }
 
 /// What went to one follower.
@@ -98,6 +114,7 @@ struct HeardSoFar {
 #[derive(Debug, Serialize)]
 struct Page {
     mirrors: Vec<Mirror>,
+    following: Vec<Followed>,
     discovered: Vec<Discovered>,
 }
 
@@ -119,9 +136,40 @@ struct Mirror {
     /// How many heads there have been since.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<u64>,
+    /// The newest of the heads told that it says to have copied and recomputed, its
+    /// number, and when it said so last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<VerifiedJson>,
     /// Blocks that it asked for one by one, and bytes of these and of CARs.
     blocks: u64,
     bytes: u64,
+}
+
+/// A head that was verified.
+#[derive(Debug, Serialize)]
+struct VerifiedJson {
+    head: String,
+    seq: u64,
+    /// Unix seconds.
+    at: u32,
+}
+
+/// Somebody whom this daemon follows.
+#[derive(Debug, Serialize)]
+struct Followed {
+    /// Where, as its user wrote it, without what is secret.
+    name: String,
+    /// `origin`, whose mirror or fork this is, or `merge`.
+    purpose: &'static str,
+    /// When it was asked last, Unix seconds; absent before the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<u32>,
+    /// Its newest head that was fetched and recomputed since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<VerifiedJson>,
+    /// Why the last round brought nothing, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
 }
 
 /// An archive that announces itself.
@@ -157,9 +205,10 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
         let seq = archive.head().map(|head| head.body().sequence.0);
         let page = Page {
             mirrors: of_daemon.mirrors.followers(now, seq),
+            following: of_daemon.rounds.now().into_iter().map(followed).collect(),
             discovered: of_daemon.mirrors.discovered(archive, now)?,
         };
-        Told::json(ask_again(), &page)
+        gateway::Told::json(ask_again(), &page)
     };
     let address = Client::address_of(&request);
     api.gateway.tell(address, work).await
@@ -171,13 +220,17 @@ pub(super) async fn note_heads(
     request: Request,
     next: Next,
 ) -> Response {
-    let asks = asks(&request).then(|| (Client::address_of(&request), agent(request.headers())));
+    let asks = asks(&request).then(|| {
+        let tag = request.headers().get(header::IF_NONE_MATCH);
+        let has = tag.and_then(head_of_tag);
+        (Client::address_of(&request), agent(request.headers()), has)
+    });
     let response = next.run(request).await;
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
-    if answered && let Some((Some(address), agent)) = asks {
+    if answered && let Some((Some(address), agent, has)) = asks {
         let head = api.archive.head();
-        api.mirrors
-            .note(address, agent, head.as_ref(), api.node.now());
+        let head = head.as_ref().map(Told::from);
+        api.mirrors.note(address, agent, head, has, api.node.now());
     }
     response
 }
@@ -233,8 +286,37 @@ fn agent(headers: &HeaderMap) -> String {
     agent.chars().take(MAX_AGENT).collect()
 }
 
+impl From<&Head> for Told {
+    fn from(head: &Head) -> Self {
+        Self {
+            head: *head.cid(),
+            seq: head.body().sequence.0,
+        }
+    }
+}
+
+impl Told {
+    fn at(&self, at: UnixSeconds) -> VerifiedJson {
+        VerifiedJson {
+            head: self.head.to_string(),
+            seq: self.seq,
+            at: at.0,
+        }
+    }
+}
+
 impl Mirrors {
-    fn note(&self, address: Address, agent: String, head: Option<&Head>, now: UnixSeconds) {
+    /// Notes that somebody was told `head`, who says to `have` one. Only a gwa that
+    /// follows says so, and only of what it recomputed; of heads that it was not told
+    /// here nothing is believed.
+    fn note(
+        &self,
+        address: Address,
+        agent: String,
+        head: Option<Told>,
+        has: Option<Cid>,
+        now: UnixSeconds,
+    ) {
         let mut followers = self.lock();
         if !followers.contains_key(&address) && followers.len() >= MAX_FOLLOWERS {
             let oldest = followers.iter().min_by_key(|(_, follower)| follower.last);
@@ -247,11 +329,22 @@ impl Mirrors {
             first: now,
             last: now,
             told: None,
+            verified: None,
             carried: Arc::default(),
         });
-        follower.agent = agent;
         follower.last = now;
-        follower.told = head.map(|head| (head.cid().to_string(), head.body().sequence.0));
+        if agent.starts_with(OWN_AGENT)
+            && let Some(has) = has
+        {
+            let told = [follower.told.as_ref(), head.as_ref()];
+            let told = told.into_iter().flatten().find(|told| told.head == has);
+            follower.verified = told
+                .cloned()
+                .map(|told| (told, now))
+                .or(follower.verified.take());
+        }
+        follower.agent = agent;
+        follower.told = head;
     }
 
     fn carried(&self, address: Address) -> Option<Arc<Carried>> {
@@ -278,15 +371,19 @@ impl Mirrors {
             .iter()
             .map(|(address, follower)| {
                 let told = follower.told.as_ref();
-                let behind = seq.zip(told).map(|(seq, (_, at))| seq.saturating_sub(*at));
+                let behind = seq
+                    .zip(told)
+                    .map(|(seq, told)| seq.saturating_sub(told.seq));
+                let verified = follower.verified.as_ref();
                 Mirror {
                     address: address.to_string(),
                     agent: follower.agent.clone(),
                     first: follower.first.0,
                     last: follower.last.0,
-                    head: told.map(|(head, _)| head.clone()),
-                    seq: told.map(|(_, seq)| *seq),
+                    head: told.map(|told| told.head.to_string()),
+                    seq: told.map(|told| told.seq),
                     behind,
+                    verified: verified.map(|(told, at)| told.at(*at)),
                     blocks: follower.carried.blocks.load(Ordering::Relaxed),
                     bytes: follower.carried.bytes.load(Ordering::Relaxed),
                 }
@@ -359,6 +456,23 @@ impl HeardSoFar {
     }
 }
 
+fn followed(round: Round) -> Followed {
+    Followed {
+        name: without_credentials(&round.name),
+        purpose: match round.purpose {
+            Purpose::Origin => "origin",
+            Purpose::Merge => "merge",
+        },
+        asked: round.asked.map(|at| at.0),
+        verified: round.verified.map(|verified| VerifiedJson {
+            head: verified.head.to_string(),
+            seq: verified.sequence.0,
+            at: verified.at.0,
+        }),
+        trouble: round.trouble,
+    }
+}
+
 fn discovered(heard: &Heard, own: bool) -> Discovered {
     let Announcement { head, hints } = &heard.announcement;
     let body = head.body();
@@ -394,7 +508,7 @@ mod tests {
         let mirrors = Mirrors::default();
         for n in 0..MAX_FOLLOWERS + 10 {
             let at = UnixSeconds(1_000 + u32::try_from(n).unwrap());
-            mirrors.note(address(n), format!("gwa/{n}"), None, at);
+            mirrors.note(address(n), format!("gwa/{n}"), None, None, at);
         }
         let now = UnixSeconds(2_000);
         let told = mirrors.followers(now, None);

@@ -99,6 +99,7 @@ use crate::limits::Limits;
 use crate::metrics::{FollowMeters, HttpMeters, MailMeters};
 use crate::node::name_trouble::NameTrouble;
 use crate::reconcile::exchange::Totals;
+use crate::node::rounds::Rounds;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
@@ -127,6 +128,7 @@ struct Api {
     archive: Arc<Archive>,
     carrier: Option<Arc<Carrier>>,
     name_trouble: NameTrouble,
+    rounds: Rounds,
     pulse: Pulse,
     rpc: Rpc,
     gateway: Gateway,
@@ -166,6 +168,8 @@ pub struct Beside {
     pub exchanged: watch::Receiver<Totals>,
     /// What following others counts.
     pub follow: Arc<FollowMeters>,
+    /// How following others goes.
+    pub rounds: Rounds,
 }
 
 /// A running HTTP server. Dropping it ends it without waiting.
@@ -191,6 +195,7 @@ impl ApiServer {
             mail,
             exchanged,
             follow,
+            rounds,
         }: Beside,
     ) -> Result<Self, ApiError> {
         let (http, limits) = (&settings.http, &settings.limits);
@@ -226,6 +231,7 @@ impl ApiServer {
             p2p,
             carrier,
             name_trouble,
+            rounds,
             access: Access::new(token, http.open, http.hosts.clone(), http.origins.clone()),
             since,
             about: About {

@@ -208,7 +208,7 @@ fn list<T: Display>(values: &[T]) -> String {
 
 /// A URL without a user, a password and a query: keys and tokens stand there. Of an
 /// enode the part before `@` is its public key, and stays.
-fn without_credentials(text: &str) -> String {
+pub(crate) fn without_credentials(text: &str) -> String {
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();

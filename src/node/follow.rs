@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::chain;
+use super::rounds::{Purpose, Rounds};
 use crate::archive::disk::{Archive, Route, Stop};
 use crate::archive::head::Head;
 use crate::archive::watermark::Day;
@@ -36,6 +37,11 @@ pub trait Leader: Send + Sync {
     /// The first day that its owner keeps, where days were dropped.
     fn dropped_before(&self) -> Result<Option<Day>, Box<dyn Error + Send + Sync>> {
         Ok(None)
+    }
+
+    /// `head`, which it told, is here and was recomputed.
+    fn is_verified(&self, head: &Head) {
+        let _ = head;
     }
 
     /// Nothing will be wanted of it any more: calls that wait for a network, and
@@ -81,12 +87,13 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Begins; `changed` is told of every new head.
+    /// Begins; `changed` is told of every new head, `rounds` how it goes.
     pub(super) fn start(
         archive: Arc<Archive>,
         following: Following,
         clock: Arc<dyn Clock>,
         meters: Arc<FollowMeters>,
+        rounds: Rounds,
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let (stopping, stop) = (CancellationToken::new(), Stop::default());
@@ -96,9 +103,15 @@ impl Follower {
             .chain(&following.others)
             .cloned()
             .collect();
+        let named = |purpose| move |leader: &Arc<dyn Leader>| (leader.name().to_owned(), purpose);
+        rounds.begin(
+            (following.origin.iter().map(named(Purpose::Origin)))
+                .chain(following.others.iter().map(named(Purpose::Merge))),
+        );
         let work = Work {
             archive,
             following,
+            rounds,
             clock,
             meters,
             stop: stop.clone(),
@@ -140,6 +153,7 @@ impl Drop for Follower {
 struct Work {
     archive: Arc<Archive>,
     following: Following,
+    rounds: Rounds,
     clock: Arc<dyn Clock>,
     meters: Arc<FollowMeters>,
     stop: Stop,
@@ -162,8 +176,10 @@ async fn run(work: Arc<Work>, stopping: CancellationToken) {
 impl Work {
     fn round(&self) {
         let following = &self.following;
+        let mut place = 0..;
+        let mut next = || place.next().unwrap_or(usize::MAX);
         if let Some(origin) = &following.origin {
-            self.told(&**origin, |leader| {
+            self.told(next(), &**origin, |leader| {
                 if self.archive.is_mirror() {
                     self.follow(leader)
                 } else {
@@ -172,23 +188,35 @@ impl Work {
             });
         }
         for other in &following.others {
-            self.told(&**other, |leader| self.merge(leader));
+            self.told(next(), &**other, |leader| self.merge(leader));
         }
     }
 
-    /// Does something with a leader, and tells how that went.
-    fn told(&self, leader: &dyn Leader, work: impl FnOnce(&dyn Leader) -> Result<(), String>) {
+    /// Does something with the leader at place `at`, and tells how that went: with the
+    /// head that is verified then, where one is.
+    fn told(
+        &self,
+        at: usize,
+        leader: &dyn Leader,
+        work: impl FnOnce(&dyn Leader) -> Result<Option<Head>, String>,
+    ) {
         if self.stop.is_stopped() {
             return;
         }
         let before = self.archive.head_cid();
         match work(leader) {
-            Ok(()) => self.meters.took_over(self.clock.now()),
+            Ok(head) => {
+                let now = self.clock.now();
+                self.meters.took_over(now);
+                head.iter().for_each(|head| leader.is_verified(head));
+                self.rounds.done(at, now, Ok(head.as_ref()));
+            }
             // What was cut off tells nothing of the leader.
             Err(_) if self.stop.is_stopped() => {}
             Err(error) => {
                 self.meters.failed.count();
                 tracing::warn!(leader = leader.name(), error, "not followed");
+                self.rounds.done(at, self.clock.now(), Err(&error));
             }
         }
         if self.archive.head_cid() != before {
@@ -197,7 +225,7 @@ impl Work {
     }
 
     /// Brings a mirror to the newest head.
-    fn follow(&self, leader: &dyn Leader) -> Result<(), String> {
+    fn follow(&self, leader: &dyn Leader) -> Result<Option<Head>, String> {
         let (head, blocks) = latest(leader)?;
         self.meters.leader_is_at(head.body().sequence.0);
         let source = self.stop.guard(&*blocks);
@@ -222,33 +250,35 @@ impl Work {
                 "followed"
             );
         }
-        Ok(())
+        // A replica only shows what is at the store: it recomputes nothing.
+        Ok((!self.archive.is_replica()).then_some(head))
     }
 
     /// Fetches what a fork rests on, once.
-    fn complete(&self, leader: &dyn Leader) -> Result<(), String> {
+    fn complete(&self, leader: &dyn Leader) -> Result<Option<Head>, String> {
         if !self.following.complete || self.archive.is_complete() {
-            return Ok(());
+            return Ok(None);
         }
         let (_, blocks) = latest(leader)?;
         let copied = self.archive.complete(&*blocks, &self.stop, &Quiet);
         let copied = copied.map_err(|error| chain(&error))?;
         tracing::info!(bytes = copied.bytes, "the history is all here");
-        Ok(())
+        // What was completed is what this archive rests on, which may be no head of now.
+        Ok(None)
     }
 
     /// Takes in what another archive has and this one has not.
-    fn merge(&self, leader: &dyn Leader) -> Result<(), String> {
+    fn merge(&self, leader: &dyn Leader) -> Result<Option<Head>, String> {
         let (head, blocks) = latest(leader)?;
         let source = self.stop.guard(&*blocks);
         let merged = self
             .archive
-            .merge(&[(head, &source)], self.clock.now(), &Quiet);
+            .merge(&[(head.clone(), &source)], self.clock.now(), &Quiet);
         let merged = merged.map_err(|error| chain(&error))?;
         if merged.heads > 0 {
             tracing::info!(added = merged.added.count, leader = leader.name(), "merged");
         }
-        Ok(())
+        Ok(Some(head))
     }
 }
 
@@ -308,6 +338,7 @@ mod tests {
             following,
             clock,
             Arc::default(),
+            Rounds::default(),
             || {},
         );
         tokio::task::spawn_blocking(move || was_asked.recv().unwrap())

@@ -14,6 +14,7 @@ pub mod name_trouble;
 pub mod p2p;
 pub mod publish;
 pub mod reach;
+pub mod rounds;
 pub mod run_file;
 mod times;
 pub mod vault;
@@ -38,6 +39,7 @@ use self::name_trouble::NameTrouble;
 use self::p2p::P2pError;
 use self::publish::{Publisher, Publishing};
 use self::reach::Reach;
+use self::rounds::Rounds;
 use self::run_file::{RunFile, RunInfo};
 use self::times::TimesMaker;
 use self::vault::ArchiveVault;
@@ -115,6 +117,7 @@ pub struct Daemon {
     carrier: Option<Arc<Carrier>>,
     turn: Option<Turn>,
     name_trouble: NameTrouble,
+    rounds: Rounds,
 }
 
 impl Daemon {
@@ -192,8 +195,8 @@ impl Daemon {
         }
         let p2p = p2p::start(&archive, settings).await?;
         let peer = p2p.as_ref().map(|p2p| p2p.node.clone());
-        let name_trouble = NameTrouble::default();
         let follow = Arc::<FollowMeters>::default();
+        let (name_trouble, rounds) = (NameTrouble::default(), Rounds::default());
         let api = match settings.http.address {
             None => None,
             Some(listen) => Some(
@@ -209,6 +212,7 @@ impl Daemon {
                         mail,
                         exchanged,
                         follow: Arc::clone(&follow),
+                        rounds: rounds.clone(),
                     },
                 )
                 .await?,
@@ -246,6 +250,7 @@ impl Daemon {
             carrier,
             turn: None,
             name_trouble,
+            rounds,
         })
     }
 
@@ -319,6 +324,7 @@ impl Daemon {
             std::mem::take(&mut self.following),
             Arc::clone(&self.clock),
             Arc::clone(&self.follow),
+            self.rounds.clone(),
             {
                 let moved = Arc::clone(&moved);
                 move || moved.notify_one()

@@ -51,6 +51,19 @@ impl NoHead {
     }
 }
 
+/// The tag of what a `gwa` tells of the head `cid` as JSON. It is other than that of
+/// the head's block, for both are had at one address, and weak, because another version
+/// may word the same otherwise.
+pub fn head_tag(cid: &Cid) -> HeaderValue {
+    HeaderValue::try_from(format!("W/\"{cid}.json\"")).expect("a CID is plain ASCII")
+}
+
+/// The head that a client says to have with such a tag; `None` where it has none.
+pub fn head_of_tag(tag: &HeaderValue) -> Option<Cid> {
+    let tag = tag.to_str().ok()?.strip_prefix("W/\"")?;
+    tag.strip_suffix(".json\"")?.parse().ok()
+}
+
 #[derive(Deserialize)]
 struct Told {
     head: String,
@@ -75,9 +88,16 @@ impl HttpSource {
             self.account().gave(head.block().bytes().len() as u64);
             return Ok(head);
         }
+        let verified = self.verified();
         for place in PLACES {
-            match self.told_at(place).await {
-                Ok(Some(cid)) => return self.head(&cid).await.map_err(failed),
+            match self.told_at(place, verified.as_ref()).await {
+                Ok(Some(cid)) => {
+                    let same = verified.filter(|head| *head.cid() == cid);
+                    return match same {
+                        Some(head) => Ok(head),
+                        None => self.head(&cid).await.map_err(failed),
+                    };
+                }
                 Ok(None) => {}
                 Err(error) => return Err(failed(fault_of(&error))),
             }
@@ -97,11 +117,15 @@ impl HttpSource {
         }
     }
 
-    /// The CID told at `place`; `None` where nothing is, or nothing readable.
-    async fn told_at(&self, place: &str) -> Result<Option<Cid>, NetError> {
+    /// The CID told at `place`; `None` where nothing is, or nothing readable. Whoever is
+    /// asked learns which head is `verified` here.
+    async fn told_at(&self, place: &str, verified: Option<&Head>) -> Result<Option<Cid>, NetError> {
         let url = below(self.base(), place)?;
         let accept = HeaderValue::from_static("application/json");
-        let headers = HeaderMap::from_iter([(header::ACCEPT, accept)]);
+        let mut headers = HeaderMap::from_iter([(header::ACCEPT, accept)]);
+        if let Some(head) = verified {
+            headers.insert(header::IF_NONE_MATCH, head_tag(head.cid()));
+        }
         let mut tried = 0;
         let bytes = loop {
             let asked = async {
@@ -114,6 +138,9 @@ impl HttpSource {
             match asked.await {
                 Ok(bytes) => break bytes,
                 Err(error) if self.net().again(self.account(), &mut tried, &error).await => {}
+                Err(NetError::Status { code: 304, .. }) if verified.is_some() => {
+                    return Ok(verified.map(|head| *head.cid()));
+                }
                 // A server that has something else there has no head there.
                 Err(NetError::Status { code, .. }) if code < 500 && code != 429 => return Ok(None),
                 Err(NetError::TooLong(_) | NetError::Unexpected(_)) => return Ok(None),

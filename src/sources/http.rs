@@ -4,7 +4,7 @@
 //! Which it is shows at the first block: who has no `/ipfs/` is asked for the
 //! catalogues of a folder.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
@@ -14,6 +14,7 @@ use super::gateway::{self, fault_of, fault_of_bytes};
 use super::net::{Net, NetError};
 use super::remote::{Fetching, Remote, Stopped, Streamed, Wanted};
 use super::site::{Server, Site};
+use crate::archive::head::Head;
 use crate::blocks::{Block, Cid, Fault};
 use crate::swarm::{SwarmAddress, SwarmPlace};
 
@@ -30,6 +31,8 @@ pub struct HttpSource {
     /// Where on Swarm the archive is, where this is a node or gateway of it. The
     /// base has it behind a `#`.
     swarm: Option<SwarmPlace>,
+    /// Its newest head that is copied and recomputed.
+    verified: Arc<Mutex<Option<Head>>>,
 }
 
 impl HttpSource {
@@ -49,12 +52,22 @@ impl HttpSource {
     /// a folder that was brought up to date has other files.
     pub fn anew(&self) -> Self {
         let account = Arc::clone(&self.account);
-        Self::with_account(
-            Arc::clone(&self.net),
-            self.base.clone(),
-            self.swarm,
-            account,
-        )
+        let net = Arc::clone(&self.net);
+        Self {
+            verified: Arc::clone(&self.verified),
+            ..Self::with_account(net, self.base.clone(), self.swarm, account)
+        }
+    }
+
+    /// `head`, which it told, is copied and recomputed: its server is told so when it is
+    /// asked for the next one, and answers in a few bytes where that is still the newest.
+    pub fn is_verified(&self, head: &Head) {
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
+    }
+
+    pub(super) fn verified(&self) -> Option<Head> {
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.clone()
     }
 
     fn with_account(
@@ -71,6 +84,7 @@ impl HttpSource {
             permits,
             site: OnceCell::new(),
             swarm,
+            verified: Arc::default(),
         }
     }
 

@@ -27,7 +27,7 @@ mod site;
 pub use self::account::{Account, Balance, Lie};
 pub use self::address::{SourceAddress, SourceAddressError, base_url};
 pub use self::cache::{BlockCache, CACHE_BYTES};
-pub use self::head::NoHead;
+pub use self::head::{NoHead, head_of_tag, head_tag};
 pub use self::http::HttpSource;
 pub use self::kubo::KuboSource;
 pub use self::local::open_folder;

@@ -70,6 +70,43 @@ async fn who_asks_for_heads_is_told_of_and_how_far_it_is() {
 }
 
 #[tokio::test]
+async fn a_head_counts_as_verified_once_a_gwa_that_was_told_it_says_so() {
+    let house = House::new().await;
+    let cid = house.cid();
+    let tag = |cid: &str| format!("W/\"{cid}.json\"");
+    let verified = async || mirrors(&house.told("/api/v1/mirrors").await)[0]["verified"].clone();
+    let ask = |agent, tag: String| {
+        let head = house.get("/head").header("user-agent", agent);
+        send(head.header("if-none-match", tag))
+    };
+    // Caches of others say what they have, not that they recomputed it.
+    let answer = ask("cache/1", tag(&cid.to_string())).await;
+    assert_eq!(answer.status(), 304);
+    assert!(verified().await.is_null());
+    // Nobody verified here what was never told here.
+    let other = house.archive.head().expect("sealed").body().state;
+    let answer = ask("gwa/9", tag(&other.expect("a state").to_string())).await;
+    assert_eq!(answer.status(), 200);
+    assert!(verified().await.is_null());
+
+    house
+        .archive
+        .append(&[envelope(3, SEALED - 400, 300)])
+        .expect("stored");
+    seal_due(&house.archive, UnixSeconds(SEALED + 300)).expect("sealed");
+    // It is behind by a head, and has verified the one before.
+    let answer = ask("gwa/9", tag(&cid.to_string())).await;
+    assert_eq!(answer.status(), 200);
+    let told = house.told("/api/v1/mirrors").await;
+    let mirror = &mirrors(&told)[0];
+    assert_eq!(mirror["verified"]["head"], cid.to_string());
+    assert_ne!(mirror["head"], cid.to_string());
+    let seq = mirror["seq"].as_u64().expect("a number");
+    assert_eq!(mirror["verified"]["seq"], seq - 1);
+    house.end().await;
+}
+
+#[tokio::test]
 async fn archives_that_are_announced_are_told_as_the_command_line_tells_them() {
     let (theirs, other) = filled();
     let key = std::fs::read_to_string(theirs.path().join("archive.key"));

@@ -99,6 +99,11 @@ impl Leader for Followed {
         Ok((head, pool))
     }
 
+    fn is_verified(&self, head: &Head) {
+        let lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
+        lead.is_verified(head);
+    }
+
     fn end(&self) {
         self.sources.close();
     }

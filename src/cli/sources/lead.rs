@@ -425,6 +425,13 @@ impl Lead {
         read_head(&pool, cid)
     }
 
+    /// `head`, which was the latest, is copied and recomputed.
+    pub fn is_verified(&self, head: &Head) {
+        for place in self.places.iter().filter(|place| place.tells) {
+            place.far.iter().for_each(|far| far.is_verified(head));
+        }
+    }
+
     /// Every source of blocks; one on this machine that cannot be opened is left
     /// out where it only helps.
     fn pool(&self) -> Result<Pool, CliError> {

@@ -162,11 +162,18 @@ export interface Share {
   p2p?: string[]
 }
 
+/** A head whose history was copied and recomputed. */
+export interface Verified { head: string; seq: number; at: number }
+
 export interface Mirrors {
   mirrors: Array<{
     address: string; agent: string | null; first: number; last: number
     head?: string | null; seq?: number | null; behind?: number | null
+    verified?: Verified | null
     blocks: number; bytes: number
+  }>
+  following: Array<{
+    name: string; purpose: string; asked?: number | null; verified?: Verified | null; trouble?: string | null
   }>
   discovered: Array<{
     archive: string; own: boolean; name?: string | null; head: string; seq: number

@@ -1,9 +1,14 @@
 // Who keeps this history too, and which others there are.
-import type { Mirrors as Told } from '../net/api.ts'
+import type { Mirrors as Told, Verified } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
 import { count, plural } from '../ui/format.ts'
 import { Answer, Bytes, CidLink, Code, Copy, Empty, Panel, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
+
+function LastVerified({ of }: { of?: Verified | null }) {
+  if (!of) return <span class="muted">does not say</span>
+  return <><CidLink cid={of.head} short /> <span class="muted">{count(of.seq)}</span> <When at={of.at} ago /></>
+}
 
 export function Mirrors({ live }: { live: Live }) {
   const told = useApi<Told>('api/v1/mirrors', live.heads, useNow(30_000))
@@ -15,12 +20,30 @@ export function Mirrors({ live }: { live: Live }) {
             ? <Empty><p>Nobody has asked for the history so far.</p><p>Give others the share line of the page <a href="#/overview">Overview</a>: with it <code>gwa mirror</code> copies the archive, and follows it.</p></Empty>
             : (
               <Table label="Mirrors">
-                <thead><tr><th scope="col">Address</th><th scope="col">Program</th><th scope="col">Head it knows</th><th scope="col">Behind</th><th scope="col" class="num">Blocks</th><th scope="col" class="num">Size</th><th scope="col">First asked</th><th scope="col">Last asked</th></tr></thead>
+                <thead><tr><th scope="col">Address</th><th scope="col">Program</th><th scope="col">Head it knows</th><th scope="col">Behind</th><th scope="col">Last verified</th><th scope="col" class="num">Blocks</th><th scope="col" class="num">Size</th><th scope="col">First asked</th><th scope="col">Last asked</th></tr></thead>
                 <tbody>{mirrors.map((one) => (
                   <tr><td><code>{one.address}</code></td><td>{one.agent ? <Foreign text={one.agent} max={120} /> : <span class="muted">does not say</span>}</td>
                     <td>{one.head ? <CidLink cid={one.head} short /> : <span class="muted">not known</span>}{one.seq != null && <> <span class="muted">{count(one.seq)}</span></>}</td>
                     <td>{one.behind == null ? <span class="muted">not known</span> : one.behind === 0 ? <span class="tag good">up to date</span> : plural(one.behind, 'head')}</td>
+                    <td><LastVerified of={one.verified} /></td>
                     <td class="num">{count(one.blocks)}</td><td class="num"><Bytes of={one.bytes} /></td><td><When at={one.first} ago /></td><td><When at={one.last} ago /></td></tr>
+                ))}</tbody>
+              </Table>
+            )
+        )}</Answer>
+      </Panel>
+      <Panel title="Whom this archive follows" id="following">
+        <Answer of={told}>{({ following }) => (
+          following.length === 0
+            ? <Empty><p>This archive follows no other.</p><p><code>gwa mirror</code> begins a copy of another, <code>gwa serve --follow</code> unites with others again and again.</p></Empty>
+            : (
+              <Table label="Followed archives">
+                <thead><tr><th scope="col">Where</th><th scope="col">Why</th><th scope="col">Last verified</th><th scope="col">Last asked</th><th scope="col">Trouble</th></tr></thead>
+                <tbody>{following.map((one) => (
+                  <tr><td><code><Foreign text={one.name} max={200} /></code></td><td>{one.purpose === 'origin' ? 'this is a copy of it' : 'united with this one'}</td>
+                    <td><LastVerified of={one.verified} /></td>
+                    <td>{one.asked == null ? <span class="muted">not yet</span> : <When at={one.asked} ago />}</td>
+                    <td>{one.trouble ? <span class="tag bad"><Foreign text={one.trouble} max={300} /></span> : <span class="muted">none</span>}</td></tr>
                 ))}</tbody>
               </Table>
             )
