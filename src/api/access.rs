@@ -159,6 +159,14 @@ fn is_of_host(origin: &str, host: &str) -> bool {
     rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
 }
 
+/// Whether a host is this machine by a name that no other machine goes by.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let name = without_port(host);
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<IpAddr>();
+    address.is_ok_and(|address| address.is_loopback()) || name.eq_ignore_ascii_case("localhost")
+}
+
 /// `name:port` or `[v6]:port` without its port.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {

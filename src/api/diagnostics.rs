@@ -1,7 +1,9 @@
 //! `/api/v1/diagnostics`: what an operator is asked for first: settings, limits, disk,
 //! memory, and what the log warned of.
 //!
-//! Always true: nothing secret is in it (`config::told`).
+//! Always true: of the settings nothing secret is in it (`config::told`). Folders and
+//! lines of the log are: it is for this machine and for who has the token
+//! (`api::guard`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -98,7 +98,7 @@ impl Failure {
 
     fn not_held() -> Self {
         Self::new(StatusCode::NOT_FOUND, "a block of the answer is not held here")
-            .hint("ask for a time whose days are here: `where` in /api/v1/calendar says of which that is so")
+            .hint("it rests with the archive that this one was forked from: ask for a later time, or run `gwa serve` without `--lazy`, which copies it")
     }
 }
 

@@ -8,7 +8,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::Api;
-use crate::api::access::{Credentials, Denial};
+use crate::api::access::{Credentials, Denial, Grant, is_loopback};
+use crate::api::client::Client;
+use crate::api::failure::Failure;
 
 /// Turns away what [`Access`](crate::api::access::Access) denies; all others go
 /// on with their [`Grant`](crate::api::access::Grant) among the extensions.
@@ -20,16 +22,16 @@ pub(super) async fn check(
     let headers = request.headers();
     let uri = request.uri();
     let shown = Credentials {
-        // A target may name the host itself; then the header means nothing.
-        host: uri
-            .authority()
-            .map(axum::http::uri::Authority::as_str)
-            .or_else(|| text(headers, &header::HOST)),
+        host: host(&request),
         origin: text(headers, &header::ORIGIN),
         authorization: text(headers, &header::AUTHORIZATION),
         query: uri.query(),
     };
-    match api.access.judge(&shown) {
+    let judged = match is_of_another_site(headers) {
+        true => Err(Denial::Origin),
+        false => api.access.judge(&shown),
+    };
+    match judged {
         Ok(grant) => {
             request.extensions_mut().insert(grant);
             next.run(request).await
@@ -49,6 +51,50 @@ pub(super) async fn check(
             response
         }
     }
+}
+
+/// Goes on for whoever is of this machine or brings the token. What is told here names
+/// others' addresses, folders and lines of the log: nothing for strangers, though they
+/// reach the port.
+pub(super) async fn confidential(request: Request, next: Next) -> Response {
+    let extensions = request.extensions();
+    let has_token = extensions.get() == Some(&Grant::All);
+    let is_near = extensions.get().is_some_and(Client::is_this_machine)
+        && names_this_machine(&request)
+        && !is_handed_on(request.headers());
+    if has_token || is_near {
+        return next.run(request).await;
+    }
+    Failure::needs_token().into_response()
+}
+
+/// Whether a request is for this machine by a name that only it has: under others a
+/// reverse proxy stands between.
+fn names_this_machine(request: &Request) -> bool {
+    host(request).is_some_and(is_loopback)
+}
+
+fn host(request: &Request) -> Option<&str> {
+    // A target may name the host itself; then the header means nothing.
+    let named = request.uri().authority();
+    named
+        .map(axum::http::uri::Authority::as_str)
+        .or_else(|| text(request.headers(), &header::HOST))
+}
+
+/// Whether a proxy says that it asks for somebody else.
+fn is_handed_on(headers: &HeaderMap) -> bool {
+    const SAID: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    SAID.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether another site makes the browser ask, where nobody is to look at the answer:
+/// of pictures and scripts no `Origin` is sent.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let sent = |name: &'static str| text(headers, &HeaderName::from_static(name));
+    !headers.contains_key(header::ORIGIN)
+        && sent("sec-fetch-site") == Some("cross-site")
+        && sent("sec-fetch-mode") != Some("navigate")
 }
 
 /// The value of a header. One that is no text passes for an empty one, which

@@ -202,13 +202,14 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     let of_daemon = Arc::clone(&api);
     let work = move |_: &dyn BlockSource| {
         let (archive, now) = (&of_daemon.archive, of_daemon.node.now());
+        let (discovered, read) = of_daemon.mirrors.discovered(archive, now)?;
         let seq = archive.head().map(|head| head.body().sequence.0);
         let page = Page {
             mirrors: of_daemon.mirrors.followers(now, seq),
             following: of_daemon.rounds.now().into_iter().map(followed).collect(),
-            discovered: of_daemon.mirrors.discovered(archive, now)?,
+            discovered,
         };
-        gateway::Told::json(ask_again(), &page)
+        Ok(gateway::Told::json(ask_again(), &page)?.having_read(read))
     };
     let address = Client::address_of(&request);
     api.gateway.tell(address, work).await
@@ -393,23 +394,30 @@ impl Mirrors {
         mirrors
     }
 
-    /// The archives heard of in the last day, the largest first.
-    fn discovered(&self, archive: &Archive, now: UnixSeconds) -> Result<Vec<Discovered>, Failure> {
+    /// The archives heard of in the last day, the largest first, and how many segments
+    /// were looked into for them.
+    fn discovered(
+        &self,
+        archive: &Archive,
+        now: UnixSeconds,
+    ) -> Result<(Vec<Discovered>, u64), Failure> {
         // One listens at a time; whoever waits is told the same.
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let is_fresh = heard
             .at
             .is_some_and(|at| at <= now && now.since(at) < FRESH);
-        if !is_fresh {
-            heard.listen(archive, now)?;
-        }
+        let read = match is_fresh {
+            true => 0,
+            false => heard.listen(archive, now)?,
+        };
         let own = archive.public_key();
         let since = now.saturating_sub(HEARD_SINCE);
         let archives = heard.listener.roll.archives().into_iter();
         let recent = archives.filter(|heard| heard.sent >= since);
-        Ok(recent
+        let discovered = recent
             .map(|heard| discovered(heard, heard.announcement.head.key() == &own))
-            .collect())
+            .collect();
+        Ok((discovered, read))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Address, Follower>> {
@@ -420,9 +428,9 @@ impl Mirrors {
 }
 
 impl HeardSoFar {
-    /// Listens to what the archive has of the topic, sealed or waiting, from where it
-    /// was left.
-    fn listen(&mut self, archive: &Archive, now: UnixSeconds) -> Result<(), Failure> {
+    /// Listens to what this disk has of the topic, sealed or waiting, from where it was
+    /// left. Gives how many segments were looked into.
+    fn listen(&mut self, archive: &Archive, now: UnixSeconds) -> Result<u64, Failure> {
         let since = now.saturating_sub(HEARD_SINCE);
         let range = TimeRange::new(since, now).expect("what lies before now is not after it");
         let request = PageRequest {
@@ -433,7 +441,7 @@ impl HeardSoFar {
             after: self.after,
             limit: MAX_OPENED,
         };
-        let page = archive.page(&request);
+        let page = archive.page_here(&request);
         let page = page.map_err(|error| Failure::unread_disk(&error))?;
         for record in &page.records {
             let envelope = Envelope::known(&record.bytes, record.key.hash);
@@ -452,7 +460,7 @@ impl HeardSoFar {
         };
         self.listener.roll.forget_before(since);
         self.at = Some(now);
-        Ok(())
+        Ok(page.looked)
     }
 }
 

@@ -98,8 +98,8 @@ use crate::depot::Carrier;
 use crate::limits::Limits;
 use crate::metrics::{FollowMeters, HttpMeters, MailMeters};
 use crate::node::name_trouble::NameTrouble;
-use crate::reconcile::exchange::Totals;
 use crate::node::rounds::Rounds;
+use crate::reconcile::exchange::Totals;
 use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
@@ -337,17 +337,23 @@ fn of_node() -> Vec<Route> {
         ("/health", get(health::get)),
         ("/metrics", get(metrics::get)),
         ("/api/v1/status", get(status::get)),
-        ("/api/v1/peers", get(peers::get)),
         ("/api/v1/traffic", get(traffic::get)),
         ("/api/v1/share", get(share::get)),
-        ("/api/v1/mirrors", get(mirrors::get)),
         ("/api/v1/verify", get(verify::get).post(verify::post)),
-        ("/api/v1/diagnostics", get(diagnostics::get)),
         ("/api/v1/events", get(events::get)),
         ("/api/v1/messages", post(messages::post)),
         ("/api/v1/stream", get(stream::get)),
         ("/api/v1/openapi.json", get(openapi::get)),
         ("/rpc", any(rpc::serve)),
+    ]
+}
+
+/// What of it is for this machine and for who has the token.
+fn confidential() -> Vec<Route> {
+    vec![
+        ("/api/v1/peers", get(peers::get)),
+        ("/api/v1/mirrors", get(mirrors::get)),
+        ("/api/v1/diagnostics", get(diagnostics::get)),
     ]
 }
 
@@ -405,7 +411,10 @@ fn router(api: Arc<Api>, is_public: bool, limits: &Limits) -> Router {
     } else {
         of_archive.layer(door.clone())
     };
-    let of_node = routed(of_node()).merge(explorer::routes());
+    let confidential = routed(confidential()).layer(middleware::from_fn(guard::confidential));
+    let of_node = routed(of_node())
+        .merge(confidential)
+        .merge(explorer::routes());
     let counted = middleware::from_fn_with_state(Arc::clone(&api.meters), metrics::count);
     let routes = of_node.layer(door).merge(of_archive).with_state(api);
     // Those that are turned away at once are counted too.

@@ -33,8 +33,14 @@ mod tests {
 
     #[test]
     fn every_path_is_described_and_nothing_else() {
-        use crate::api::{of_archive, of_blocks, of_heads, of_node};
-        let all = [of_node(), of_heads(), of_blocks(), of_archive()];
+        use crate::api::{confidential, of_archive, of_blocks, of_heads, of_node};
+        let all = [
+            of_node(),
+            confidential(),
+            of_heads(),
+            of_blocks(),
+            of_archive(),
+        ];
         let routed: BTreeSet<String> = all
             .into_iter()
             .flatten()

@@ -28,7 +28,7 @@ use crate::api::row::Row;
 use crate::archive::disk::sealed_by;
 use crate::archive::filter::Filter;
 use crate::archive::head::Head;
-use crate::archive::query::{Cost, Order, Query};
+use crate::archive::query::{First, Order, Query};
 use crate::archive::times::Place;
 use crate::blocks::{Block, BlockError, BlockSource, Cid, MAX_BLOCK_READ};
 use crate::time::{TimeRange, UnixSeconds};
@@ -48,7 +48,11 @@ const MAX_ANSWER: usize = MAX_BLOCK_READ;
 /// million envelopes has 10 MB a day, and this much is hashed in about half a second.
 const MAX_READ: u64 = 256 << 20;
 
-/// Answers looked for at a time: each holds up to 64 MiB of leaves.
+/// Bytes of envelopes found for an answer before it looks no further: eight of the
+/// largest answers, for only with `data` do the envelopes' bytes count in it.
+const MAX_FOUND: usize = 8 * MAX_ANSWER;
+
+/// Answers looked for at a time: each holds up to 64 MiB of leaves, and what it found.
 pub(super) const MAX_QUERIES: usize = 3;
 
 /// What of an envelope's JSON does not depend on it, in bytes, about.
@@ -158,8 +162,12 @@ fn page(
     wanted: &Wanted,
     kept_from: UnixSeconds,
 ) -> Result<Page, Failure> {
-    let (records, cost) = match wanted.filter(kept_from) {
-        None => (Vec::new(), Cost::default()),
+    let First {
+        records,
+        more,
+        cost,
+    } = match wanted.filter(kept_from) {
+        None => First::default(),
         Some(filter) => {
             let bounded = Bounded {
                 source,
@@ -170,7 +178,7 @@ fn page(
             let after = wanted.after.map(|cursor| cursor.0);
             let found = Query::new(&bounded, &sealed_by(head), filter)
                 // One more tells whether a page follows.
-                .and_then(|query| query.first(wanted.order, after, wanted.limit + 1));
+                .and_then(|query| query.first(wanted.order, after, wanted.limit + 1, MAX_FOUND));
             match (found, bounded.refused.into_inner()) {
                 (Ok(found), _) => found,
                 (Err(_), Some(failure)) => return Err(failure),
@@ -201,6 +209,9 @@ fn page(
         }
         page.envelopes.push(Row::of_record(record, wanted.data)?);
         last = Some((record.key.sent, record.key.hash));
+    }
+    if more && page.next.is_none() {
+        page.next = last.map(|last| Cursor(last).to_string());
     }
     Ok(page)
 }
@@ -255,7 +266,7 @@ impl BlockSource for Bounded<'_> {
         if self.read.fetch_add(len, Ordering::Relaxed) > MAX_READ {
             let told = "more would have to be read than for one answer";
             let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, told)
-                .hint("name a topic or a chat, or a shorter time");
+                .hint("name a topic or a chat, a shorter time, or a smaller `limit`");
             return Err(self.refuse(cid, failure));
         }
         Ok(block)

@@ -68,7 +68,7 @@ pub(super) async fn get(
         return no_head();
     };
     let work = move |source: &dyn BlockSource| {
-        let page = page(source, &head, &query).map_err(|error| Failure::internal(&error))?;
+        let page = page(source, &head, &query).map_err(|error| Failure::unread(&error))?;
         Told::json(ask_again(), &page)
     };
     let address = Client::address_of(&request);

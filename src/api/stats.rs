@@ -12,7 +12,7 @@ use crate::api::failure::Failure;
 use crate::api::gateway::Told;
 use crate::api::head::ask_again;
 use crate::archive::ArchiveError;
-use crate::archive::calendar::CalendarReader;
+use crate::archive::calendar::{CalendarNode, CalendarReader, Level};
 use crate::archive::disk::Archive;
 use crate::archive::head::Head;
 use crate::blocks::BlockSource;
@@ -38,6 +38,9 @@ struct Stats {
     kept_from: u32,
     /// What is in each month of the calendar, oldest first.
     months: Vec<MonthTotal>,
+    /// Years whose months are not known here, because a fork has not copied them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown_years: Vec<u16>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,7 +58,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     let of_archive = Arc::clone(&api);
     let work = move |source: &dyn BlockSource| {
         let archive = &of_archive.archive;
-        let stats = stats(archive, source).map_err(|error| Failure::internal(&error))?;
+        let stats = stats(archive, source).map_err(|error| Failure::unread(&error))?;
         Told::json(ask_again(), &stats)
     };
     let address = Client::address_of(&request);
@@ -64,8 +67,8 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
 
 fn stats(archive: &Archive, source: &dyn BlockSource) -> Result<Stats, ArchiveError> {
     let head = archive.head();
-    let months = match &head {
-        None => Vec::new(),
+    let (months, unknown_years) = match &head {
+        None => Default::default(),
         Some(head) => months(source, head)?,
     };
     let body = head.as_ref().map(Head::body);
@@ -79,18 +82,32 @@ fn stats(archive: &Archive, source: &dyn BlockSource) -> Result<Stats, ArchiveEr
         waiting: archive.waiting(),
         kept_from: archive.kept_from().range().from().0,
         months,
+        unknown_years,
     })
 }
 
-/// One block for the calendar, and one for each year.
-fn months(source: &dyn BlockSource, head: &Head) -> Result<Vec<MonthTotal>, ArchiveError> {
+/// The months, and the years whose months are not here: one block for the calendar,
+/// and one for each year.
+fn months(
+    source: &dyn BlockSource,
+    head: &Head,
+) -> Result<(Vec<MonthTotal>, Vec<u16>), ArchiveError> {
     let calendar = CalendarReader::new(source, head.body().state.as_ref())?;
-    let months = calendar.months()?.into_iter();
-    let totals = months.map(|(month, child)| MonthTotal {
-        month: format!("{:04}-{:02}", month.year, month.month),
-        cid: child.cid.to_string(),
-        count: child.sums.count,
-        bytes: child.sums.bytes,
-    });
-    Ok(totals.collect())
+    let (mut months, mut unknown) = (Vec::new(), Vec::new());
+    for (year, child) in calendar.root().iter().flat_map(|root| &root.children) {
+        let node = match CalendarNode::fetch(source, Level::Year, *child) {
+            Err(error) if error.is_missing() => {
+                unknown.push(*year);
+                continue;
+            }
+            node => node?,
+        };
+        months.extend(node.children.iter().map(|(month, child)| MonthTotal {
+            month: format!("{year:04}-{month:02}"),
+            cid: child.cid.to_string(),
+            count: child.sums.count,
+            bytes: child.sums.bytes,
+        }));
+    }
+    Ok((months, unknown))
 }

@@ -35,6 +35,9 @@ struct HourTotal {
     from: u32,
     count: u64,
     bytes: u64,
+    /// False where what was sent then is not on this disk; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<bool>,
 }
 
 /// Answers `/api/v1/traffic`.
@@ -51,28 +54,39 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     let archive = Arc::clone(&api.archive);
     let stop = api.stop.clone();
     let work = move |_: &dyn BlockSource| {
-        let traffic = traffic(&archive, hours, last, &stop)?;
-        Told::json(ask_again(), &traffic)
+        let (traffic, read) = traffic(&archive, hours, last, &stop)?;
+        Ok(Told::json(ask_again(), &traffic)?.having_read(read))
     };
     let address = Client::address_of(&request);
     api.gateway.tell(address, work).await
 }
 
-fn traffic(archive: &Archive, hours: u32, last: Hour, stop: &Stop) -> Result<Traffic, Failure> {
+/// What was sent, and how many buckets were read for it.
+fn traffic(
+    archive: &Archive,
+    hours: u32,
+    last: Hour,
+    stop: &Stop,
+) -> Result<(Traffic, u64), Failure> {
     let first = Hour(last.0.saturating_sub(hours - 1));
     let range = TimeRange::new(first.range().from(), last.range().to())
         .expect("the first hour is not after the last");
     let told = archive.hours(range, stop);
     let told = told.map_err(|error| Failure::unread_disk(&error))?;
     let hours = (first.0..=last.0).map(|hour| {
-        let tally = told.get(&Hour(hour)).copied().unwrap_or_default();
+        let tally = told.tallies.get(&Hour(hour)).copied().unwrap_or_default();
+        let within = Hour(hour).range();
+        let mut unknown = told.unknown.iter();
+        let is_unknown = unknown.any(|range| range.intersect(within).is_some());
         HourTotal {
             from: Hour(hour).range().from().0,
             count: tally.count,
             bytes: tally.bytes,
+            known: is_unknown.then_some(false),
         }
     });
-    Ok(Traffic {
+    let traffic = Traffic {
         hours: hours.collect(),
-    })
+    };
+    Ok((traffic, told.read))
 }

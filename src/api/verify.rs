@@ -238,9 +238,15 @@ impl Verifier {
         for _ in 0..TRIES {
             running.done.store(0, Ordering::Relaxed);
             running.bytes.store(0, Ordering::Relaxed);
+            // What a fork still rests on is its history too, and is asked for where it
+            // is: so does `gwa verify`.
             let held = self.archive.blocks().held();
+            let source: &dyn BlockSource = match self.archive.is_complete() {
+                true => &held,
+                false => self.archive.blocks(),
+            };
             let source = Paced {
-                source: &held,
+                source,
                 stop: &self.stop,
                 blocks: &blocks,
                 next: Mutex::new(Instant::now()),

@@ -45,29 +45,50 @@ pub struct Silence {
     pub expected: f64,
 }
 
+/// Of which time a history speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Its first hour, where there was a history before; `None` where it begins with
+    /// the first envelope.
+    pub from: Option<Hour>,
+    /// Its last instant.
+    pub end: UnixSeconds,
+    /// Hours in between of which nothing is known, in order.
+    pub unknown: &'a [Stretch],
+}
+
 /// Where a history is silent that otherwise is not. `counts` has the envelopes of
-/// each hour with any; `end` is the last instant that the history speaks of.
-pub fn silences(counts: &BTreeMap<Hour, u64>, end: UnixSeconds) -> Vec<Silence> {
+/// each hour with any. Without any there is no habit, and so no silence.
+pub fn silences(counts: &BTreeMap<Hour, u64>, told: Told<'_>) -> Vec<Silence> {
     let Some((first, _)) = counts.first_key_value() else {
         return Vec::new();
     };
-    let habit = Habit::of(counts, *first, Hour::of(end));
+    let first = told.from.map_or(*first, |from| from.min(*first));
+    let end = Hour::of(told.end);
+    let habit = Habit::of(counts, first, end, told.unknown);
     let mut silences = Vec::new();
     let mut next = first.0;
-    // The hour that `end` lies in is not over.
-    let stops = counts.keys().copied().chain([Hour::of(end)]);
+    let one = |hour: Hour| Stretch {
+        first: hour,
+        last: hour,
+    };
+    // The hour that the end lies in is not over.
+    let mut stops: Vec<_> = counts.keys().copied().chain([end]).map(one).collect();
+    stops.extend(told.unknown);
+    stops.sort_unstable_by_key(|stop| stop.first);
     for stop in stops {
-        if stop.0 > next {
+        if stop.first.0 > next {
             let stretch = Stretch {
                 first: Hour(next),
-                last: Hour(stop.0 - 1),
+                last: Hour(stop.first.0 - 1),
             };
-            let expected = (next..stop.0).map(|hour| habit.at(Hour(hour))).sum();
+            let hours = next..stop.first.0;
+            let expected = hours.map(|hour| habit.at(Hour(hour))).sum();
             if expected >= TOLD_FROM {
                 silences.push(Silence { stretch, expected });
             }
         }
-        next = next.max(stop.0 + 1);
+        next = next.max(stop.last.0 + 1);
     }
     silences
 }
@@ -78,8 +99,14 @@ struct Habit {
 }
 
 impl Habit {
-    fn of(counts: &BTreeMap<Hour, u64>, first: Hour, last: Hour) -> Self {
+    fn of(counts: &BTreeMap<Hour, u64>, first: Hour, last: Hour, unknown: &[Stretch]) -> Self {
+        let within = |stretch: &Stretch| {
+            let (first, last) = (stretch.first.max(first), stretch.last.min(last));
+            (last.0 + 1).saturating_sub(first.0)
+        };
+        let unknown: u32 = unknown.iter().map(within).sum();
         let hours = last.0.saturating_sub(first.0) + 1;
+        let hours = hours.saturating_sub(unknown).max(1);
         let days = hours / 24;
         let total: u64 = counts.values().sum();
         if days < DAYS_OF_HABIT {
@@ -116,12 +143,20 @@ mod tests {
         hours.map(|(hour, count)| (Hour(hour), count)).collect()
     }
 
+    fn whole(end: UnixSeconds) -> Told<'static> {
+        Told {
+            from: None,
+            end,
+            unknown: &[],
+        }
+    }
+
     fn end_of(hour: u32) -> UnixSeconds {
         Hour(hour).range().to()
     }
 
     fn found(counts: &BTreeMap<Hour, u64>, end: UnixSeconds) -> Vec<(u32, u32)> {
-        let silences = silences(counts, end);
+        let silences = silences(counts, whole(end));
         let stretches = silences.iter().map(|silence| silence.stretch);
         stretches.map(|s| (s.first.0, s.last.0)).collect()
     }
@@ -135,6 +170,27 @@ mod tests {
         );
         assert_eq!(found(&busy, end_of(147)), [(120, 122)]);
         assert_eq!(found(&busy, end_of(150)), [(120, 122), (148, 149)]);
+    }
+
+    #[test]
+    fn a_silence_that_began_before_is_told_from_where_one_looks() {
+        let busy = counts((120..200).map(|h| (h, 50)));
+        let told = |from, unknown| Told {
+            from,
+            end: end_of(199),
+            unknown,
+        };
+        assert_eq!(silences(&busy, told(None, &[])), []);
+        let found = silences(&busy, told(Some(Hour(100)), &[]));
+        let stretch = Stretch {
+            first: Hour(100),
+            last: Hour(119),
+        };
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].stretch, stretch);
+        // Of what is not known nothing is said.
+        let unknown = [stretch];
+        assert_eq!(silences(&busy, told(Some(Hour(100)), &unknown)), []);
     }
 
     #[test]

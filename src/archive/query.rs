@@ -67,6 +67,17 @@ pub struct Cost {
     pub rounds: u64,
 }
 
+/// The first envelopes of a query.
+#[derive(Debug, Default)]
+pub struct First {
+    /// Them.
+    pub records: Vec<Record>,
+    /// Whether it stopped for their bytes, so that more may follow.
+    pub more: bool,
+    /// What they cost.
+    pub cost: Cost,
+}
+
 /// A query being answered; iterate it for the envelopes.
 pub struct Query<'s> {
     source: &'s dyn BlockSource,
@@ -143,29 +154,36 @@ impl<'s> Query<'s> {
 
     /// The newest `limit` envelopes, oldest first.
     pub fn newest(self, limit: usize) -> Result<(Vec<Record>, Cost), ArchiveError> {
-        let (mut newest, cost) = self.first(Order::NewestFirst, None, limit)?;
+        let first = self.first(Order::NewestFirst, None, limit, usize::MAX)?;
+        let mut newest = first.records;
         newest.reverse();
-        Ok((newest, cost))
+        Ok((newest, first.cost))
     }
 
     /// The first `limit` envelopes in `order`, of those after the place `after`, and
     /// in that order. It looks into one bucket, then into the next two, into four, so
     /// that rounds are few and at most about half of what is fetched is not needed.
+    /// Once those found have `most_bytes` it looks no further.
     pub fn first(
         mut self,
         order: Order,
         after: Option<Place>,
         limit: usize,
-    ) -> Result<(Vec<Record>, Cost), ArchiveError> {
+        most_bytes: usize,
+    ) -> Result<First, ArchiveError> {
         let newest = order == Order::NewestFirst;
         let is_wanted = |record: &Record| {
             let place = (record.key.sent, record.key.hash);
             after.is_none_or(|after| order.is_after(place, after))
         };
-        let mut first = Vec::new();
+        let (mut first, mut bytes, mut more) = (Vec::new(), 0usize, false);
         let mut most = 1usize;
         while first.len() < limit {
             if self.ready.is_empty() && !self.prepare(most, newest)? {
+                break;
+            }
+            if bytes >= most_bytes {
+                more = true;
                 break;
             }
             let window = self.window(most, newest);
@@ -175,10 +193,26 @@ impl<'s> Query<'s> {
             }
             records.retain(is_wanted);
             records.truncate(limit - first.len());
+            // Of one window what is beyond is left to the next call, but never all.
+            let fit = records.iter().take_while(|record| {
+                let is_beyond = bytes >= most_bytes;
+                bytes = bytes.saturating_add(record.bytes.len());
+                !is_beyond
+            });
+            let fit = fit.count();
+            more = fit < records.len();
+            records.truncate(fit);
             first.append(&mut records);
+            if more {
+                break;
+            }
             most = most.saturating_mul(2);
         }
-        Ok((first, self.cost))
+        Ok(First {
+            records: first,
+            more,
+            cost: self.cost,
+        })
     }
 
     /// Looks through the packs of the next buckets, at most `most` of them; false

@@ -1,10 +1,12 @@
 //! Asking the daemon that runs over the data folder.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
+use crate::api::token_file;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::node::run_file::{self, RunInfo};
@@ -21,12 +23,14 @@ pub fn ask<T: DeserializeOwned>(context: &Context, path: &str) -> Result<T, CliE
 }
 
 /// Where a daemon is to be asked.
-#[derive(Debug)]
 pub struct DaemonAt {
     /// Its HTTP interface, without a slash at the end.
     http: String,
     /// Its process, where that is known.
     pid: Option<u32>,
+    /// What opens everything, where this user may read it: a daemon that is not on
+    /// loopback cannot tell its own user from strangers.
+    token: Option<String>,
 }
 
 impl DaemonAt {
@@ -50,6 +54,7 @@ impl DaemonAt {
         Ok(Self {
             http,
             pid: Some(run.pid),
+            token: read_token(&context.data),
         })
     }
 
@@ -58,6 +63,7 @@ impl DaemonAt {
         Self {
             http: url.trim_end_matches('/').to_owned(),
             pid: None,
+            token: None,
         }
     }
 
@@ -82,7 +88,11 @@ impl DaemonAt {
             .build()
             .map_err(|error| failed(&error))?;
         let body = runtime
-            .block_on(fetch(&format!("{}{path}", self.http), taken))
+            .block_on(fetch(
+                &format!("{}{path}", self.http),
+                self.token.as_deref(),
+                taken,
+            ))
             .map_err(|error| failed(&error))?;
         serde_json::from_slice(&body).map_err(|error| failed(&FetchError::Json(error)))
     }
@@ -99,13 +109,26 @@ enum FetchError {
     Json(#[from] serde_json::Error),
 }
 
-async fn fetch(url: &str, taken: &[StatusCode]) -> Result<Vec<u8>, FetchError> {
+fn read_token(data: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(data.join(token_file::NAME)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+async fn fetch(
+    url: &str,
+    token: Option<&str>,
+    taken: &[StatusCode],
+) -> Result<Vec<u8>, FetchError> {
     // The daemon is on this machine or was named by its owner: no proxy knows it.
     let client = crate::tls::http_client()
         .no_proxy()
         .timeout(PATIENCE)
         .build()?;
-    let mut response = client.get(url).send().await?;
+    let mut request = client.get(url);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let mut response = request.send().await?;
     if !taken.contains(&response.status()) {
         response = response.error_for_status()?;
     }

@@ -11,6 +11,7 @@ use gwa::node::Daemon;
 use gwa::progress::Quiet;
 use gwa::rlpx::NodeKey;
 use gwa::time::{SystemClock, UnixSeconds};
+use serde_json::{Value, json};
 
 use crate::house::{DAY, SEALED, filled, send, settings};
 
@@ -80,14 +81,28 @@ async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
         ("/api/v1/calendar?year=2019".to_owned(), 200),
         ("/api/v1/days/2019-07-15".to_owned(), 200),
         (format!("/api/v1/query?from={DAY}&to={}", DAY + 86_399), 404),
-        (format!("/api/v1/gaps?to={}", DAY + 86_399), 404),
     ] {
         assert_eq!(get(&path).await.status(), status, "{path}");
     }
     let cut = get(&format!("/ipfs/{head}?format=car")).await;
     assert!(cut.bytes().await.is_err(), "what is not here ends a CAR");
-    for path in ["/api/v1/stats", "/api/v1/segments"] {
-        let _told = get(path).await;
+    // Of what is not here they say so, and tell the rest.
+    let told = async |path: String| -> Value { get(&path).await.json().await.expect("JSON") };
+    let gaps = told(format!("/api/v1/gaps?to={}", DAY + 86_399)).await;
+    assert_eq!(gaps["gaps"], json!([]));
+    assert!(
+        !gaps["unknown"].as_array().expect("a list").is_empty(),
+        "{gaps}"
+    );
+    let traffic = told(format!("/api/v1/traffic?hours=2&to={}", DAY + 86_399)).await;
+    assert_eq!(traffic["hours"][0]["known"], false, "{traffic}");
+    let stats = told("/api/v1/stats".to_owned()).await;
+    assert_eq!(
+        stats["count"],
+        fork.head().expect("a head").body().totals.count
+    );
+    for path in ["/api/v1/mirrors", "/api/v1/segments"] {
+        assert_eq!(get(path).await.status(), 200, "{path}");
     }
     assert_eq!(upstream.asked.load(Ordering::SeqCst), 0);
     daemon.run_until(std::future::ready(())).await;

@@ -3,7 +3,7 @@
 use gwa::config::Settings;
 use gwa::publish::{Hints, Share};
 
-use crate::house::{House, filled, settings};
+use crate::house::{House, filled, send, settings};
 
 #[tokio::test]
 async fn the_line_to_share_is_the_one_that_the_command_line_prints() {
@@ -76,6 +76,30 @@ async fn an_operator_is_told_settings_limits_and_room_and_no_secret() {
         assert!(!limit["reason"].as_str().expect("a reason").is_empty());
     }
     assert!(told["warnings"].is_array());
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_names_others_and_this_machine_is_for_this_machine_and_the_token() {
+    let house = House::with(|http| http.hosts = Some(vec!["archive.example".to_owned()])).await;
+    for path in ["/api/v1/diagnostics", "/api/v1/peers", "/api/v1/mirrors"] {
+        assert_eq!(send(house.get(path)).await.status(), 200, "{path}");
+        // Through a proxy, by its name or as it says itself.
+        let named = send(house.get(path).header("host", "archive.example")).await;
+        assert_eq!(named.status(), 401, "{path}");
+        assert_eq!(named.headers()["www-authenticate"], "Bearer");
+        let handed_on = house.get(path).header("x-forwarded-for", "203.0.113.7");
+        assert_eq!(send(handed_on).await.status(), 401, "{path}");
+        let token = house.get(path).header("host", "archive.example");
+        let token = token.bearer_auth(house.token());
+        assert_eq!(send(token).await.status(), 200, "{path}");
+    }
+    // A page of another site that puts one into a picture.
+    let foreign = house
+        .get("/api/v1/status")
+        .header("sec-fetch-site", "cross-site");
+    let foreign = foreign.header("sec-fetch-mode", "no-cors");
+    assert_eq!(send(foreign).await.status(), 403);
     house.end().await;
 }
 

@@ -24,6 +24,8 @@ use crate::limits::traffic::REQUEST_COST;
 pub(in crate::api) struct Told {
     headers: HeaderMap,
     body: Bytes,
+    /// Places that were looked into beside blocks.
+    read: u64,
 }
 
 impl Told {
@@ -32,7 +34,16 @@ impl Told {
         Self {
             headers,
             body: body.into(),
+            read: 0,
         }
+    }
+
+    /// The same, for which so many places were looked into beside the blocks that were
+    /// asked for.
+    #[must_use]
+    pub(in crate::api) fn having_read(mut self, places: u64) -> Self {
+        self.read = places;
+        self
     }
 
     /// This as JSON.
@@ -80,12 +91,16 @@ impl Gateway {
                 blocks: AtomicU64::new(0),
             };
             let told = work(&counted);
-            let len = told.as_ref().map_or(0, |told| told.body.len());
-            places.charge(address, counted.cost().saturating_add(len));
+            let (len, read) = told
+                .as_ref()
+                .map_or((0, 0), |told| (told.body.len(), told.read));
+            places.charge(address, counted.cost(read).saturating_add(len));
             told
         });
         Ok(match read.await? {
-            Ok(Told { headers, body }) => (headers, Body::from(room.hold(body))).into_response(),
+            Ok(Told { headers, body, .. }) => {
+                (headers, Body::from(room.hold(body))).into_response()
+            }
             Err(failure) => failure.into_response(),
         })
     }
@@ -99,9 +114,10 @@ struct Counted<'a> {
 
 impl Counted<'_> {
     /// What the request costs beside the bytes of its answer, in bytes: as for
-    /// mail, as much again for each place that is looked into.
-    fn cost(&self) -> usize {
-        let places = self.blocks.load(Ordering::Relaxed).saturating_add(1);
+    /// mail, as much again for each place that is looked into, `beside` blocks too.
+    fn cost(&self, beside: u64) -> usize {
+        let blocks = self.blocks.load(Ordering::Relaxed);
+        let places = blocks.saturating_add(beside).saturating_add(1);
         usize::try_from(places.saturating_mul(REQUEST_COST)).unwrap_or(usize::MAX)
     }
 }

@@ -518,28 +518,6 @@ impl Archive {
         Ok(query)
     }
 
-    /// One page of what is kept, sealed or waiting, by (sent, hash).
-    pub fn page(&self, request: &PageRequest) -> Result<Page, DiskError> {
-        self.page_unless(request, &Stop::default())
-    }
-
-    /// As [`Self::page`]; fails soon once `stop` is given.
-    pub fn page_unless(&self, request: &PageRequest, stop: &Stop) -> Result<Page, DiskError> {
-        loop {
-            let kept_from = self.kept_from();
-            let Some(range) = retention::kept(request.filter.range, kept_from) else {
-                return Ok(Page::default());
-            };
-            let mut request = request.clone();
-            request.filter.range = range;
-            match page::page(self, &request, stop) {
-                // It was dropped while it was read.
-                Err(error) if error.is_missing() && self.kept_from() > kept_from => {}
-                other => return other,
-            }
-        }
-    }
-
     /// The CID of the current head; `None` before the first seal.
     pub fn head_cid(&self) -> Option<Cid> {
         self.read_state().head_cid()

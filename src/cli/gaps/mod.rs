@@ -14,7 +14,7 @@ use self::compare::{Comparison, Server, day_count, days, query};
 use self::hours::gaps;
 use self::own::Own;
 use self::shortcut::Shortcut;
-use crate::archive::habit::silences;
+use crate::archive::habit::{Told, silences};
 use crate::archive::watermark::Hour;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -129,7 +129,12 @@ fn own_silences(own: &Own, range: TimeRange, context: &mut Context) -> Result<()
     }
     drop(progress);
     let total: u64 = counts.values().sum();
-    let silences = silences(&counts, range.to());
+    let told = Told {
+        from: None,
+        end: range.to(),
+        unknown: &[],
+    };
+    let silences = silences(&counts, told);
     for silence in &silences {
         let range = silence.stretch.range();
         let row = SilentRow {

@@ -3,8 +3,9 @@
 //! Always true:
 //! - What is counted is what pages give: sealed and waiting, each envelope once.
 //! - No envelope is read: times tell when each was sent, and how long it is.
-//! - Nothing is fetched: where neither a segment's times nor its blocks are on this
-//!   disk, the answer says which block is missing.
+//! - Nothing is fetched of whoever else has the history: where neither a segment's
+//!   times nor its blocks are on this disk, the answer says of which time nothing is
+//!   known.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -46,29 +47,46 @@ impl Tally {
 /// Hours with any envelope, in order of time.
 pub(super) type Hours = BTreeMap<Hour, Tally>;
 
+/// What was sent in each hour of a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoursOf {
+    /// Hours with any envelope, in order of time.
+    pub tallies: BTreeMap<Hour, Tally>,
+    /// Of which times nothing is known, because what was sent then is not on this disk.
+    pub unknown: Vec<TimeRange>,
+    /// Buckets that had to be read for it: the others were remembered.
+    pub read: u64,
+}
+
 impl Archive {
     /// What was sent in each hour that `range` touches, as far as it is kept; hours
     /// without an envelope are left out. Fails soon once `stop` is given.
-    pub fn hours(&self, range: TimeRange, stop: &Stop) -> Result<BTreeMap<Hour, Tally>, DiskError> {
+    pub fn hours(&self, range: TimeRange, stop: &Stop) -> Result<HoursOf, DiskError> {
         loop {
             let kept_from = self.kept_from();
             let Some(range) = retention::kept(range, kept_from) else {
-                return Ok(Hours::new());
+                return Ok(HoursOf::default());
             };
-            match hours(self, range, stop) {
-                // It was dropped while it was read.
-                Err(error) if error.is_missing() && self.kept_from() > kept_from => {}
-                other => return other,
+            let hours = hours(self, range, stop);
+            let lacks = match &hours {
+                Ok(hours) => !hours.unknown.is_empty(),
+                Err(error) => error.is_missing(),
+            };
+            // It was dropped while it was read.
+            if !lacks || self.kept_from() == kept_from {
+                return hours;
             }
         }
     }
 }
 
-fn hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<Hours, DiskError> {
+fn hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<HoursOf, DiskError> {
     let mut last = None;
-    for _ in 0..TRIES {
+    for tried in 1..=TRIES {
         let head = archive.head_cid();
         match try_hours(archive, range, stop) {
+            Ok(hours)
+                if !hours.unknown.is_empty() && archive.head_cid() != head && tried < TRIES => {}
             Ok(hours) => return Ok(hours),
             Err(PageError::Stopped) => return Err(DiskError::Stopped),
             Err(PageError::Stale(cid)) => {
@@ -85,9 +103,10 @@ fn hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<Hours, Disk
     Err(last.expect("at least one try was made").into())
 }
 
-fn try_hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<Hours, PageError> {
+fn try_hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<HoursOf, PageError> {
     let range = whole_hours(range);
-    let mut hours = Hours::new();
+    let mut told = HoursOf::default();
+    let hours = &mut told.tallies;
     // Head and waiting are read under one lock, as by pages.
     let (head, sealed) = {
         let state = archive.read_state();
@@ -101,14 +120,22 @@ fn try_hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<Hours, 
         let sealed = head.map(sealed_by).unwrap_or_default();
         (head.map(|head| *head.cid()), sealed)
     };
-    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
+    let held = archive.blocks.held();
+    let layout = archive.pages.layout_within(&held, head, &sealed, range)?;
     let first = layout.partition_point(|bucket| bucket.range.to() < range.from());
     for plan in &layout[first..] {
         if plan.range.from() > range.to() {
             break;
         }
         stop.check()?;
-        for (hour, tally) in &*bucket(archive, plan, stop)? {
+        let of_bucket = match bucket(archive, plan, stop, &mut told.read) {
+            Err(PageError::Archive(error)) if error.is_missing() => {
+                told.unknown.extend(plan.range.intersect(range));
+                continue;
+            }
+            other => other?,
+        };
+        for (hour, tally) in &*of_bucket {
             if range.contains(hour.range().from()) {
                 let sum = hours.entry(*hour).or_default();
                 sum.count += tally.count;
@@ -116,11 +143,16 @@ fn try_hours(archive: &Archive, range: TimeRange, stop: &Stop) -> Result<Hours, 
             }
         }
     }
-    Ok(hours)
+    Ok(told)
 }
 
-/// The hours of a bucket.
-fn bucket(archive: &Archive, plan: &BucketPlan, stop: &Stop) -> Result<Arc<Hours>, PageError> {
+/// The hours of a bucket; `read` counts those that were not remembered.
+fn bucket(
+    archive: &Archive,
+    plan: &BucketPlan,
+    stop: &Stop,
+    read: &mut u64,
+) -> Result<Arc<Hours>, PageError> {
     if let [segment] = &plan.segments[..]
         && plan.range == plan.bounds
     {
@@ -128,6 +160,7 @@ fn bucket(archive: &Archive, plan: &BucketPlan, stop: &Stop) -> Result<Arc<Hours
         if let Some(hours) = kept.get(&segment.cid) {
             return Ok(hours);
         }
+        *read += 1;
         let mut hours = Hours::new();
         each_entry(archive, plan, *segment, stop, |entry| {
             let hour = hours.entry(Hour::of(entry.sent)).or_default();
@@ -139,6 +172,7 @@ fn bucket(archive: &Archive, plan: &BucketPlan, stop: &Stop) -> Result<Arc<Hours
         return Ok(hours);
     }
     // Deltas of the open hour hold more than it, and may hold the same.
+    *read += 1;
     let mut hours = Hours::new();
     let mut seen = HashSet::new();
     for segment in &plan.segments {

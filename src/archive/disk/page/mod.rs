@@ -36,7 +36,7 @@ use self::bucket::Bucket;
 use self::read::Pick;
 pub(super) use self::times::Times;
 use super::cache::Cache;
-use super::{Archive, DiskError, sealed_by};
+use super::{Archive, DiskError, retention, sealed_by};
 use crate::archive::ArchiveError;
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::fresh::Sealed;
@@ -189,29 +189,59 @@ impl Pages {
         let Some(head) = head else {
             return Ok(Arc::default());
         };
-        let kept = || self.layout.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, layout)) = &*kept()
-            && *of == head
-        {
-            return Ok(Arc::clone(layout));
+        if let Some(layout) = self.known_layout(&head) {
+            return Ok(layout);
         }
-        let everything = Filter {
-            topics: TopicFilter::All,
-            range: TimeRange::ALL,
-        };
-        let mut plan = Plan::new(sealed, everything);
-        loop {
-            let wants = plan.wants();
-            if wants.is_empty() {
-                break;
-            }
-            for cid in wants {
-                plan.feed(&source.get(&cid)?)?;
-            }
-        }
-        let layout: Layout = plan.finish().into();
-        *kept() = Some((head, Arc::clone(&layout)));
+        let layout = planned(source, sealed, TimeRange::ALL)?;
+        let mut kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some((head, Arc::clone(&layout)));
         Ok(layout)
+    }
+
+    /// Those of them at least that touch `range`, out of what `source` has: for whom
+    /// nothing is fetched, what is before and after may be missing.
+    fn layout_within(
+        &self,
+        source: &dyn BlockSource,
+        head: Option<Cid>,
+        sealed: &Sealed,
+        range: TimeRange,
+    ) -> Result<Layout, ArchiveError> {
+        match head {
+            None => Ok(Arc::default()),
+            Some(head) => match self.known_layout(&head) {
+                Some(layout) => Ok(layout),
+                None => planned(source, sealed, range),
+            },
+        }
+    }
+
+    fn known_layout(&self, head: &Cid) -> Option<Layout> {
+        let kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_head = kept.as_ref().filter(|(of, _)| of == head);
+        of_head.map(|(_, layout)| Arc::clone(layout))
+    }
+}
+
+/// The buckets that touch `range`.
+fn planned(
+    source: &dyn BlockSource,
+    sealed: &Sealed,
+    range: TimeRange,
+) -> Result<Layout, ArchiveError> {
+    let filter = Filter {
+        topics: TopicFilter::All,
+        range,
+    };
+    let mut plan = Plan::new(sealed, filter);
+    loop {
+        let wants = plan.wants();
+        if wants.is_empty() {
+            return Ok(plan.finish().into());
+        }
+        for cid in wants {
+            plan.feed(&source.get(&cid)?)?;
+        }
     }
 }
 
@@ -259,17 +289,65 @@ impl Filling {
     }
 }
 
-/// See [`Archive::page`].
-pub(super) fn page(
+impl Archive {
+    /// One page of what is kept, sealed or waiting, by (sent, hash).
+    pub fn page(&self, request: &PageRequest) -> Result<Page, DiskError> {
+        self.page_unless(request, &Stop::default())
+    }
+
+    /// As [`Self::page`]; fails soon once `stop` is given.
+    pub fn page_unless(&self, request: &PageRequest, stop: &Stop) -> Result<Page, DiskError> {
+        self.page_within(request, Reach::Anywhere, stop)
+    }
+
+    /// As [`Self::page`], of what is on this disk: for those for whom nothing is to be
+    /// fetched. Days that are not here are passed over.
+    pub fn page_here(&self, request: &PageRequest) -> Result<Page, DiskError> {
+        self.page_within(request, Reach::Here, &Stop::default())
+    }
+
+    fn page_within(
+        &self,
+        request: &PageRequest,
+        reach: Reach,
+        stop: &Stop,
+    ) -> Result<Page, DiskError> {
+        loop {
+            let kept_from = self.kept_from();
+            let Some(range) = retention::kept(request.filter.range, kept_from) else {
+                return Ok(Page::default());
+            };
+            let mut request = request.clone();
+            request.filter.range = range;
+            match page(self, &request, reach, stop) {
+                // It was dropped while it was read.
+                Err(error) if error.is_missing() && self.kept_from() > kept_from => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// How far a page may reach for its blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Whoever has them is asked.
+    Anywhere,
+    /// No further than this disk: segments that are not on it are passed over.
+    Here,
+}
+
+fn page(
     archive: &Archive,
     request: &PageRequest,
+    reach: Reach,
     stop: &Stop,
 ) -> Result<Page, DiskError> {
     let mut use_times = true;
     let mut last = None;
     for _ in 0..TRIES {
         let head = archive.head_cid();
-        match try_page(archive, request, use_times, stop) {
+        match try_page(archive, request, reach, use_times, stop) {
             Ok(page) => return Ok(page),
             Err(PageError::Stopped) => return Err(DiskError::Stopped),
             Err(PageError::Stale(segment)) => {
@@ -295,6 +373,7 @@ pub(super) fn page(
 fn try_page(
     archive: &Archive,
     request: &PageRequest,
+    reach: Reach,
     use_times: bool,
     stop: &Stop,
 ) -> Result<Page, PageError> {
@@ -324,13 +403,23 @@ fn try_page(
         more: false,
         looked: 0,
     };
-    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
+    let pages = &archive.pages;
+    let layout = match reach {
+        Reach::Anywhere => pages.layout(&archive.blocks, head, &sealed)?,
+        Reach::Here => {
+            let held = archive.blocks.held();
+            pages.layout_within(&held, head, &sealed, filter.range)?
+        }
+    };
     let first = layout.partition_point(|bucket| bucket.range.to() < filter.range.from());
     for plan in &layout[first..] {
         let Some(range) = filter.range.intersect(plan.range) else {
             break;
         };
         stop.check()?;
+        if reach == Reach::Here && !is_here(archive, plan)? {
+            continue;
+        }
         let within = Filter {
             topics: filter.topics.clone(),
             range,
@@ -365,6 +454,17 @@ fn try_page(
         }
     }
     finish(archive, filling, stop)
+}
+
+/// Whether all segments of a bucket are on this disk.
+fn is_here(archive: &Archive, plan: &BucketPlan) -> Result<bool, ArchiveError> {
+    let here = archive.blocks.here();
+    for segment in &plan.segments {
+        if !here.has(&segment.cid)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn finish(archive: &Archive, filling: Filling, stop: &Stop) -> Result<Page, PageError> {
