@@ -3,7 +3,7 @@ import { defineConfig } from '@playwright/test'
 // Debian's Chromium, unless another is named. As root it runs without its sandbox;
 // what it looks at is a daemon of this machine alone.
 export default defineConfig({
-  testDir: 'tests',
+  testDir: 'browser',
   outputDir: 'target/explorer',
   timeout: 60_000,
   fullyParallel: false,

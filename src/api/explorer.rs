@@ -6,6 +6,7 @@
 //! - The page runs no script and applies no style but its own files, speaks to where
 //!   it came from alone, stands in no frame and sends no form; the browser is told so
 //!   in every answer, and holds it to that.
+//! - What others wrote of it goes with their notices, `third-party.txt`.
 //! - It passes the same door as what it asks of the node (`api::guard`): under a
 //!   foreign name there is no page.
 
@@ -21,7 +22,7 @@ use crate::api::gateway::is_known;
 
 /// What the page may do: all that is not named is forbidden.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     connect-src 'self'; img-src 'self' data:; worker-src 'self'; base-uri 'none'; \
+     connect-src 'self'; img-src 'self'; worker-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
      trusted-types gwa";
 
@@ -49,7 +50,7 @@ macro_rules! asset {
 }
 
 /// All of the page.
-static ASSETS: [Asset; 5] = [
+static ASSETS: [Asset; 6] = [
     asset!(0, "/", "text/html; charset=utf-8", "index.html"),
     asset!(1, "/app.js", "text/javascript; charset=utf-8", "app.js"),
     asset!(
@@ -60,6 +61,12 @@ static ASSETS: [Asset; 5] = [
     ),
     asset!(3, "/style.css", "text/css; charset=utf-8", "style.css"),
     asset!(4, "/icon.svg", "image/svg+xml", "icon.svg"),
+    asset!(
+        5,
+        "/third-party.txt",
+        "text/plain; charset=utf-8",
+        "third-party.txt"
+    ),
 ];
 
 /// The routes of the page.

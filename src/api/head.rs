@@ -188,7 +188,7 @@ fn headers(tag: &str) -> HeaderMap {
 pub(super) fn no_head() -> Response {
     let told = NoHead {
         error: "there is no head yet",
-        hint: "nothing was sealed so far: `gwa seal` does it now, the daemon on its own in time",
+        hint: "the daemon seals what came in every `seal-every`: ask again in a few minutes",
     };
     (StatusCode::NOT_FOUND, ask_again(), Json(told)).into_response()
 }

@@ -5,12 +5,13 @@ use reqwest::header::{HOST, IF_NONE_MATCH, ORIGIN};
 use crate::house::{House, header, send};
 
 /// The page, and the files it names.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("/", "text/html; charset=utf-8"),
     ("/app.js", "text/javascript; charset=utf-8"),
     ("/worker.js", "text/javascript; charset=utf-8"),
     ("/style.css", "text/css; charset=utf-8"),
     ("/icon.svg", "image/svg+xml"),
+    ("/third-party.txt", "text/plain; charset=utf-8"),
 ];
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 // The explorer: its frame, and which page is in it.
-import { render } from 'preact'
+import { Component, render, type ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { ApiError } from './net/api.ts'
 import { start, useLive, type Live } from './net/live.ts'
 import { Archive } from './pages/archive.tsx'
 import { Diagnostics } from './pages/diagnostics.tsx'
@@ -11,8 +12,9 @@ import { Peers } from './pages/peers.tsx'
 import { Read } from './pages/read.tsx'
 import { Verify } from './pages/verify.tsx'
 import { span } from './ui/format.ts'
-import { useNow } from './ui/parts.tsx'
+import { Problem, useNow } from './ui/parts.tsx'
 import { useRoute, type Route } from './ui/route.ts'
+import { standing } from './ui/standing.ts'
 import { startTheme, ThemeSwitch } from './ui/theme.tsx'
 
 const PAGES = {
@@ -26,25 +28,38 @@ const PAGES = {
   diagnostics: { name: 'Diagnostics', show: Diagnostics },
 } satisfies Record<string, { name: string; show: (props: { route: Route; live: Live }) => unknown }>
 
-/** How the daemon is, in a word and a colour. */
+/** How the daemon is. Only the word itself is told to those who listen, when it changes:
+ * the age beside it changes for ever. */
 function Pulse({ live }: { live: Live }) {
   const now = useNow(5_000)
-  const { health, status, link } = live
-  let tone = 'good'
-  let words = 'archiving'
-  if (link === 'lost') [tone, words] = ['bad', 'the daemon does not answer']
-  else if (!health) [tone, words] = ['', 'asking…']
-  else if (!health.ok) [tone, words] = ['bad', health.error ?? 'something is wrong']
-  else if (health.store_error) [tone, words] = ['warn', 'the store cannot be reached']
-  else if (health.peers === 0) [tone, words] = ['warn', 'no peers']
-  const last = status?.envelopes.last_stored
+  const { tone, words } = standing(live)
+  const last = live.status?.envelopes.last_stored
   return (
-    <span class="pulse" role="status">
-      <span class={`dot ${tone}`} aria-hidden="true" />
-      {words}
+    <span class="pulse">
+      <span class={`dot ${tone ?? ''}`} aria-hidden="true" />
+      <span role="status">{words}</span>
       {tone === 'good' && last ? <span class="muted"> · last envelope {span(now - last)} ago</span> : null}
     </span>
   )
+}
+
+/** A page that fails while it is drawn is told; the others go on. */
+class Boundary extends Component<{ route: Route; children: ComponentChildren }, { error: Error | null }> {
+  override state = { error: null }
+
+  override componentDidCatch(error: unknown) {
+    this.setState({ error: error instanceof Error ? error : new Error(String(error)) })
+  }
+
+  override componentDidUpdate(before: { route: Route }) {
+    if (this.state.error && before.route !== this.props.route) this.setState({ error: null })
+  }
+
+  override render() {
+    const error: Error | null = this.state.error
+    if (!error) return this.props.children
+    return <Problem error={new ApiError('This page cannot be drawn.', 0, (error as Error).message)} again={() => this.setState({ error: null })} />
+  }
 }
 
 function App() {
@@ -83,9 +98,9 @@ function App() {
       </nav>
       <main id="main">
         <h1 ref={heading} tabIndex={-1}>{page.name}</h1>
-        <Shown route={route} live={live} key={name} />
+        <Boundary route={route} key={name}><Shown route={route} live={live} /></Boundary>
       </main>
-      <footer><span>{live.status?.name ?? 'gwa'}</span><span>{LINKS[live.link]}</span><span>Times are UTC</span></footer>
+      <footer><span>{live.status?.name ?? 'gwa'}</span><span>{LINKS[live.link]}</span><span>Times are UTC</span><a href="third-party.txt">Licences</a></footer>
       <p id="said" class="offscreen" aria-live="polite" />
     </>
   )

@@ -1,9 +1,11 @@
 // The daemon's HTTP interface, as docs/http-api.md describes it.
 //
 // Always true: every request goes to where this page came from; the token stays in
-// this module's memory and goes out only with what changes something.
+// this module's memory and goes out only with what changes something, and with
+// questions that were refused without it.
 import type { WireEnvelope } from '../reader/terms.ts'
 import { MAX_BLOCK } from '../archive/blocks.ts'
+import { isLoopback } from './address.ts'
 
 export interface Health {
   ok: boolean
@@ -11,8 +13,12 @@ export interface Health {
   since: number
   peers: number
   head: string | null
+  /** False for a mirror, which follows another archive instead. */
+  takes_in?: boolean
   store_error: string | null
   store_failing_since: number | null
+  /** Why names lead to no newer head. */
+  name_error?: string | null
   last_envelope_age: number | null
 }
 
@@ -148,10 +154,13 @@ export interface Found {
 }
 
 export interface Gaps {
+  /** `expected` is null where nothing came in all the time that was looked at. */
   gaps: Array<{ from: number; until: number; expected?: number | null; had: number }>
 }
 
-export interface Traffic { hours: Array<{ from: number; count: number; bytes: number }> }
+/** `known` is false of an hour whose day is not on this disk. */
+export interface Hour { from: number; count: number; bytes: number; known?: boolean }
+export interface Traffic { hours: Hour[] }
 
 export interface Share {
   share: string
@@ -159,6 +168,7 @@ export interface Share {
   name?: string | null
   enode?: string | null
   http?: string | null
+  urls?: string[]
   p2p?: string[]
 }
 
@@ -202,6 +212,10 @@ export interface Diagnostics {
   reachable?: boolean | null
 }
 
+/** Whether an answer is none because nothing was sealed so far. */
+export const isNoHead = (error: Error): boolean =>
+  error instanceof ApiError && error.status === 404 && error.message === 'there is no head yet'
+
 /** Why an answer is none, in words for people. */
 export class ApiError extends Error {
   constructor(
@@ -213,10 +227,13 @@ export class ApiError extends Error {
   }
 }
 
-/** The longest that an answer is waited for, milliseconds: the daemon's own limit is shorter. */
+/** The longest that people are kept waiting, milliseconds. The daemon itself gives up later. */
 const PATIENCE = 60_000
 
 let token = ''
+/** Paths that were refused without the token. */
+const guarded = new Set<string>()
+const pathOf = (path: string): string => path.split('?')[0]!
 
 /** Keeps the token until the page is closed. */
 export function setToken(given: string): void {
@@ -224,6 +241,11 @@ export function setToken(given: string): void {
 }
 
 export const hasToken = (): boolean => token !== ''
+
+/** Whether what this page sends can be read on its way: plain HTTP from another machine. */
+export const isExposed = (): boolean => location.protocol === 'http:' && !isLoopback(location.hostname)
+
+const bearer = (): Record<string, string> => (token ? { authorization: `Bearer ${token}` } : {})
 
 /** An address below where this page came from. */
 export const at = (path: string): URL => new URL(path, document.baseURI)
@@ -255,8 +277,19 @@ async function answered(path: string, options: RequestInit = {}): Promise<Respon
 
 /** What `path` answers, as JSON. */
 export async function get<T>(path: string): Promise<T> {
-  const response = await answered(path)
-  return (await response.json()) as T
+  const ask = async () => {
+    const headers = guarded.has(pathOf(path)) ? bearer() : {}
+    return (await (await answered(path, { headers })).json()) as T
+  }
+  try {
+    return await ask()
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 401) throw error
+    const isNew = !guarded.has(pathOf(path))
+    guarded.add(pathOf(path))
+    if (isNew && hasToken()) return ask()
+    throw error
+  }
 }
 
 /** `/health`, which answers 503 with the same words where something is wrong. */
@@ -271,8 +304,7 @@ export async function health(): Promise<Health> {
 
 /** Asks for something to be done, with the token. */
 export async function post(path: string): Promise<void> {
-  const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {}
-  await answered(path, { method: 'POST', headers })
+  await answered(path, { method: 'POST', headers: bearer() })
 }
 
 /** The bytes of a block, as they come: to be hashed before they are looked at. */

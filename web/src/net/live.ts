@@ -1,5 +1,8 @@
 // What changes by itself: told by the daemon over server-sent events, and asked for
 // now and then where these do not come.
+//
+// Always true: a page that nobody looks at listens to nothing and asks nothing. A
+// browser has six connections to a host for all its tabs together.
 import { useEffect, useState } from 'preact/hooks'
 import { ApiError, at, get, health, type Health, type Status, type Verify } from './api.ts'
 
@@ -58,35 +61,51 @@ function parsed<T>(event: Event): T | null {
   }
 }
 
-function listen(): EventSource {
-  const events = new EventSource(at('api/v1/events'))
-  events.onopen = () => tell({ link: 'live' })
-  events.onerror = () => {
+let events: EventSource | null = null
+
+function listen(): void {
+  if (events && events.readyState !== EventSource.CLOSED) return
+  const source = new EventSource(at('api/v1/events'))
+  events = source
+  source.onopen = () => tell({ link: 'live' })
+  source.onerror = () => {
+    if (events !== source) return
     if (now.link === 'live') tell({ link: 'lost' })
     void askStatus()
   }
-  events.addEventListener('status', (event) => {
+  source.addEventListener('status', (event) => {
     const status = parsed<Status>(event)
     if (status) tell({ status, link: 'live' })
   })
-  events.addEventListener('head', () => tell({ heads: now.heads + 1 }))
-  events.addEventListener('peers', () => tell({ peers: now.peers + 1 }))
-  events.addEventListener('verify', (event) => {
+  source.addEventListener('head', () => tell({ heads: now.heads + 1 }))
+  source.addEventListener('peers', () => tell({ peers: now.peers + 1 }))
+  source.addEventListener('verify', (event) => {
     const verify = parsed<Verify>(event)
     if (verify && 'running' in verify) tell({ verify })
   })
-  return events
+}
+
+function wake(): void {
+  listen()
+  void askHealth()
+  void askStatus()
+}
+
+function rest(): void {
+  events?.close()
+  events = null
+  tell({ link: 'starting' })
 }
 
 /** Begins to listen. Called once, when the page starts. */
 export function start(): void {
-  let events = listen()
-  void askHealth()
-  void askStatus()
+  if (!document.hidden) wake()
+  document.addEventListener('visibilitychange', () => (document.hidden ? rest() : wake()))
   setInterval(() => {
+    if (document.hidden) return
     void askHealth()
     // A browser gives up where it was refused, as by a proxy whose daemon restarts.
-    if (events.readyState === EventSource.CLOSED) events = listen()
+    listen()
   }, HEALTH_EVERY)
   setInterval(() => {
     if (now.link !== 'live' && !document.hidden) void askStatus()

@@ -52,7 +52,7 @@ function Crumbs({ path }: { path: string[] }) {
     <nav class="crumbs" aria-label="Path">
       <ol>
         {path.map((name, i) => {
-          const text = i === 0 ? `${name.slice(0, 8)}…${name.slice(-6)}` : name
+          const text = <Foreign text={i === 0 && name.length > 16 ? `${name.slice(0, 8)}…${name.slice(-6)}` : name} max={200} />
           return <li>{i === path.length - 1 ? <span aria-current="location">{text}</span> : <a href={link(['explore', ...path.slice(0, i + 1)])}>{text}</a>}</li>
         })}
       </ol>

@@ -3,8 +3,8 @@ import { useEffect, useState } from 'preact/hooks'
 import { cidOf } from '../archive/blocks.ts'
 import { ApiError, get, type Found } from '../net/api.ts'
 import type { Live } from '../net/live.ts'
-import { count, fromField, plural } from '../ui/format.ts'
-import { announce, Bytes, Code, Empty, Panel, Problem, Table, When } from '../ui/parts.tsx'
+import { count, fromField, plural, toField } from '../ui/format.ts'
+import { announce, Bytes, Code, Empty, More, Panel, Problem, Table, When } from '../ui/parts.tsx'
 import { go, link, type Route } from '../ui/route.ts'
 import { topicOfChat } from '../whisper/envelope.ts'
 import { BlockView } from './block.tsx'
@@ -66,16 +66,19 @@ function asked(query: URLSearchParams): string {
   const chat = query.get('chat')
   if (chat) out.append('topic', topicOfChat(chat))
   for (const side of ['from', 'to']) {
-    const at = fromField(query.get(side) ?? '')
-    if (at !== null) out.set(side, String(at))
+    const text = query.get(side)
+    if (!text) continue
+    const at = fromField(text, side === 'to')
+    if (at === null) throw new ApiError(`“${text}” is no time: a day as 2018-10-01, or 2018-10-01T11:25 in UTC`, 0)
+    out.set(side, String(at))
   }
   return out.toString()
 }
 
 function Query({ query }: { query: URLSearchParams }) {
   const [fields, setFields] = useState({
-    topic: query.get('topic') ?? '', chat: query.get('chat') ?? '', from: query.get('from') ?? '',
-    to: query.get('to') ?? '', order: query.get('order') ?? 'newest',
+    topic: query.get('topic') ?? '', chat: query.get('chat') ?? '', from: toField(fromField(query.get('from') ?? '')),
+    to: toField(fromField(query.get('to') ?? '', true)), order: query.get('order') ?? 'newest',
   })
   const set = (name: keyof typeof fields) => (event: { currentTarget: { value: string } }) =>
     setFields({ ...fields, [name]: event.currentTarget.value })
@@ -150,7 +153,8 @@ function Results({ query }: { query: URLSearchParams }) {
           </Table>
         </>
       )}
-      {isBusy ? <p class="muted waiting">Reading blocks…</p> : next && <p class="buttons"><button type="button" onClick={() => void ask(pages)}>More</button></p>}
+      <More name="More" all="These are all." busy={isBusy} hasMore={!!next} onMore={() => void ask(pages)} />
+      {isBusy && <p class="muted waiting">Reading blocks…</p>}
     </>
   )
 }

@@ -35,7 +35,7 @@ export function Mirrors({ live }: { live: Live }) {
       <Panel title="Whom this archive follows" id="following">
         <Answer of={told}>{({ following }) => (
           following.length === 0
-            ? <Empty><p>This archive follows no other.</p><p><code>gwa mirror</code> begins a copy of another, <code>gwa serve --follow</code> unites with others again and again.</p></Empty>
+            ? <Empty><p>This archive follows no other.</p><p><code>gwa mirror REF</code> begins a copy of another in a folder of its own. A daemon that is started with <code>--follow REF</code> unites with others again and again.</p></Empty>
             : (
               <Table label="Followed archives">
                 <thead><tr><th scope="col">Where</th><th scope="col">Why</th><th scope="col">Last verified</th><th scope="col">Last asked</th><th scope="col">Trouble</th></tr></thead>
@@ -52,7 +52,7 @@ export function Mirrors({ live }: { live: Live }) {
       <Panel title="Archives announced on the network" id="discovered">
         <Answer of={told}>{({ discovered }) => (
           discovered.length === 0
-            ? <Empty><p>No announcement was heard so far.</p><p>Archives announce themselves with <code>gwa serve --announce</code>; they are heard from peers, and <code>gwa discover ENODE</code> asks one.</p></Empty>
+            ? <Empty><p>No announcement was heard so far.</p><p>Archives announce themselves where their daemon is started with <code>--announce</code>; they are heard from peers, and <code>gwa discover ENODE</code> asks one.</p></Empty>
             : (
               <Table label="Discovered archives">
                 <thead><tr><th scope="col">Name</th><th scope="col">Key</th><th scope="col">Head</th><th scope="col" class="num">Number</th><th scope="col" class="num">Envelopes</th><th scope="col">Heard</th><th scope="col">Where to have it</th></tr></thead>

@@ -1,10 +1,13 @@
 // Is it working, and what is my address?
 import { useState } from 'preact/hooks'
-import type { Gaps, Head, Share, Stats, Traffic } from '../net/api.ts'
-import { useApi, type Live } from '../net/live.ts'
+import { isOwn } from '../net/address.ts'
+import { isNoHead, type Gaps, type Head, type Share, type Stats, type Traffic } from '../net/api.ts'
+import { useApi, type Asked, type Live } from '../net/live.ts'
 import { Bars } from '../ui/bars.tsx'
-import { count, plural, span } from '../ui/format.ts'
-import { Answer, Bytes, CidLink, Copy, Empty, Figure, Panel, Qr, When, useNow } from '../ui/parts.tsx'
+import { Connect } from '../ui/connect.tsx'
+import { count, hour, plural, span } from '../ui/format.ts'
+import { Answer, Bytes, CidLink, Copy, Empty, Figure, NoHead, Panel, Problem, Qr, When, useNow } from '../ui/parts.tsx'
+import { standing } from '../ui/standing.ts'
 import { Foreign } from '../ui/text.tsx'
 
 /** An archive that took in nothing for so long is told to be quiet, seconds. */
@@ -18,12 +21,18 @@ export function Overview({ live }: { live: Live }) {
   const traffic = useApi<Traffic>('api/v1/traffic?hours=48', live.heads, minute)
   return (
     <div class="grid">
-      <Summary live={live} stats={stats.data} />
+      <Summary live={live} asked={stats} traffic={traffic.data} />
       <Panel title="Sent in the last 48 hours" id="traffic" wide>
         <Answer of={traffic}>{({ hours }) => (
-          hours.some((hour) => hour.count > 0)
+          hours.some((one) => one.count > 0 || one.known === false)
             ? <Bars bars={hours} label="Envelopes by hour" />
-            : <Empty><p>Nothing that was sent in the last two days is here.</p><p>Connect a peer with <code>gwa serve --peer ENODE</code>, or take in what others kept with <code>gwa import FILE</code>.</p></Empty>
+            : (
+              <Empty>
+                <p>Nothing that was sent in the last two days is here.</p>
+                {live.status?.peers === 0 && <Connect />}
+                <p>To take in what others kept, stop the daemon, run <code>gwa import FILE</code>, and start it again.</p>
+              </Empty>
+            )
         )}</Answer>
       </Panel>
       <div class="stack">
@@ -38,35 +47,39 @@ export function Overview({ live }: { live: Live }) {
   )
 }
 
-function Summary({ live, stats }: { live: Live; stats: Stats | null }) {
+function Summary({ live, asked, traffic }: { live: Live; asked: Asked<Stats>; traffic: Traffic | null }) {
   const { health, status } = live
   const now = useNow(1_000)
   const last = status?.envelopes.last_stored ?? null
   const age = last === null ? null : now - last
-  const working = health === null ? '…' : health.ok ? 'Archiving' : 'Not archiving'
+  const { tone, state } = standing(live)
+  const newest = traffic?.hours.findLast((one) => one.count > 0)
+  const stats = asked.data
+  const unknown = asked.error ? 'not known' : '…'
   return (
-    <section class="wide" aria-label="Summary">
+    <section class="wide stack" aria-label="Summary">
       <dl class="figures">
-        <Figure name="State" tone={health === null ? undefined : health.ok ? 'good' : 'bad'}
+        <Figure name="State" tone={tone}
           note={health?.error ? <Foreign text={health.error} /> : status ? <>up {span(now - status.since)}</> : null}>
-          {working}
+          {state}
         </Figure>
         <Figure name="Last envelope" tone={age === null || age > QUIET ? 'warn' : 'good'}
-          note={last === null ? 'none since the start' : <When at={last} />}>
-          {age === null ? 'none yet' : `${span(age)} ago`}
+          note={last !== null ? <When at={last} /> : newest ? <>the newest here was sent after {hour(newest.from)} UTC, {span(now - newest.from)} ago</> : null}>
+          {age === null ? 'none since the start' : `${span(age)} ago`}
         </Figure>
         <Figure name="Peers" tone={status && status.peers === 0 ? 'warn' : undefined}
           note={status ? `room for ${count(status.max_peers)}` : null}>
           <span data-test="peers">{status ? count(status.peers) : '…'}</span>
         </Figure>
         <Figure name="Envelopes sealed" note={stats ? <>watermark {stats.watermark ? <When at={stats.watermark} /> : 'none'}</> : null}>
-          <span data-test="count">{stats ? count(stats.count) : '…'}</span>
+          <span data-test="count">{stats ? count(stats.count) : unknown}</span>
         </Figure>
-        <Figure name="Their bytes" note={stats ? `${count(stats.bytes)} bytes` : null}>{stats ? <Bytes of={stats.bytes} /> : '…'}</Figure>
+        <Figure name="Their bytes" note={stats ? `${count(stats.bytes)} bytes` : null}>{stats ? <Bytes of={stats.bytes} /> : unknown}</Figure>
         <Figure name="Waiting" note="durable, not yet sealed">
-          <span data-test="waiting">{stats ? count(stats.waiting) : '…'}</span>
+          <span data-test="waiting">{stats ? count(stats.waiting) : unknown}</span>
         </Figure>
       </dl>
+      {asked.error && !isNoHead(asked.error) && live.link !== 'lost' && <Problem error={asked.error} again={asked.again} />}
     </section>
   )
 }
@@ -82,11 +95,13 @@ function GapsPanel({ live }: { live: Live }) {
             <ul class="rows">{found.slice(0, 50).map((gap) => (
               <li>
                 <span><When at={gap.from} /> for {span(gap.until - gap.from)}</span>
-                <span class="muted">{plural(gap.had, 'envelope')} there{gap.expected ? `, about ${count(Math.round(gap.expected))} expected` : ''}</span>
+                <span class="muted">{gap.expected === null
+                  ? 'nothing came in all this time'
+                  : <>{plural(gap.had, 'envelope')} there{gap.expected ? `, about ${count(Math.round(gap.expected))} expected` : ''}</>}</span>
               </li>
             ))}</ul>
             {found.length > 50 && <p class="muted">{plural(found.length - 50, 'gap')} more</p>}
-            <p class="muted">Fill them from another mailserver: <code>gwa gaps ENODE --fill</code></p>
+            <p class="muted"><code>gwa gaps ENODE</code> tells beside this daemon what another mailserver has of them. To take it in, stop the daemon, run it with <code>--fill</code>, and start the daemon again.</p>
           </>
       )}</Answer>
     </Panel>
@@ -99,8 +114,8 @@ function HeadPanel({ live }: { live: Live }) {
   const [showsQr, setShowsQr] = useState(false)
   return (
     <Panel title="Head" id="head">
-      {head.error?.status === 404
-        ? <Empty><p>There is no head yet.</p><p>The daemon seals what came in by itself; <code>gwa seal</code> does it now.</p></Empty>
+      {head.error && isNoHead(head.error)
+        ? <NoHead />
         : <Answer of={head}>{(it) => (
           <dl class="pairs">
             <dt>CID</dt><dd data-test="head"><CidLink cid={it.head} /></dd>
@@ -109,10 +124,11 @@ function HeadPanel({ live }: { live: Live }) {
             <dt>Key</dt><dd><span class="cid"><code>{it.key}</code><Copy text={it.key} what="key" /></span></dd>
           </dl>
         )}</Answer>}
+      {live.health?.name_error && <div class="problem"><p>The names of this archive lead to no newer head.</p><p class="muted"><Foreign text={live.health.name_error} /></p></div>}
       {share.data && (
         <>
           <h3>Share</h3>
-          <p class="muted">One line with which others mirror, fork and query this archive.</p>
+          <p class="muted">One line with which others mirror, fork and query this archive.{!hasAddress(share.data) && <> It names no address, because only this machine reaches this daemon: give others one beside it, or set <code>listen</code> or <code>public-urls</code>.</>}</p>
           <p class="line"><code data-test="share">{share.data.share}</code></p>
           <p class="buttons">
             <Copy text={share.data.share} what="share line" />
@@ -126,9 +142,17 @@ function HeadPanel({ live }: { live: Live }) {
   )
 }
 
+/** Whether a share line leads anywhere by itself. */
+const hasAddress = ({ enode, http, urls, p2p }: Share): boolean => !!enode || !!http || !!urls?.length || !!p2p?.length
+
+/** A mark on addresses that nobody else reaches. */
+const Own = ({ address }: { address: string }) => (isOwn(address) ? <> <span class="tag warn">this machine only</span></> : null)
+
 function Addresses({ live }: { live: Live }) {
   const { status } = live
   const [showsQr, setShowsQr] = useState(false)
+  // A code to be scanned is for another device.
+  const isShown = !!status?.enode && !isOwn(status.enode)
   return (
     <Panel title="Addresses" id="addresses">
       {!status ? <p class="muted waiting">Asking the daemon…</p> : (
@@ -136,17 +160,18 @@ function Addresses({ live }: { live: Live }) {
           <dl class="pairs">
             <dt>Enode</dt>
             <dd>{status.enode
-              ? <span class="cid"><code data-test="enode">{status.enode}</code><Copy text={status.enode} what="enode" /></span>
+              ? <><span class="cid"><code data-test="enode">{status.enode}</code><Copy text={status.enode} what="enode" /></span><Own address={status.enode} /></>
               : <span class="muted">not listening for peers</span>}</dd>
-            <dt>Listens at</dt><dd>{status.listen ? <code>{status.listen}</code> : <span class="muted">nowhere</span>}</dd>
+            <dt>Listens at</dt><dd>{status.listen ? <><code>{status.listen}</code><Own address={status.listen} /></> : <span class="muted">nowhere</span>}</dd>
             {status.p2p?.addresses.map((address) => (
-              <><dt>IPFS peer</dt><dd><span class="cid"><code>{address}</code><Copy text={address} what="address" /></span></dd></>
+              <><dt>IPFS peer</dt><dd><span class="cid"><code>{address}</code><Copy text={address} what="address" /></span><Own address={address} /></dd></>
             ))}
           </dl>
-          {status.enode && (
+          {isShown && (
             <p class="buttons"><button type="button" aria-expanded={showsQr} onClick={() => setShowsQr(!showsQr)}>{showsQr ? 'Hide QR code' : 'QR code of the enode'}</button></p>
           )}
-          {showsQr && status.enode && <Qr text={status.enode} label="The enode as a QR code" />}
+          {isShown && showsQr && <Qr text={status!.enode!} label="The enode as a QR code" />}
+          {status.enode && !isShown && <p class="muted">Others reach this node once <code>listen</code> is an address of this machine that they can dial, such as <code>0.0.0.0:30303</code>: set it in <code>gwa.toml</code>, and start the daemon again.</p>}
           <p class="muted">Status clients take the enode with the mailserver’s password: <code>enode://KEY:PASSWORD@HOST:PORT</code></p>
         </>
       )}

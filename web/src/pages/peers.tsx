@@ -1,6 +1,7 @@
 // Who is connected, and who was dropped and why.
 import type { Peers as Told } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
+import { Connect } from '../ui/connect.tsx'
 import { count, plural } from '../ui/format.ts'
 import { Answer, Bytes, Code, Empty, Panel, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
@@ -36,7 +37,7 @@ export function Peers({ live }: { live: Live }) {
       <Panel title="Connected" id="connected" side={live.status && <span class="muted">{count(live.status.peers)} of {count(live.status.max_peers)}</span>}>
         <Answer of={told}>{({ peers }) => (
           peers.length === 0
-            ? <Empty><p>No peer is connected.</p><p>Name one with <code>gwa serve --peer ENODE</code>, or a node to find others by with <code>--bootnode ENODE</code>. Others reach this node where <code>--listen</code> is an address of theirs.</p></Empty>
+            ? <Empty><p>No peer is connected.</p><Connect /><p>Others reach this node where <code>listen</code> is an address that they can dial.</p></Empty>
             : (
               <Table label="Connected peers">
                 <thead><tr><th scope="col">Program</th><th scope="col">Address</th><th scope="col">Node</th><th scope="col">Since</th><th scope="col" class="num">Envelopes in</th><th scope="col" class="num">In</th><th scope="col" class="num">Out</th><th scope="col" class="num">Mail requests</th><th scope="col" class="num">Answered</th></tr></thead>

@@ -1,11 +1,12 @@
 // What a community said. Keys are derived, and messages opened, in this page's worker;
 // the daemon is asked for a topic and a time, and learns no name and no key.
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, get, type Found } from '../net/api.ts'
 import { openEnvelopes } from '../reader/client.ts'
+import { inOrder } from '../reader/order.ts'
 import type { AskedKey, OpenedEnvelope, WireEnvelope } from '../reader/terms.ts'
-import { count, fromField, plural } from '../ui/format.ts'
-import { announce, Bytes, Code, Copy, Empty, Panel, Problem, When } from '../ui/parts.tsx'
+import { count, fromField, plural, toField } from '../ui/format.ts'
+import { announce, Bytes, Code, Copy, Empty, More, Panel, Problem, When } from '../ui/parts.tsx'
 import { go, link, type Route } from '../ui/route.ts'
 import { Foreign } from '../ui/text.tsx'
 import { fromHex, shortKey, toHex, toText } from '../whisper/bytes.ts'
@@ -41,21 +42,44 @@ interface Wanted {
 export function Read({ route }: { route: Route }) {
   const chat = route.query.get('chat')
   const [kind, setKind] = useState<Kind>('chat')
-  const [name, setName] = useState(chat ?? '')
+  const [name, setName] = useState('')
   const [secret, setSecret] = useState('')
   const [topic, setTopic] = useState('')
-  const [from, setFrom] = useState(route.query.get('from') ?? '')
-  const [to, setTo] = useState(route.query.get('to') ?? '')
+  const [from, setFrom] = useState('')
+  const [to, setTo] = useState('')
   const [wrong, setWrong] = useState('')
   const [wanted, setWanted] = useState<Wanted | null>(null)
-  const readChat = (called: string, since: string, until: string) =>
-    setWanted({ key: { kind: 'password', text: called }, topic: topicOfChat(called), from: fromField(since), to: fromField(until) })
+  // What is read with a secret stands in no address, and stays when that changes to none.
+  const isSecret = useRef(false)
+  const readChat = (called: string, since: string, until: string) => {
+    const times = [since, until].map((text, i) => (text ? fromField(text, i === 1) : null))
+    if ((since && times[0] === null) || (until && times[1] === null)) {
+      setWanted(null)
+      return setWrong('a time is a day as 2018-10-01, or 2018-10-01T11:25 in UTC')
+    }
+    setWanted({ key: { kind: 'password', text: called }, topic: topicOfChat(called), from: times[0]!, to: times[1]! })
+  }
   useEffect(() => {
-    if (!chat) return
+    if (!chat) {
+      if (isSecret.current) return
+      setWanted(null)
+      setName('')
+      return
+    }
+    isSecret.current = false
+    setWrong('')
+    const [since, until] = [route.query.get('from') ?? '', route.query.get('to') ?? '']
     setName(chat)
     setKind('chat')
-    readChat(chat, route.query.get('from') ?? '', route.query.get('to') ?? '')
+    setFrom(toField(fromField(since)))
+    setTo(toField(fromField(until, true)))
+    readChat(chat, since, until)
   }, [route.query.toString()])
+  const readSecretly = (key: AskedKey) => {
+    isSecret.current = true
+    setWanted({ key, topic, from: fromField(from), to: fromField(to) })
+    if (chat) go('#/read')
+  }
   const submit = (event: Event) => {
     event.preventDefault()
     setWrong('')
@@ -69,14 +93,14 @@ export function Read({ route }: { route: Route }) {
     if (!/^0x[0-9a-f]{8}$/i.test(topic)) return setWrong('a topic is 0x and 8 hex digits')
     if (kind === 'password') {
       if (secret === '') return setWrong('a password has at least one character')
-      return setWanted({ key: { kind, text: secret }, topic, from: fromField(from), to: fromField(to) })
+      return readSecretly({ kind, text: secret })
     }
     try {
       if (fromHex(secret.trim()).length !== 32) throw new Error()
     } catch {
       return setWrong('a key is 64 hex digits')
     }
-    setWanted({ key: { kind, hex: secret.trim() }, topic, from: fromField(from), to: fromField(to) })
+    readSecretly({ kind, hex: secret.trim() })
   }
   return (
     <div class="stack">
@@ -112,6 +136,19 @@ function Messages({ wanted }: { wanted: Wanted }) {
   const [error, setError] = useState<Error | null>(null)
   const [busy, setBusy] = useState('')
   const isThere = useRef(true)
+  const list = useRef<HTMLOListElement>(null)
+  // The message that stood first before earlier ones came, and where: it stays there.
+  const keep = useRef<Element | null>(null)
+  const keptAt = useRef(0)
+  useLayoutEffect(() => {
+    if (keep.current?.isConnected) scrollBy({ top: keep.current.getBoundingClientRect().top - keptAt.current, behavior: 'instant' })
+    keep.current = null
+  }, [opened])
+  const toNewest = () => {
+    const newest = list.current?.lastElementChild as HTMLElement | null
+    newest?.focus({ preventScroll: true })
+    newest?.scrollIntoView({ block: 'nearest' })
+  }
   const more = async (before: Opened) => {
     setError(null)
     try {
@@ -123,10 +160,12 @@ function Messages({ wanted }: { wanted: Wanted }) {
       const page = await get<Found>(`api/v1/query?${query}`)
       if (!isThere.current) return
       setBusy('Deriving the key and opening messages…')
-      const told = await openEnvelopes(wanted.key, page.envelopes.map((one) => ({ ...one, data: one.data ?? '0x' }) satisfies WireEnvelope))
+      const told = await openEnvelopes(wanted.key, wanted.topic, page.envelopes.map((one) => ({ ...one, data: one.data ?? '0x' }) satisfies WireEnvelope))
       if (!isThere.current) return
-      const messages = [...told.toReversed(), ...before.messages]
-      setOpened({ messages, next: page.next ?? null, seen: before.seen + told.length })
+      const messages = inOrder([...told, ...before.messages])
+      keep.current = list.current?.firstElementChild ?? null
+      keptAt.current = keep.current?.getBoundingClientRect().top ?? 0
+      setOpened({ messages, next: page.next ?? null, seen: messages.length })
       announce(`${plural(messages.filter((one) => one.is === 'open').length, 'message')} open`)
     } catch (failed) {
       if (isThere.current) setError(failed instanceof Error ? failed : new ApiError(String(failed), 0))
@@ -150,15 +189,16 @@ function Messages({ wanted }: { wanted: Wanted }) {
       {isDone && (
         <p class="muted">
           <span data-test="opened">{plural(open.length, 'message')}</span>, newest last
+          {open.length > 1 && <> <button type="button" class="copy" onClick={toNewest}>to the newest</button></>}
           {closed > 0 && <> · {plural(closed, 'envelope')} of this topic {closed === 1 ? 'opens' : 'open'} with another key</>}
           {bent.length > 0 && <> · {plural(bent.length, 'envelope')} {bent.length === 1 ? 'is' : 'are'} no message</>}
         </p>
       )}
       {isDone && opened.seen === 0 && !busy && <Empty><p>This archive has no envelope of that topic and time.</p><p>Names of chats are as they were typed, with small and capital letters told apart.</p></Empty>}
       {isDone && opened.seen > 0 && open.length === 0 && <Empty><p>None of these envelopes opens with this key.</p><p>A topic may be shared by several chats: the name or the password may be another.</p></Empty>}
-      {opened.next && !busy && <p class="buttons"><button type="button" onClick={() => void more(opened)}>Earlier messages</button></p>}
-      {busy && <p class="muted waiting" role="status">{busy}</p>}
-      <ol class="messages" data-test="messages">{open.map((one) => one.is === 'open' && <Message key={one.hash} message={one} />)}</ol>
+      <More name="Earlier messages" all="There is nothing earlier." busy={busy !== ''} hasMore={!!opened.next} onMore={() => void more(opened)} />
+      <p class={busy ? 'muted waiting' : 'offscreen'} role="status">{busy}</p>
+      <ol class="messages" data-test="messages" ref={list}>{open.map((one) => one.is === 'open' && <Message key={one.hash} message={one} />)}</ol>
       {bent.length > 0 && (
         <details><summary>{plural(bent.length, 'envelope')} that {bent.length === 1 ? 'is' : 'are'} no message</summary>
           <ul class="rows">{bent.map((one) => <li><Code text={one.hash} short what="hash" /><span class="muted">{one.is === 'bent' && <Foreign text={one.why} />}</span></li>)}</ul>
@@ -195,7 +235,7 @@ function Message({ message }: { message: Extract<OpenedEnvelope, { is: 'open' }>
   const author = said.author ?? message.signer
   const isUnknown = said.format === 'unknown'
   return (
-    <li data-hash={message.hash}>
+    <li data-hash={message.hash} tabIndex={-1}>
       <header>
         {author
           ? <span class="who"><span class={`dot ${colourOf(author)}`} aria-hidden="true" />{said.name && <strong><Foreign text={said.name} max={80} /></strong>} <code title={author}>{shortKey(author)}</code> <Copy text={author} what="sender’s key" /></span>

@@ -5,6 +5,7 @@ import { useApi, type Live } from '../net/live.ts'
 import { count, plural, span } from '../ui/format.ts'
 import { announce, Answer, Bytes, CidLink, Empty, Figure, Panel, Problem, Progress, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
+import { NOT_TAKEN, TokenField } from '../ui/token.tsx'
 
 /** How often a run is asked for where no events come, milliseconds. */
 const ASK_EVERY = 1_000
@@ -42,6 +43,7 @@ function Run({ isRunning, started }: { isRunning: boolean; started: () => void }
   const [error, setError] = useState<ApiError | null>(null)
   const run = async (event: Event) => {
     event.preventDefault()
+    if (isRunning) return
     if (given) setToken(given)
     try {
       await post('api/v1/verify')
@@ -58,18 +60,14 @@ function Run({ isRunning, started }: { isRunning: boolean; started: () => void }
       if (told.status === 401) {
         setToken('')
         setIsKnown(false)
-        setError(new ApiError('The daemon does not take this token.', 401, 'It stands in the file `rpc.token` of the data folder.'))
+        setError(new ApiError(NOT_TAKEN, 401))
       } else setError(told)
     }
   }
   return (
     <form class="bar" onSubmit={(event) => void run(event)} autocomplete="off">
-      {!isKnown && (
-        <label class="grow"><span>Token, from <code>rpc.token</code> in the data folder</span>
-          <input name="token" type="password" value={given} onInput={(event) => setGiven(event.currentTarget.value)} autocomplete="off" spellcheck={false} />
-        </label>
-      )}
-      <button type="submit" disabled={isRunning}>{isRunning ? 'Running…' : 'Verify now'}</button>
+      {!isKnown && <TokenField value={given} onInput={setGiven} />}
+      <button type="submit" aria-disabled={isRunning}>{isRunning ? 'Running…' : 'Verify now'}</button>
       {isKnown && <span class="muted">The token is kept until this page is closed.</span>}
       {error && <Problem error={error} />}
     </form>
@@ -101,14 +99,14 @@ function Last({ of }: { of: NonNullable<Told['last']> }) {
         <Figure name="Blocks" note={<Bytes of={of.bytes} />}>{count(of.blocks)}</Figure>
       </dl>
       <p>Head <CidLink cid={of.head} /></p>
-      {of.not_held > 0 && <p class="muted">{plural(of.not_held, 'day')} no longer kept here {of.not_held === 1 ? 'was' : 'were'} not looked at.</p>}
+      {of.not_held > 0 && <p class="muted">{plural(of.not_held, 'day')} that {of.not_held === 1 ? 'is' : 'are'} not on this disk {of.not_held === 1 ? 'was' : 'were'} not looked at.</p>}
       {of.faults.length > 0 && (
         <>
           <Table label="Faults">
             <thead><tr><th scope="col">Block</th><th scope="col">What is wrong</th></tr></thead>
             <tbody>{of.faults.slice(0, 200).map((fault) => <tr><td>{fault.cid ? <CidLink cid={fault.cid} short /> : <span class="muted">none named</span>}</td><td><Foreign text={fault.what} max={400} /></td></tr>)}</tbody>
           </Table>
-          <p class="muted">Fetch what is damaged or gone again, from anybody who has it: <code>gwa repair REF</code></p>
+          <p class="muted">What is damaged or gone is fetched again from anybody who has it. One process writes at a time: stop this daemon, run <code>gwa repair REF</code>, and start it again.</p>
         </>
       )}
     </>

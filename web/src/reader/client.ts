@@ -44,9 +44,9 @@ function ask(asked: Asked): Promise<Answer> {
   })
 }
 
-/** Opens envelopes; they come back in their order. */
-export async function openEnvelopes(key: AskedKey, envelopes: WireEnvelope[]): Promise<OpenedEnvelope[]> {
-  const answer = await ask({ op: 'open', key, envelopes })
+/** Opens envelopes of a topic; they come back in their order. */
+export async function openEnvelopes(key: AskedKey, topic: string, envelopes: WireEnvelope[]): Promise<OpenedEnvelope[]> {
+  const answer = await ask({ op: 'open', key, topic, envelopes })
   return answer.op === 'open' ? answer.envelopes : []
 }
 

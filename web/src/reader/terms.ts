@@ -22,15 +22,16 @@ export type AskedKey =
   | { kind: 'symmetric' | 'secret'; hex: string }
 
 export type Asked =
-  | { op: 'open'; key: AskedKey; envelopes: WireEnvelope[] }
+  | { op: 'open'; key: AskedKey; topic: string; envelopes: WireEnvelope[] }
   | { op: 'signer'; signed: Uint8Array; signature: Uint8Array }
 
-/** What became of an envelope. */
-export type OpenedEnvelope = { hash: string; sent: number; size: number } & (
-  | { is: 'open'; said: Said; signer: string | null; payload: Uint8Array }
+/** What became of an envelope. `sent` (Unix seconds) and `size` (bytes) are those of
+ * its own fields, which its hash was made of. */
+export type OpenedEnvelope = { hash: string } & (
+  | { is: 'open'; sent: number; size: number; said: Said; signer: string | null; payload: Uint8Array }
   /** The key does not open it. */
   | { is: 'closed' }
-  /** It is not what it says it is, or decrypts to what is no message. */
+  /** It is not what was asked for, or not what it says it is, or decrypts to what is no message. */
   | { is: 'bent'; why: string }
 )
 

@@ -2,10 +2,9 @@
 //
 // Always true: it makes no request, and says of a key nothing but what it opened.
 import { fromHex } from '../whisper/bytes.ts'
-import { hashOf } from '../whisper/envelope.ts'
-import { compressed, keyOfPassword, open, signerOf, type Key } from '../whisper/message.ts'
-import { read } from '../whisper/status.ts'
-import type { Answer, Asked, OpenedEnvelope, WireEnvelope } from './terms.ts'
+import { compressed, keyOfPassword, signerOf, type Key } from '../whisper/message.ts'
+import { openEnvelope } from './opening.ts'
+import type { Answer, Asked } from './terms.ts'
 
 /** Keys derived so far: the last few, for each costs half a second. */
 const KEPT_KEYS = 8
@@ -22,29 +21,11 @@ function keyOf(asked: Extract<Asked, { op: 'open' }>['key']): Key {
   return key
 }
 
-function opened(key: Key, envelope: WireEnvelope): OpenedEnvelope {
-  const { hash, sent, size } = envelope
-  const told = { hash, sent, size }
-  try {
-    const data = fromHex(envelope.data)
-    const fields = { expiry: envelope.expiry, ttl: envelope.ttl, data, nonce: BigInt(envelope.nonce) }
-    if (hashOf(fields, fromHex(envelope.topic)) !== hash.toLowerCase()) {
-      return { ...told, is: 'bent', why: 'its bytes do not give its hash' }
-    }
-    const message = open(key, data)
-    if (!message) return { ...told, is: 'closed' }
-    const { payload, signer } = message
-    return { ...told, is: 'open', said: read(payload), signer, payload: payload.slice() }
-  } catch (error) {
-    return { ...told, is: 'bent', why: error instanceof Error ? error.message : String(error) }
-  }
-}
-
 function answer(asked: Asked): Answer {
   switch (asked.op) {
     case 'open': {
       const key = keyOf(asked.key)
-      return { op: 'open', envelopes: asked.envelopes.map((envelope) => opened(key, envelope)) }
+      return { op: 'open', envelopes: asked.envelopes.map((one) => openEnvelope(key, asked.topic, one)) }
     }
     case 'signer':
       return { op: 'signer', key: compressed(signerOf(asked.signed, asked.signature)) }

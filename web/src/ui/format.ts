@@ -53,12 +53,21 @@ function withRest(whole: number, unit: string, rest: number, restUnit: string): 
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`
 
-/** The Unix seconds of what a `datetime-local` field holds, read as UTC; null where empty. */
-export function fromField(text: string): number | null {
-  if (text === '') return null
-  const at = Date.parse(`${text}${text.length === 16 ? ':00' : ''}Z`)
-  return Number.isNaN(at) ? null : Math.floor(at / 1000)
+/** The Unix seconds of an instant in UTC as a field or an address writes it:
+ * `2018-10-01T11:25`, with seconds or without, or a day, which is its first second,
+ * or its last where it is an end. Null where it is none, as of February 30. */
+export function fromField(text: string, isEnd = false): number | null {
+  const [, day, time] = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?))?Z?$/.exec(text.trim()) ?? []
+  if (!day) return null
+  const clock = time === undefined ? (isEnd ? '23:59:59' : '00:00:00') : time.length === 5 ? `${time}:00` : time
+  const at = Date.parse(`${day}T${clock}Z`)
+  if (Number.isNaN(at) || new Date(at).toISOString().slice(0, 19) !== `${day}T${clock}`) return null
+  const seconds = at / 1000
+  return seconds >= 0 && seconds <= 0xffff_ffff ? seconds : null
 }
+
+/** Whether a text names a day that there is, as `2018-09-15`. */
+export const isDay = (text: string): boolean => /^\d{4}-\d{2}-\d{2}$/.test(text) && fromField(text) !== null
 
 /** The same instant as such a field writes it. */
 export function toField(seconds: number | null): string {

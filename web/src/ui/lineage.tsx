@@ -5,8 +5,11 @@ import { count } from './format.ts'
 import { CidLink, When } from './parts.tsx'
 import { Foreign } from './text.tsx'
 
-const ROW = 64
 const LANE = 18
+/** From the top of a row to the middle of its head, pixels. */
+const TOP = 22
+/** Branches that are drawn of one head; all are named beside it. */
+const BRANCHES = 4
 
 /** The lane of each head: that of its key, in order of appearance. */
 export function lanes(heads: Head[]): number[] {
@@ -17,43 +20,54 @@ export function lanes(heads: Head[]): number[] {
   })
 }
 
+const middle = (lane: number): number => lane * LANE + LANE / 2 + 2
+
+/** What is drawn beside one head. The text beside it says how high it is. */
+function Lane(
+  { lane, above, goesOn, wide, united, isNewest }:
+  { lane: number; above: number | null; goesOn: boolean; wide: number; united: number; isNewest: boolean },
+) {
+  const x = middle(lane)
+  const end = middle(wide)
+  return (
+    <>
+      {above !== null && <path class="edge" d={`M${middle(above)} 0C${middle(above)} ${TOP * 0.6} ${x} ${TOP * 0.4} ${x} ${TOP}`} />}
+      {goesOn && <line class="edge" x1={x} y1={TOP} x2={x} y2="100%" />}
+      {Array.from({ length: Math.min(united, BRANCHES) }, (_, i) => {
+        const y = TOP + 12 + i * 11
+        return (
+          <>
+            <path class="edge united" d={`M${x} ${TOP}C${x + 6} ${y} ${end - 10} ${y} ${end} ${y}`} />
+            <rect class="stub" x={end - 4} y={y - 4} width={8} height={8} />
+          </>
+        )
+      })}
+      <circle class={isNewest ? 'node newest' : 'node'} cx={x} cy={TOP} r={isNewest ? 6 : 4.5} />
+    </>
+  )
+}
+
 export function Lineage({ heads, goesOn }: { heads: Head[]; goesOn: boolean }) {
   const lane = lanes(heads)
   const wide = Math.max(...lane, 0) + 1
   const hasMerges = heads.some((head) => head.merged.length > 0)
   const width = (wide + (hasMerges ? 1 : 0)) * LANE + 6
-  const x = (of: number) => of * LANE + LANE / 2 + 2
-  const y = (row: number) => row * ROW + 22
   return (
-    <div class="lineage">
-      <svg width={width} height={heads.length * ROW} viewBox={`0 0 ${width} ${heads.length * ROW}`} aria-hidden="true">
-        {heads.map((head, row) => {
-          const here = lane[row] ?? 0
-          const below = lane[row + 1]
-          const hasMore = below !== undefined || (goesOn && head.prev)
-          const to = below ?? here
-          const bottom = below === undefined ? heads.length * ROW : y(row + 1)
-          return (
-            <g>
-              {hasMore && <path class="edge" d={`M${x(here)} ${y(row)}C${x(here)} ${y(row) + ROW * 0.6} ${x(to)} ${bottom - ROW * 0.6} ${x(to)} ${bottom}`} />}
-              {head.merged.map((_, i) => (
-                <>
-                  <path class="edge united" d={`M${x(here)} ${y(row)}C${x(here) + 8} ${y(row) + 14 + i * 12} ${x(wide) - 8} ${y(row) + 14 + i * 12} ${x(wide)} ${y(row) + 14 + i * 12}`} />
-                  <rect class="stub" x={x(wide) - 4} y={y(row) + 10 + i * 12} width={8} height={8} />
-                </>
-              ))}
-              <circle class={row === 0 ? 'node newest' : 'node'} cx={x(here)} cy={y(row)} r={row === 0 ? 6 : 4.5} />
-            </g>
-          )
-        })}
-      </svg>
-      <ol>
-        {heads.map((head, row) => {
-          const before = heads[row + 1]
-          const added = before ? head.count - before.count : null
-          const isFork = before !== undefined && before.key !== head.key
-          return (
-            <li>
+    <ol class="lineage">
+      {heads.map((head, row) => {
+        const before = heads[row + 1]
+        const added = before ? head.count - before.count : null
+        const isFork = before !== undefined && before.key !== head.key
+        const hasMore = before !== undefined || (goesOn && head.prev !== null)
+        return (
+          <li key={head.head}>
+            <span class="lane" style={{ width: `${width}px` }} aria-hidden="true">
+              <svg width={width} height="100%">
+                <Lane lane={lane[row] ?? 0} above={row === 0 ? null : lane[row - 1]!} goesOn={hasMore} wide={wide}
+                  united={head.merged.length} isNewest={row === 0} />
+              </svg>
+            </span>
+            <div>
               <div><strong>{count(head.seq)}</strong> <CidLink cid={head.head} short /> {isFork && <span class="tag">fork: another key signs from here on</span>}
                 {head.merged.length > 0 && <span class="tag">merge</span>}</div>
               <div class="muted">
@@ -61,10 +75,10 @@ export function Lineage({ heads, goesOn }: { heads: Head[]; goesOn: boolean }) {
                 {head.name && <> · <Foreign text={head.name} /></>}
                 {head.merged.map((cid) => <> · united <CidLink cid={cid} short /></>)}
               </div>
-            </li>
-          )
-        })}
-      </ol>
-    </div>
+            </div>
+          </li>
+        )
+      })}
+    </ol>
   )
 }

@@ -1,11 +1,12 @@
 // Small parts that all pages are made of.
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { encode } from 'uqr'
-import type { ApiError } from '../net/api.ts'
+import { isNoHead, type ApiError } from '../net/api.ts'
 import type { Asked } from '../net/live.ts'
 import { bytes, count, instant, nowSeconds, span } from './format.ts'
 import { Foreign } from './text.tsx'
+import { AskToken } from './token.tsx'
 
 /** An instant in UTC, with the local time as title. */
 export function When({ at, ago, brief }: { at: number; ago?: boolean; brief?: boolean }) {
@@ -19,13 +20,20 @@ export function When({ at, ago, brief }: { at: number; ago?: boolean; brief?: bo
   )
 }
 
-/** The present in Unix seconds, anew every so many milliseconds. */
+/** The present in Unix seconds, anew every so many milliseconds while somebody looks. */
 export function useNow(every: number | null): number {
   const [now, setNow] = useState(nowSeconds)
   useEffect(() => {
     if (every === null) return undefined
-    const timer = setInterval(() => setNow(nowSeconds()), every)
-    return () => clearInterval(timer)
+    const tick = () => {
+      if (!document.hidden) setNow(nowSeconds())
+    }
+    const timer = setInterval(tick, every)
+    document.addEventListener('visibilitychange', tick)
+    return () => {
+      clearInterval(timer)
+      document.removeEventListener('visibilitychange', tick)
+    }
   }, [every])
   return now
 }
@@ -121,8 +129,14 @@ export function Figure(
   )
 }
 
+/** Nothing is sealed so far: how every archive begins. */
+export const NoHead = () => (
+  <Empty><p>There is no head yet.</p><p>What comes in is sealed by itself, every five minutes unless <code>seal-every</code> says otherwise; nothing is to be done.</p></Empty>
+)
+
 /** Why something is not there, and what to do. */
 export function Problem({ error, again }: { error: ApiError | Error; again?: () => void }) {
+  if (isNoHead(error)) return <NoHead />
   const hint = 'hint' in error ? error.hint : null
   const isUnknown = 'status' in error && error.status === 404 && !hint && /^The daemon answers/.test(error.message)
   return (
@@ -136,6 +150,7 @@ export function Problem({ error, again }: { error: ApiError | Error; again?: () 
 
 /** What an answer is turned into; a word while it is waited for, and where it is none. */
 export function Answer<T>({ of, children }: { of: Asked<T>; children: (data: T) => ComponentChildren }) {
+  if (of.error?.status === 401 && of.data === null) return <AskToken error={of.error} again={of.again} />
   if (of.error && of.data === null) return <Problem error={of.error} again={of.again} />
   if (of.data === null) return <p class="muted waiting">Asking the daemon…</p>
   return <>{children(of.data)}</>
@@ -143,6 +158,36 @@ export function Answer<T>({ of, children }: { of: Asked<T>; children: (data: T) 
 
 /** There is nothing, and what to do about it. */
 export const Empty = ({ children }: { children: ComponentChildren }) => <div class="empty">{children}</div>
+
+/** A line to be typed into a terminal, with a way to copy it. */
+export const Command = ({ text, what }: { text: string; what: string }) => (
+  <p class="line command"><code>{text}</code> <Copy text={text} what={what} /></p>
+)
+
+/** The button that brings more of a list. It stays where it is while it is busy, and who
+ * pressed it last is led on to the word that this is all. */
+export function More(
+  { name, all, busy, hasMore, onMore }:
+  { name: string; all: string; busy: boolean; hasMore: boolean; onMore: () => void },
+) {
+  const end = useRef<HTMLParagraphElement>(null)
+  const wasPressed = useRef(false)
+  useLayoutEffect(() => {
+    if (hasMore || !wasPressed.current) return
+    if (document.activeElement === document.body || !document.activeElement) end.current?.focus({ preventScroll: true })
+  }, [hasMore])
+  if (!hasMore) return wasPressed.current ? <p class="muted" ref={end} tabIndex={-1}>{all}</p> : null
+  const press = (event: { currentTarget: HTMLButtonElement }) => {
+    if (busy) return
+    wasPressed.current = document.activeElement === event.currentTarget
+    onMore()
+  }
+  return (
+    <p class="buttons">
+      <button type="button" aria-disabled={busy} onClick={press}>{name}</button>
+    </p>
+  )
+}
 
 /** A table that scrolls by itself where the screen is narrow. */
 export function Table({ label, children }: { label: string; children: ComponentChildren }) {

@@ -2,7 +2,8 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { get, type IncomingMessage } from 'node:http'
+import { createServer, get, request as ask, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -14,6 +15,9 @@ import { concat, fromHex } from '../src/whisper/bytes.ts'
 
 const GWA = process.env['GWA_BIN'] ?? '../target/debug/gwa'
 const CORPUS = '../fixtures/corpus'
+/** A folder whose page is shown instead of the one that the daemon carries, so that a
+ * change of the page needs no new daemon. */
+const DIST = process.env['GWA_DIST']
 
 /** Texts that would do something if they were markup, or were shown as they are. */
 export const HOSTILE = {
@@ -26,6 +30,8 @@ export const HOSTILE = {
 export interface Daemon {
   url: string
   token: string
+  /** Its data folder. */
+  data: string
   /** What it answers, beside what the page shows. */
   api: <T>(path: string) => Promise<T>
 }
@@ -91,6 +97,31 @@ async function serve(data: string): Promise<{ child: ChildProcess; url: string }
   }
 }
 
+/** Stands before the daemon and passes everything on, but for the files of the page:
+ * their bytes are those of `dist`, their headers the daemon's. */
+async function withPageOf(dist: string, daemon: string): Promise<{ server: Server; url: string }> {
+  const server = createServer((asked, answer) => {
+    const { pathname } = new URL(asked.url ?? '/', daemon)
+    const file = join(dist, pathname === '/' ? 'index.html' : pathname)
+    const bytes = /^\/[\w.-]*$/.test(pathname) && existsSync(file) ? readFileSync(file) : null
+    const headers = { ...asked.headers }
+    if (bytes) delete headers['if-none-match']
+    const passed = ask(new URL(asked.url ?? '/', daemon), { method: asked.method ?? 'GET', headers }, (told) => {
+      answer.writeHead(bytes ? 200 : (told.statusCode ?? 502), { ...told.headers, ...(bytes && { 'content-length': bytes.length }) })
+      if (bytes) {
+        told.resume()
+        answer.end(bytes)
+      } else told.pipe(answer)
+    })
+    passed.on('error', () => answer.destroy())
+    answer.on('close', () => passed.destroy())
+    asked.pipe(passed)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
+}
+
 /** Asks as a mirror does: the daemon knows browsers, and Node's `fetch`, by what they add. */
 async function follow(url: string): Promise<void> {
   const request = get(url, { headers: { 'user-agent': HOSTILE.agent } })
@@ -115,16 +146,20 @@ export const test = base.extend<{ clean: Page }, { daemon: Daemon }>({
     async ({}, use) => {
       const dir = mkdtempSync(join(tmpdir(), 'gwa-explorer-'))
       let child: ChildProcess | null = null
+      let front: Server | null = null
       try {
         const data = await build(dir)
         const started = await serve(data)
         child = started.child
-        const { url } = started
+        let { url } = started
+        if (DIST) ({ server: front, url } = await withPageOf(DIST, url))
         const token = readFileSync(join(data, 'rpc.token'), 'utf8').trim()
         // Somebody who calls himself by markup follows the archive.
         await follow(`${url}head`)
-        await use({ url, token, api: async (path) => (await fetch(url + path)).json() })
+        await use({ url, token, data, api: async (path) => (await fetch(url + path)).json() })
       } finally {
+        front?.closeAllConnections()
+        front?.close()
         if (child && child.exitCode === null) {
           child.kill('SIGTERM')
           const gone = once(child, 'exit')

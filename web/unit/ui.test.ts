@@ -43,3 +43,23 @@ test('each key has one lane, by order of appearance', () => {
   const heads = ['b', 'b', 'a', 'b', 'c'].map((key) => ({ key }))
   assert.deepEqual(lanes(heads as never), [0, 0, 1, 0, 2])
 })
+
+test('a day in the address is its first second, at an end its last; what is no time is none', () => {
+  assert.equal(format.fromField('2018-10-01'), 1_538_352_000)
+  assert.equal(format.fromField('2018-10-01', true), 1_538_438_399)
+  assert.equal(format.fromField('2018-10-01T11:25:57', true), 1_538_393_157)
+  for (const text of ['2018-13-45', '2018-02-30', '2018-02-30T10:00', '2018-10-01T25:00', '1960-01-01', '9999-01-01', '<b>', '2018']) {
+    assert.equal(format.fromField(text), null, text)
+  }
+  assert.ok(format.isDay('2020-02-29'))
+  for (const text of ['2019-02-29', '2018-13-45', '2018-9-1', '2018-09-15T00:00']) assert.ok(!format.isDay(text), text)
+})
+
+test('two names that look the same are told apart', () => {
+  const unseen = ['\u3164', '\u115f', '\u1160', '\uffa0', '\u2800', '\u034f', '\u200c', '\u200d', '\ufe0f', '\u180b', '\u{e0100}', '\u{1d173}', '\u206a']
+  for (const c of unseen) {
+    assert.notEqual(marks(`sta${c}tus`), marks('status'), c.codePointAt(0)!.toString(16))
+    assert.match(marks(`sta${c}tus`), /^sta\[U\+[0-9A-F]+\]tus$/)
+  }
+  for (const text of ['❤️‍🔥', '👩🏽‍🚀', '1️⃣', 'می‌خواهم', 'क्‍ष', '葛\u{e0100}']) assert.equal(marks(text), text)
+})
