@@ -153,7 +153,7 @@ function Heads({ live }: { live: Live }) {
   return (
     <Panel title="Heads" id="heads" side={<span class="muted">newest first; a head names all before it</span>}>
       <Answer of={first}>{() => <Lineage heads={heads} goesOn={next !== null} />}</Answer>
-      <More name="Older heads" all="These are all heads." busy={isBusy} hasMore={next !== null} onMore={() => void more()} />
+      <More name="Older heads" all="These are all heads." busy={isBusy ? 'Reading heads…' : ''} hasMore={next !== null} onMore={() => void more()} />
       {error && <Problem error={error} again={() => void more()} />}
     </Panel>
   )

@@ -153,8 +153,8 @@ function Results({ query }: { query: URLSearchParams }) {
           </Table>
         </>
       )}
-      <More name="More" all="These are all." busy={isBusy} hasMore={!!next} onMore={() => void ask(pages)} />
-      {isBusy && <p class="muted waiting">Reading blocks…</p>}
+      <More name="More" all="These are all." busy={isBusy ? 'Reading blocks…' : ''} hasMore={!!next} onMore={() => void ask(pages)} />
+      {isBusy && pages.length === 0 && <p class="muted waiting">Reading blocks…</p>}
     </>
   )
 }

@@ -196,8 +196,8 @@ function Messages({ wanted }: { wanted: Wanted }) {
       )}
       {isDone && opened.seen === 0 && !busy && <Empty><p>This archive has no envelope of that topic and time.</p><p>Names of chats are as they were typed, with small and capital letters told apart.</p></Empty>}
       {isDone && opened.seen > 0 && open.length === 0 && <Empty><p>None of these envelopes opens with this key.</p><p>A topic may be shared by several chats: the name or the password may be another.</p></Empty>}
-      <More name="Earlier messages" all="There is nothing earlier." busy={busy !== ''} hasMore={!!opened.next} onMore={() => void more(opened)} />
-      <p class={busy ? 'muted waiting' : 'offscreen'} role="status">{busy}</p>
+      <More name="Earlier messages" all="There is nothing earlier." busy={busy} hasMore={!!opened.next} onMore={() => void more(opened)} />
+      {busy && !isDone && <p class="muted waiting">{busy}</p>}
       <ol class="messages" data-test="messages" ref={list}>{open.map((one) => one.is === 'open' && <Message key={one.hash} message={one} />)}</ol>
       {bent.length > 0 && (
         <details><summary>{plural(bent.length, 'envelope')} that {bent.length === 1 ? 'is' : 'are'} no message</summary>

@@ -164,11 +164,11 @@ export const Command = ({ text, what }: { text: string; what: string }) => (
   <p class="line command"><code>{text}</code> <Copy text={text} what={what} /></p>
 )
 
-/** The button that brings more of a list. It stays where it is while it is busy, and who
- * pressed it last is led on to the word that this is all. */
+/** The button that brings more of a list, and what it is busy with, if it is. It stays
+ * where it is meanwhile, and who pressed it last is led on to the word that this is all. */
 export function More(
   { name, all, busy, hasMore, onMore }:
-  { name: string; all: string; busy: boolean; hasMore: boolean; onMore: () => void },
+  { name: string; all: string; busy: string; hasMore: boolean; onMore: () => void },
 ) {
   const end = useRef<HTMLParagraphElement>(null)
   const wasPressed = useRef(false)
@@ -184,7 +184,8 @@ export function More(
   }
   return (
     <p class="buttons">
-      <button type="button" aria-disabled={busy} onClick={press}>{name}</button>
+      <button type="button" aria-disabled={busy !== ''} onClick={press}>{name}</button>
+      <span class={busy ? 'muted waiting' : ''} role="status">{busy}</span>
     </p>
   )
 }
