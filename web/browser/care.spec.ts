@@ -192,17 +192,28 @@ test('hours that are not here, and silences without end, are told as what they a
   await expect(page.getByText('No hour was silent')).toHaveCount(0)
 })
 
+test('a month in which nothing came is not told to be one without gaps', async ({ page, daemon }) => {
+  await page.route(/api\/v1\/gaps/, (route) => route.fulfill({ json: { from: 0, to: 2_592_000, count: 0, gaps: [] } }))
+  await open(page, daemon, '#/overview')
+  await expect(page.getByText('Nothing came in all this time')).toBeVisible()
+  await expect(page.getByText('No hour was silent')).toHaveCount(0)
+})
+
 test('what the daemon tells only with its token is shown with it, and the token goes nowhere else', async ({ page, daemon }) => {
   const withToken: string[] = []
   page.on('request', (request) => {
     if (request.headers()['authorization']) withToken.push(new URL(request.url()).pathname)
   })
-  await page.route(/api\/v1\/(diagnostics|peers)/, (route) => (
+  await page.route(/api\/v1\/(diagnostics|mirrors|peers)/, (route) => (
     route.request().headers()['authorization'] === `Bearer ${daemon.token}`
       ? route.continue()
       : route.fulfill({ status: 401, json: { error: 'this needs the token' } })
   ))
-  await open(page, daemon, '#/diagnostics')
+  for (const name of ['mirrors', 'peers', 'diagnostics']) {
+    await open(page, daemon, `#/${name}`)
+    await expect(page.locator('input[name=token]')).toHaveCount(1)
+    await expect(page.getByRole('alert')).toHaveCount(0)
+  }
   await page.locator('input[name=token]').fill('0'.repeat(64))
   await page.getByRole('button', { name: 'Show' }).click()
   await expect(page.getByRole('alert')).toContainText('rpc.token')

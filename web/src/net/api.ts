@@ -154,6 +154,8 @@ export interface Found {
 }
 
 export interface Gaps {
+  /** All that came in the time that was looked at. */
+  count?: number
   /** `expected` is null where nothing came in all the time that was looked at. */
   gaps: Array<{ from: number; until: number; expected?: number | null; had: number }>
 }

@@ -85,7 +85,7 @@ function MonthRows({ month, head, chosen }: { month: Month; head: string | null;
     <>
       <tr>
         <td><button type="button" class="fold" aria-expanded={isOpen} onClick={() => setIsOpen(!isOpen)}>{month.month}</button></td>
-        <td>{plural(month.days.length, 'day')}</td><td class="num">{count(month.count)}</td><td class="num"><Bytes of={month.bytes} /></td>
+        <td>{count(month.days.length)}</td><td class="num">{count(month.count)}</td><td class="num"><Bytes of={month.bytes} /></td>
         <td><CidLink cid={month.cid} short href={head ? link(place) : undefined} /></td>
       </tr>
       {isOpen && month.days.map((day: Day) => (

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import type { Diagnostics as Told } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
 import { count, plural } from '../ui/format.ts'
-import { Answer, Bytes, Copy, Empty, Figure, Panel, Table, useNow, When } from '../ui/parts.tsx'
+import { Answer, Bytes, Copy, Empty, Figure, Guarded, Panel, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
 
 const shown = (value: unknown): string => {
@@ -14,7 +14,7 @@ const shown = (value: unknown): string => {
 
 export function Diagnostics({ live }: { live: Live }) {
   const told = useApi<Told>('api/v1/diagnostics', useNow(30_000))
-  return <div class="stack"><Answer of={told}>{(it) => <All it={it} live={live} />}</Answer></div>
+  return <Guarded of={told}><Answer of={told}>{(it) => <All it={it} live={live} />}</Answer></Guarded>
 }
 
 function All({ it, live }: { it: Told; live: Live }) {

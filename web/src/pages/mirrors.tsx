@@ -2,7 +2,7 @@
 import type { Mirrors as Told, Verified } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
 import { count, plural } from '../ui/format.ts'
-import { Answer, Bytes, CidLink, Code, Copy, Empty, Panel, Table, useNow, When } from '../ui/parts.tsx'
+import { Answer, Bytes, CidLink, Code, Copy, Empty, Guarded, Panel, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
 
 function LastVerified({ of }: { of?: Verified | null }) {
@@ -13,7 +13,7 @@ function LastVerified({ of }: { of?: Verified | null }) {
 export function Mirrors({ live }: { live: Live }) {
   const told = useApi<Told>('api/v1/mirrors', live.heads, useNow(30_000))
   return (
-    <div class="stack">
+    <Guarded of={told}>
       <Panel title="Who follows this archive" id="mirrors" side={<span class="muted">asked for heads or blocks over HTTP since the start</span>}>
         <Answer of={told}>{({ mirrors }) => (
           mirrors.length === 0
@@ -66,6 +66,6 @@ export function Mirrors({ live }: { live: Live }) {
         )}</Answer>
         <p class="muted">Names and addresses are what these archives say of themselves. Nothing of them was checked here; <code>gwa mirror</code> checks all it fetches.</p>
       </Panel>
-    </div>
+    </Guarded>
   )
 }

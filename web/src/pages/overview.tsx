@@ -88,9 +88,9 @@ function GapsPanel({ live }: { live: Live }) {
   const gaps = useApi<Gaps>('api/v1/gaps?days=30', live.heads)
   return (
     <Panel title="Gaps of the last 30 days" id="gaps">
-      <Answer of={gaps}>{({ gaps: found }) => (
+      <Answer of={gaps}>{({ gaps: found, count: came }) => (
         found.length === 0
-          ? <Empty><p>No hour was silent that usually is not.</p></Empty>
+          ? <Empty><p>{came === 0 ? 'Nothing came in all this time: there is no habit to compare it with.' : 'No hour was silent that usually is not.'}</p></Empty>
           : <>
             <ul class="rows">{found.slice(0, 50).map((gap) => (
               <li>

@@ -3,7 +3,7 @@ import type { Peers as Told } from '../net/api.ts'
 import { useApi, type Live } from '../net/live.ts'
 import { Connect } from '../ui/connect.tsx'
 import { count, plural } from '../ui/format.ts'
-import { Answer, Bytes, Code, Empty, Panel, Table, useNow, When } from '../ui/parts.tsx'
+import { Answer, Bytes, Code, Empty, Guarded, Panel, Table, useNow, When } from '../ui/parts.tsx'
 import { Foreign } from '../ui/text.tsx'
 
 /** What the words of the ledger mean. */
@@ -33,7 +33,7 @@ const REASONS: Record<string, string> = {
 export function Peers({ live }: { live: Live }) {
   const told = useApi<Told>('api/v1/peers', live.peers, useNow(10_000))
   return (
-    <div class="stack">
+    <Guarded of={told}>
       <Panel title="Connected" id="connected" side={live.status && <span class="muted">{count(live.status.peers)} of {count(live.status.max_peers)}</span>}>
         <Answer of={told}>{({ peers }) => (
           peers.length === 0
@@ -71,6 +71,6 @@ export function Peers({ live }: { live: Live }) {
             )
         )}</Answer>
       </Panel>
-    </div>
+    </Guarded>
   )
 }

@@ -31,7 +31,7 @@ function Lane(
   const end = middle(wide)
   return (
     <>
-      {above !== null && <path class="edge" d={`M${middle(above)} 0C${middle(above)} ${TOP * 0.6} ${x} ${TOP * 0.4} ${x} ${TOP}`} />}
+      {above !== null && <path class="edge" d={`M${middle(above)} -1C${middle(above)} ${TOP * 0.6} ${x} ${TOP * 0.4} ${x} ${TOP}`} />}
       {goesOn && <line class="edge" x1={x} y1={TOP} x2={x} y2="100%" />}
       {Array.from({ length: Math.min(united, BRANCHES) }, (_, i) => {
         const y = TOP + 12 + i * 11

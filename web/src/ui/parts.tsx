@@ -150,10 +150,15 @@ export function Problem({ error, again }: { error: ApiError | Error; again?: () 
 
 /** What an answer is turned into; a word while it is waited for, and where it is none. */
 export function Answer<T>({ of, children }: { of: Asked<T>; children: (data: T) => ComponentChildren }) {
-  if (of.error?.status === 401 && of.data === null) return <AskToken error={of.error} again={of.again} />
   if (of.error && of.data === null) return <Problem error={of.error} again={of.again} />
   if (of.data === null) return <p class="muted waiting">Asking the daemon…</p>
   return <>{children(of.data)}</>
+}
+
+/** A page of which the daemon tells all or, without its token, nothing. */
+export function Guarded<T>({ of, children }: { of: Asked<T>; children: ComponentChildren }) {
+  if (of.error?.status !== 401 || of.data !== null) return <div class="stack">{children}</div>
+  return <Panel title="Token" id="token"><AskToken error={of.error} again={of.again} /></Panel>
 }
 
 /** There is nothing, and what to do about it. */
