@@ -74,27 +74,38 @@ impl DaemonAt {
         path: &str,
         taken: &[StatusCode],
     ) -> Result<T, CliError> {
-        let failed = |error: &dyn std::error::Error| {
-            let http = &self.http;
-            let told = CliError::new(Kind::Error, format!("the daemon at {http} does not answer"))
-                .because(error);
-            match self.pid {
-                Some(pid) => told.hint(format!("does process {pid} still run?")),
-                None => told.hint("is the URL that of `gwa serve`'s `--http`?"),
-            }
-        };
+        let body = self.body(path, taken)?;
+        serde_json::from_slice(&body).map_err(|error| self.failed(&FetchError::Json(error)))
+    }
+
+    /// The text it answers with at `path`.
+    pub fn text(&self, path: &str) -> Result<String, CliError> {
+        let body = self.body(path, &[])?;
+        String::from_utf8(body).map_err(|error| self.failed(&error))
+    }
+
+    fn body(&self, path: &str, taken: &[StatusCode]) -> Result<Vec<u8>, CliError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| failed(&error))?;
-        let body = runtime
+            .map_err(|error| self.failed(&error))?;
+        runtime
             .block_on(fetch(
                 &format!("{}{path}", self.http),
                 self.token.as_deref(),
                 taken,
             ))
-            .map_err(|error| failed(&error))?;
-        serde_json::from_slice(&body).map_err(|error| failed(&FetchError::Json(error)))
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> CliError {
+        let http = &self.http;
+        let told = CliError::new(Kind::Error, format!("the daemon at {http} does not answer"))
+            .because(error);
+        match self.pid {
+            Some(pid) => told.hint(format!("does process {pid} still run?")),
+            None => told.hint("is the URL that of `gwa serve`'s `--http`?"),
+        }
     }
 }
 

@@ -55,23 +55,21 @@ mod site;
 mod sources;
 mod stats;
 mod store;
+mod story;
+mod support_bundle;
 mod sync;
 mod verify;
 mod wanted;
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use self::context::Context;
 use self::error::CliError;
 use self::sources::SourceArgs;
-use crate::warnings;
+use self::story::LogFormat;
 
 /// A Whisper v6 mailserver whose history is public, verifiable and ownerless.
 #[derive(Debug, Parser)]
@@ -98,6 +96,17 @@ struct Global {
     /// Tell nothing on stderr but failures.
     #[arg(long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+    /// How lines of the log are written [default: auto, as fits where stderr goes].
+    #[arg(
+        long,
+        global = true,
+        env = "GWA_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    log_format: LogFormat,
     #[command(flatten, next_help_heading = "Sources")]
     sources: SourceArgs,
 }
@@ -156,6 +165,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Ask the running daemon whether all is well; exit 1 where it is not.
     Health(health::HealthArgs),
+    /// Write into one file what somebody who helps would ask for, without secrets.
+    SupportBundle(support_bundle::SupportBundleArgs),
     /// Print what of two heads is in one and not in the other.
     Diff(diff::DiffArgs),
     /// Unite other archives with this one.
@@ -208,7 +219,7 @@ pub fn main() -> ExitCode {
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
-    tell_story(cli.global.verbose, cli.global.quiet);
+    story::tell(cli.global.log_format, cli.global.verbose, cli.global.quiet);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
@@ -227,26 +238,6 @@ pub fn accepts(args: &[String]) -> Result<(), clap::Error> {
         Err(error) if error.use_stderr() => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Sends the log to stderr; `GWA_LOG` filters it as `RUST_LOG` would.
-fn tell_story(verbose: u8, quiet: bool) {
-    let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "gwa=info,warn",
-        (false, 2) => "gwa=debug,info",
-        (false, _) => "trace",
-    };
-    let filter = EnvFilter::try_from_env("GWA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(screen::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_filter(filter);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(warnings::layer())
-        .init();
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
@@ -290,6 +281,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Peers(args) => peers::run(args, context),
         Command::Config(args) => config::run(args, context),
         Command::Health(args) => health::run(args, context),
+        Command::SupportBundle(args) => support_bundle::run(args, context),
         Command::Diff(args) => diff::run(args, context),
         Command::Merge(args) => merge::run(args, context),
         Command::Verify(args) => verify::run(args, context),

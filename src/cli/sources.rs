@@ -444,7 +444,7 @@ fn remembered(by: &str, judged: Result<Judgement, SeenError>) -> Result<(), CliE
     match judged {
         Ok(_) => Ok(()),
         Err(error @ SeenError::Io { .. }) => {
-            tracing::warn!("cannot remember the head: {error}");
+            tracing::warn!(%error, "cannot remember the head");
             Ok(())
         }
         Err(error) => Err(rewritten(by, &error)),

@@ -14,4 +14,5 @@ mod read;
 mod request;
 #[path = "../common/started.rs"]
 mod started;
+mod support;
 mod sync;

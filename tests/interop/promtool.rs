@@ -40,8 +40,9 @@ fn a_scrape_of_a_live_daemon_passes() {
     serve.arg("--data").arg(folder.path()).arg("serve");
     serve.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
     let mut daemon = Running::start(&mut serve);
-    daemon.wait_for("head");
-    let run = std::fs::read(folder.path().join("run.json")).unwrap();
+    let run = folder.path().join("run.json");
+    daemon.wait_while("run.json", || !run.exists());
+    let run = std::fs::read(run).unwrap();
     let run: serde_json::Value = serde_json::from_slice(&run).unwrap();
     let url = format!("{}/metrics", run["http"].as_str().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread()

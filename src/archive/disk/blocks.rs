@@ -153,7 +153,7 @@ impl Blocks {
     /// server. A list that lags misleads nobody, so a failure is only told.
     pub(super) fn list(&self) {
         if let Err(error) = self.folder.write_catalogues() {
-            tracing::warn!("cannot list the blocks for web servers: {error}");
+            tracing::warn!(%error, "cannot list the blocks for web servers");
         }
     }
 

@@ -233,7 +233,7 @@ impl Archive {
         let key = key::read(dir)?;
         // The index is a cache: without one, the files are read again.
         let index = Index::open(&dir.join(INDEX)).unwrap_or_else(|error| {
-            tracing::warn!("working without an index: {error}");
+            tracing::warn!(%error, "working without an index");
             Index::in_memory()
         });
         let folder = CarFolder::open(&dir.join(BLOCKS), index)?;
@@ -257,14 +257,14 @@ impl Archive {
                     len: entry.bytes.len(),
                     at: entry.location,
                 }),
-                Err(error) => tracing::error!("journal record at {:?}: {error}", entry.location),
+                Err(error) => {
+                    tracing::error!(at = ?entry.location, %error, "a journal record is no envelope");
+                }
             }
         })?;
         if let Some(torn) = recovery.torn {
-            tracing::warn!(
-                "cut {} bytes off the journal that were never acknowledged",
-                torn.bytes
-            );
+            let bytes = torn.bytes;
+            tracing::warn!(bytes, "cut off the journal what was never acknowledged");
         }
         let late = LateList::open(dir, head.as_ref());
         let mut state = State {

@@ -90,7 +90,7 @@ pub fn open_public(dir: &Path) -> Result<Option<Blocks>, BlockError> {
     let folder = CarFolder::open_read_only(&blocks)?;
     // A data folder that evicted days says where they are; it is not asked there.
     let evicted = Evicted::open(dir).unwrap_or_else(|error| {
-        tracing::warn!("which days were evicted cannot be read: {error}");
+        tracing::warn!(%error, "which days were evicted cannot be read");
         Evicted::none()
     });
     Ok(Some(Blocks::new(folder, Heads::new(dir), evicted)))

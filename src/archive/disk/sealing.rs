@@ -134,7 +134,7 @@ impl Archive {
             None => Ok(()),
         };
         if let Err(error) = tidied.and_then(|()| self.trim(due.rotated)) {
-            tracing::warn!("sealed, but could not tidy up behind it: {error}");
+            tracing::warn!(%error, "sealed, but could not tidy up behind it");
         }
         Ok(report)
     }

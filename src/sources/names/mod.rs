@@ -261,7 +261,7 @@ impl Names {
                 return Err(error);
             };
             self.seen.judge_record(best, self.accept_rewrite)?;
-            tracing::warn!("cannot remember the record: {error}");
+            tracing::warn!(%error, "cannot remember the record");
         }
         Ok(best.clone())
     }

@@ -343,7 +343,7 @@ fn client(guarded: bool, limits: &NetLimits) -> Result<HttpClient, NetError> {
     let config = match roots {
         Ok(config) => config,
         Err(error) => {
-            tracing::warn!("no trusted certificates on this machine: {error}");
+            tracing::warn!(%error, "no trusted certificates on this machine");
             builder.with_root_certificates(rustls::RootCertStore::empty())
         }
     }

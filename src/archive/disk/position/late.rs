@@ -134,7 +134,7 @@ impl LateList {
             Ok(false) => list.begin(current),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!("{}: {error}", list.path.display());
+                    tracing::warn!(file = %list.path.display(), %error, "what came late is listed anew");
                 }
                 list.begin(current);
             }
@@ -200,7 +200,9 @@ impl LateList {
         let written = durable::replace_file(&self.path, bytes)
             .and_then(|()| OpenOptions::new().read(true).write(true).open(&self.path));
         written
-            .inspect_err(|error| tracing::warn!("{}: {error}", self.path.display()))
+            .inspect_err(|error| {
+                tracing::warn!(file = %self.path.display(), %error, "what comes late is not listed");
+            })
             .ok()
     }
 
@@ -248,7 +250,7 @@ impl LateList {
                 .and_then(|()| file.sync_data()),
         };
         if let Err(error) = written {
-            tracing::warn!("{}: {error}", self.path.display());
+            tracing::warn!(file = %self.path.display(), %error, "what came late is listed anew");
             return self.begin(mark);
         }
         let end = self.end() + count;
@@ -267,7 +269,9 @@ impl LateList {
         };
         let bytes = self
             .read_slots(last_gone.end, self.end())
-            .inspect_err(|error| tracing::warn!("{}: {error}", self.path.display()));
+            .inspect_err(|error| {
+                tracing::warn!(file = %self.path.display(), %error, "what came late is listed anew");
+            });
         let Ok(kept) = bytes else {
             return self.begin(self.last());
         };
