@@ -108,7 +108,7 @@ pub fn read(payload: &[u8]) -> Said {
     match status::published(payload) {
         // Within, it is not unwrapped again.
         Some(status::Published::Payload(inner)) => read_layer(&inner),
-        Some(status::Published::Other(said)) => said,
+        Some(status::Published::Other(said)) => *said,
         None => read_layer(payload),
     }
 }

@@ -21,18 +21,18 @@ pub(super) enum Published {
     /// Something for everyone.
     Payload(Vec<u8>),
     /// Nothing that everyone can read.
-    Other(Said),
+    Other(Box<Said>),
 }
 
 /// Takes the layer of encryption off; `None` where there is none.
 pub(super) fn published(payload: &[u8]) -> Option<Published> {
     let layer: proto::Layer = whole(payload)?;
     let of_kind = |kind: &str| {
-        Some(Published::Other(Said {
+        Some(Published::Other(Box::new(Said {
             format: Format::StatusProtobuf,
             kind: Some(kind.to_owned()),
             ..Said::default()
-        }))
+        })))
     };
     if !layer.direct_message.is_empty() {
         of_kind("direct message")

@@ -34,18 +34,24 @@ fn payloads() -> Vec<(Vec<u8>, Value)> {
         .collect()
 }
 
-/// An envelope of the chat, `age` seconds old.
-fn envelope(payload: &[u8], signer: Option<&NodeKey>, age: u32) -> Envelope {
-    let data = seal(
-        payload,
-        signer.map(NodeKey::secret),
-        Reader::Holders(&SymKey::from_password(CHAT)),
-        &MessageRandom::draw(),
-    )
-    .expect("short");
+/// Envelopes of the chat, of the last hour, a second apart and in order.
+fn envelopes<'a>(
+    payloads: impl IntoIterator<Item = &'a [u8]>,
+    signer: Option<&NodeKey>,
+) -> Vec<Envelope> {
+    let key = SymKey::from_password(CHAT);
+    let start = now().saturating_sub(1_800);
     let ttl = Ttl(50);
-    let expiry = Expiry::of(now().saturating_sub(age), ttl);
-    Envelope::new(expiry, ttl, Topic::of_public_chat(CHAT), &data, 0)
+    (0..)
+        .zip(payloads)
+        .map(|(at, payload)| {
+            let signer = signer.map(NodeKey::secret);
+            let reader = Reader::Holders(&key);
+            let data = seal(payload, signer, reader, &MessageRandom::draw()).expect("short");
+            let expiry = Expiry::of(start.saturating_add(at), ttl);
+            Envelope::new(expiry, ttl, Topic::of_public_chat(CHAT), &data, 0)
+        })
+        .collect()
 }
 
 #[test]
@@ -53,11 +59,8 @@ fn what_status_clients_wrote_is_read_out_of_an_archive() {
     let house = House::new();
     let author: NodeKey = AUTHOR.parse().expect("a key");
     let payloads = payloads();
-    let envelopes: Vec<_> = (1_000..)
-        .zip(payloads.iter().rev())
-        .map(|(age, (payload, _))| envelope(payload, Some(&author), age))
-        .collect();
-    house.archive("a", &envelopes);
+    let bodies = payloads.iter().map(|(payload, _)| payload.as_slice());
+    house.archive("a", &envelopes(bodies, Some(&author)));
     house.run("a", &["seal"]).expect(0);
 
     let ended = house
@@ -93,7 +96,7 @@ fn whoever_passes_a_message_on_is_told_from_its_author() {
     let author: NodeKey = AUTHOR.parse().expect("a key");
     let courier = NodeKey::generate();
     let (payload, _) = &payloads()[0];
-    house.archive("a", &[envelope(payload, Some(&courier), 1_000)]);
+    house.archive("a", &envelopes([payload.as_slice()], Some(&courier)));
     house.run("a", &["seal"]).expect(0);
 
     let line = house.run("a", &["read", "--chat", CHAT]).expect(0).out;
@@ -107,11 +110,7 @@ fn hostile_and_foreign_bodies_do_nothing_to_a_terminal() {
     let house = House::new();
     let evil = "\x1b]0;title\x07\u{9b}31m\u{202e}tac\r\nnext line";
     let bodies: [&[u8]; 3] = [evil.as_bytes(), &[0xff; 40], br#"{"app": 1}"#];
-    let envelopes: Vec<_> = (1_000..)
-        .zip(bodies)
-        .map(|(age, body)| envelope(body, None, age))
-        .collect();
-    house.archive("a", &envelopes);
+    house.archive("a", &envelopes(bodies, None));
     house.run("a", &["seal"]).expect(0);
 
     let inert = |text: &str| text.chars().all(|c| c == '\n' || matches!(c, ' '..='~'));
