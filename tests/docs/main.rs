@@ -21,7 +21,7 @@
 //! - A line that ends with `\` goes on in the next, `<<WORD` up to `WORD`.
 //! - A command succeeds, unless its output shows `Error:` or the next command is
 //!   `echo $?`.
-//! - What ends at an interrupt alone (`gwa serve`, `--follow`) runs in the background
+//! - What ends at an interrupt alone (`gwa serve`, `--follow`, `curl -N`) runs in the background
 //!   until a line `^C`, which interrupts what was started last, or the page's end. A
 //!   port that the page names stands for a free one; `archive.example` at that port is
 //!   the same daemon.

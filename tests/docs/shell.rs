@@ -119,6 +119,14 @@ fn here_document(command: &str) -> Option<&str> {
         .map(|word| word.trim_matches(['\'', '"']))
 }
 
+/// Whether it is a request whose answer has no end.
+fn is_stream(command: &str) -> bool {
+    let words = lines::words(command).into_iter().next_back();
+    let words = words.unwrap_or_default();
+    let is_unbuffered = |word: &String| word.starts_with('-') && word.ends_with('N');
+    words.first().is_some_and(|first| first == "curl") && words.iter().any(is_unbuffered)
+}
+
 /// A daemon in the background.
 struct Running {
     pid: String,
@@ -210,7 +218,7 @@ impl Shell {
         let command = self.real(&step.command);
         let args = lines::gwa_lines(&step.command).pop().unwrap_or_default();
         let has = |word: &str| args.iter().any(|arg| arg == word);
-        if has("serve") || has("--follow") {
+        if has("serve") || has("--follow") || is_stream(&step.command) {
             return self.background(&command, &step.shown, has("serve"));
         }
         let out = self.next_output();
@@ -285,10 +293,14 @@ impl Shell {
         self.tell(&format!("wait {pid}; echo $?"))?;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
-            let _ = Command::new("kill").args(["-INT", pid]).status();
             // A daemon that serves hears the first one, and takes a second for haste.
-            // Another may not listen yet: it was started in the background.
-            let wait = if daemon.serves { PATIENCE } else { AGAIN };
+            // Others may not listen yet, or never: a shell starts what is in the
+            // background so that it hears no interrupt unless it asks to.
+            let (signal, wait) = match daemon.serves {
+                true => ("-INT", PATIENCE),
+                false => ("-TERM", AGAIN),
+            };
+            let _ = Command::new("kill").args([signal, pid]).status();
             match self.told.recv_timeout(wait) {
                 Ok(status) => break status,
                 Err(_) if Instant::now() < deadline => {}
@@ -296,7 +308,7 @@ impl Shell {
             }
         };
         let real = self.shown(&daemon.out);
-        if !["0", "130"].contains(&status.as_str()) {
+        if !["0", "130", "143"].contains(&status.as_str()) {
             return Err(format!("ended with {status}, and said\n{}", quoted(&real)));
         }
         let mut shown = daemon.shown;
