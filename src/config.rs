@@ -35,6 +35,7 @@ use crate::sources::SourceAddress;
 use crate::sources::names::TakerAddress;
 use crate::whisper::Pow;
 
+use check::Place;
 pub use http::{HttpAddress, HttpPartial, HttpSettings};
 pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
@@ -274,13 +275,15 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is no TOML.
-    #[error("{path}: {source}")]
+    /// The file is no TOML. Its words are not shown: they may hold a password.
+    #[error("{path}:{}:{}: {message}", place.line, place.column)]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        source: Box<toml::de::Error>,
+        /// Where.
+        place: Place,
+        /// What.
+        message: String,
     },
     /// The file has a key that means nothing.
     #[error("{path}: unknown key `{key}`")]
@@ -421,9 +424,11 @@ pub fn read(data: &Path) -> Result<Partial, ConfigError> {
 
 /// Checks the text of the file at `path`.
 fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
-    let table: toml::Table = text.parse().map_err(|source| ConfigError::Syntax {
+    let parsed: Result<toml::Table, toml::de::Error> = text.parse();
+    let table = parsed.map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
-        source: Box::new(source),
+        place: Place::of(text, error.span().map_or(0, |span| span.start)),
+        message: error.message().to_owned(),
     })?;
     parse_table(path, table)
 }

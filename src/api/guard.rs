@@ -84,7 +84,16 @@ fn host(request: &Request) -> Option<&str> {
 
 /// Whether a proxy says that it asks for somebody else.
 fn is_handed_on(headers: &HeaderMap) -> bool {
-    const SAID: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    const SAID: [&str; 8] = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "x-client-ip",
+        "cf-connecting-ip",
+        "via",
+    ];
     SAID.iter().any(|name| headers.contains_key(*name))
 }
 

@@ -58,7 +58,8 @@ pub struct PublishArgs {
         long,
         env = "GWA_PUBLISH_TO",
         value_name = "NODE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        hide_env_values = true
     )]
     to: Vec<TakerAddress>,
     /// How long the record counts [default: 48h, 10 years of one that hands over].

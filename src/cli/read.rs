@@ -27,7 +27,12 @@ pub struct ReadArgs {
     #[command(flatten)]
     wanted: WantedArgs,
     /// Open messages with this password; that of a public chat is its name, and known.
-    #[arg(long = "password", value_name = "P", env = "GWA_READ_PASSWORD")]
+    #[arg(
+        long = "password",
+        value_name = "P",
+        env = "GWA_READ_PASSWORD",
+        hide_env_values = true
+    )]
     passwords: Vec<Password>,
     /// Open messages with the secret key in this file.
     #[arg(long = "key", value_name = "FILE")]

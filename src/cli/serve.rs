@@ -124,7 +124,8 @@ pub struct ServeArgs {
         long = "publish-to",
         env = "GWA_PUBLISH_TO",
         value_name = "NODE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        hide_env_values = true
     )]
     publish_to: Vec<TakerAddress>,
     /// An address where others have the blocks, told with the heads; up to four.
@@ -402,7 +403,8 @@ fn show(
     };
     let columns = terminal_size::terminal_size().map_or(0, |(width, _)| usize::from(width.0));
     let is_wanted = |code: &Qr| match qr {
-        ShowQr::Auto => on_terminal && code.columns() <= columns,
+        // A phone cannot dial an address that only this machine has.
+        ShowQr::Auto => on_terminal && !enode.ip.is_loopback() && code.columns() <= columns,
         ShowQr::Always => !output.is_json() && (on_terminal || status.is_public()),
         ShowQr::Never => false,
     };

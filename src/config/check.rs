@@ -1,7 +1,7 @@
 //! Everything that is wrong with a `gwa.toml`, at once and with its place.
 //!
-//! Always true: a file without problems here is one that the daemon takes, and the
-//! other way round: each key is judged by the code that reads it for the daemon.
+//! Always true: each key is judged by the code that reads it for the daemon. What
+//! depends on more than one key, or on what is there beside the file, is not judged.
 
 use std::fmt;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub struct Place {
 
 impl Place {
     /// The place of the byte at `offset` of `text`.
-    fn of(text: &str, offset: usize) -> Self {
+    pub(super) fn of(text: &str, offset: usize) -> Self {
         let mut end = offset.min(text.len());
         while !text.is_char_boundary(end) {
             end -= 1;

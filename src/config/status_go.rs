@@ -266,8 +266,15 @@ impl Translation {
             ("HTTPVirtualHosts", "http-hosts"),
             ("HTTPCors", "http-origins"),
         ] {
-            if let Some(names) = self.list(field) {
-                self.set(field, key, names);
+            if let Some(mut names) = self.list(field) {
+                // Any host to status-go; here names that are looked for.
+                if key == "http-hosts" && names.iter().any(|name| name == "*") {
+                    names.retain(|name| name != "*");
+                    self.note(field, "names have to be listed: `*` allows none");
+                }
+                if !names.is_empty() {
+                    self.set(field, key, names);
+                }
             }
         }
     }

@@ -132,6 +132,11 @@ fn values_of_another_shape_are_refused_by_key() {
         parsed("listen ="),
         Err(ConfigError::Syntax { .. })
     ));
+    // What stands in a line that is no TOML may be a password.
+    let told = parsed("nat = \"none\"\npassword = \"hunter2").unwrap_err();
+    let shown = format!("{told} {told:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(told.to_string().contains(":2:"), "{told}");
 }
 
 #[test]

@@ -78,7 +78,10 @@ fn inside(message: &[u8], of_type: i32) -> Said {
             text: REACTIONS
                 .get(usize::try_from(reaction.r#type).unwrap_or(0))
                 .filter(|emoji| !emoji.is_empty())
-                .map(|emoji| (*emoji).to_owned()),
+                .map(|emoji| match reaction.retracted {
+                    true => format!("{emoji} taken back"),
+                    false => (*emoji).to_owned(),
+                }),
             chat: said(reaction.chat_id),
             replies_to: said(reaction.message_id),
             ..Said::default()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use axum::response::sse::Sse;
+use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::Semaphore;
@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use crate::api::Api;
 use crate::api::asked::Asked;
 use crate::api::client::Client;
+use crate::api::events::ALIVE;
 use crate::api::failure::Failure;
 use crate::api::seats::Seats;
 use crate::archive::disk::{Position, Start};
@@ -114,7 +115,9 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
         let event = reading.next().await?;
         Some((Ok::<_, std::convert::Infallible>(event), reading))
     });
-    let mut response = Sse::new(told).into_response();
+    // Also while the archive is read, or a turn for it is waited for.
+    let alive = KeepAlive::new().interval(ALIVE);
+    let mut response = Sse::new(told).keep_alive(alive).into_response();
     // A proxy that gathers an answer before it passes it on would pass on nothing.
     let headers = response.headers_mut();
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

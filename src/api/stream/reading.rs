@@ -174,7 +174,16 @@ impl Reading {
 
     /// The next page; `None` where the archive cannot be read.
     async fn read(&self) -> Option<Result<News, Missed>> {
-        let turn = Arc::clone(&self.api.streams.reads).acquire_owned().await;
+        // A fork that rests on another's history has what it grew itself: of older
+        // times nothing is fetched for whoever asks.
+        if matches!(self.start, Start::Time(_)) && !self.api.archive.is_complete() {
+            return Some(Err(NOT_HELD));
+        }
+        // Where one stands is known without reading: nobody is waited for.
+        let turn = match self.start {
+            Start::Now => None,
+            _ => Some(Arc::clone(&self.api.streams.reads).acquire_owned().await),
+        };
         let archive = Arc::clone(&self.api.archive);
         let asked = Since {
             start: self.start,
@@ -185,7 +194,7 @@ impl Reading {
         let read = tokio::task::spawn_blocking(move || {
             // The turn lasts as long as the work, even if nobody waits for it.
             let _turn = turn;
-            archive.since(&asked)
+            archive.since_held(&asked)
         });
         let news = match read.await.ok()? {
             Ok(news) => news,
@@ -224,6 +233,12 @@ impl Reading {
     }
 }
 
+/// What came since is with another archive.
+const NOT_HELD: Missed = Missed {
+    reason: "not-held",
+    hint: "what came since is not held here: ask the archive that has it",
+};
+
 /// What a reader is told of why it missed something; `None` where the archive failed,
 /// which is logged.
 fn missed(error: &SinceError) -> Option<Missed> {
@@ -244,10 +259,7 @@ fn missed(error: &SinceError) -> Option<Missed> {
             "too-old",
             "ask `from` a time well before what was told last",
         ),
-        SinceError::Disk(error) if error.is_missing() => (
-            "not-held",
-            "a block of what came since is not held here: ask the archive that has it",
-        ),
+        SinceError::Disk(error) if error.is_missing() => return Some(NOT_HELD),
         SinceError::Disk(error) => {
             tracing::error!(%error, "a stream ends: the archive cannot be read");
             return None;

@@ -20,7 +20,13 @@ use crate::node::follow::{Following, Leader};
 pub struct FollowArgs {
     /// Unite the archive at REF with this one, again and again; may be given more than
     /// once. A mirror follows its own source without it.
-    #[arg(long, env = "GWA_FOLLOW", value_name = "REF", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "GWA_FOLLOW",
+        value_name = "REF",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     follow: Vec<Reference>,
     /// How often to ask for new heads [default: 1m].
     #[arg(long, env = "GWA_FOLLOW_EVERY", value_name = "SPAN")]

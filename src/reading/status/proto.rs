@@ -106,8 +106,10 @@ pub struct EmojiReaction {
     pub chat_id: String,
     #[prost(string, tag = "3")]
     pub message_id: String,
-    #[prost(int32, tag = "4")]
+    #[prost(int32, tag = "5")]
     pub r#type: i32,
+    #[prost(bool, tag = "6")]
+    pub retracted: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -81,6 +81,7 @@ fn edits_deletions_reactions_and_pins_name_the_message_they_are_about() {
         chat_id: chat_id(),
         message_id: id(),
         r#type: 2,
+        retracted: false,
     };
     let pin = proto::PinMessage {
         chat_id: chat_id(),
@@ -115,6 +116,17 @@ fn edits_deletions_reactions_and_pins_name_the_message_they_are_about() {
         assert_eq!(said.replies_to.as_deref(), Some("0x01"), "{kind}");
         assert_eq!(said.author, Some(author().public_key()));
     }
+}
+
+#[test]
+fn a_reaction_is_read_by_the_numbers_of_its_fields() {
+    // clock 1, chat 2, message 3, kind of message 4 (a public chat), emoji 5.
+    let mut reaction = b"\x08\x07\x12\x06status\x1a\x040x01\x20\x02\x28\x01".to_vec();
+    let text = |bytes: &[u8]| read(&wrapped(bytes, EMOJI_REACTION)).unwrap().text;
+    assert_eq!(text(&reaction).as_deref(), Some("❤"));
+    // 6: taken back.
+    reaction.extend(b"\x30\x01");
+    assert_eq!(text(&reaction).as_deref(), Some("❤ taken back"));
 }
 
 #[test]

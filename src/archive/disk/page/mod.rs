@@ -306,7 +306,7 @@ impl Archive {
         self.page_within(request, Reach::Here, &Stop::default())
     }
 
-    fn page_within(
+    pub(in crate::archive::disk) fn page_within(
         &self,
         request: &PageRequest,
         reach: Reach,
@@ -330,7 +330,7 @@ impl Archive {
 
 /// How far a page may reach for its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+pub(in crate::archive::disk) enum Reach {
     /// Whoever has them is asked.
     Anywhere,
     /// No further than this disk: segments that are not on it are passed over.

@@ -8,12 +8,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::archive::ArchiveError;
+use crate::archive::disk::page::Reach;
 use crate::archive::disk::{Archive, DiskError, Stop, page, retention, sealed_by};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::key::Key;
 use crate::archive::leaf::Record;
 use crate::archive::query::Query;
 use crate::archive::watermark::Day;
+use crate::blocks::BlockSource;
 use crate::journal::Location;
 use crate::time::{HOUR, TimeRange, UnixSeconds};
 use crate::whisper::EnvelopeHash;
@@ -44,10 +46,11 @@ pub(in crate::archive::disk) fn fetch(
     archive: &Archive,
     keys: &[Key],
     max_bytes: usize,
+    reach: Reach,
 ) -> Result<Fetched, DiskError> {
     let mut tries = 1..TRIES;
     loop {
-        match try_fetch(archive, keys, max_bytes) {
+        match try_fetch(archive, keys, max_bytes, reach) {
             Err(ArchiveError::Pending(_)) if tries.next().is_some() => {}
             // It was dropped while it was read.
             Err(error) if error.is_missing() && tries.next().is_some() => {}
@@ -97,7 +100,17 @@ fn place(key: &Key) -> (UnixSeconds, EnvelopeHash) {
     (key.sent, key.hash)
 }
 
-fn try_fetch(archive: &Archive, keys: &[Key], max_bytes: usize) -> Result<Fetched, ArchiveError> {
+fn try_fetch(
+    archive: &Archive,
+    keys: &[Key],
+    max_bytes: usize,
+    reach: Reach,
+) -> Result<Fetched, ArchiveError> {
+    let held = archive.blocks.held();
+    let source: &dyn BlockSource = match reach {
+        Reach::Anywhere => &archive.blocks,
+        Reach::Here => &held,
+    };
     // Head and waiting are read under one lock: a seal moves envelopes from one
     // to the other under it too.
     let (sealed, mut waiting, mut left) = {
@@ -135,7 +148,7 @@ fn try_fetch(archive: &Archive, keys: &[Key], max_bytes: usize) -> Result<Fetche
             topics: TopicFilter::Any(topics),
             range: TimeRange::new(first, last).expect("keys are sorted by time"),
         };
-        let mut query = Query::new(&archive.blocks, &sealed, filter)?;
+        let mut query = Query::new(source, &sealed, filter)?;
         while !wanted.is_empty()
             && let Some(record) = query.next()
         {

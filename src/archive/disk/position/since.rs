@@ -14,11 +14,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::fetch::Fetched;
+use super::fetch::{Fetched, fetch};
 use super::late::{LateList, Standing};
 use super::{ArchiveTag, Arrived, HeadMark, Position, Walk, WalkAt};
 use crate::archive::ArchiveError;
-use crate::archive::disk::page::PageRequest;
+use crate::archive::disk::page::{PageRequest, Reach};
 use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::archive::filter::{Filter, TopicFilter};
 use crate::archive::head::Head;
@@ -107,6 +107,7 @@ pub enum SinceError {
 struct Filling<'a> {
     archive: &'a Archive,
     asked: &'a Since,
+    reach: Reach,
     records: Vec<Record>,
     bytes: usize,
     /// Something did not fit any more.
@@ -117,12 +118,14 @@ struct Filling<'a> {
 pub(in crate::archive::disk) fn since(
     archive: &Archive,
     asked: &Since,
+    reach: Reach,
 ) -> Result<News, SinceError> {
     let mut tries = 1..TRIES;
     loop {
         let filling = Filling {
             archive,
             asked,
+            reach,
             records: Vec::new(),
             bytes: 0,
             full: false,
@@ -338,7 +341,7 @@ impl Filling<'_> {
                 return Ok(());
             }
             let keys: Vec<Key> = some.iter().map(|(_, key)| *key).collect();
-            let found = self.archive.fetch(&keys, usize::MAX)?.records;
+            let found = fetch(self.archive, &keys, usize::MAX, self.reach)?.records;
             let mut found: HashMap<Key, Record> = found
                 .into_iter()
                 .map(|record| (record.key, record))
@@ -373,14 +376,16 @@ impl Filling<'_> {
             self.arrive(walk);
             return Ok(());
         };
-        let page = self.archive.page(&PageRequest {
+        let request = PageRequest {
             filter: Filter {
                 topics: self.asked.topics.clone(),
                 range,
             },
             after,
             limit: self.room(),
-        })?;
+        };
+        let stop = Stop::default();
+        let page = self.archive.page_within(&request, self.reach, &stop)?;
         let later = self.later_than(walk.until)?;
         for record in page.records {
             let key = record.key;
@@ -432,7 +437,17 @@ impl Archive {
 
     /// What is new since a position; see `docs/spec/positions.md`.
     pub fn since(&self, asked: &Since) -> Result<News, SinceError> {
-        since(self, asked)
+        since(self, asked, Reach::Anywhere)
+    }
+
+    /// As [`Self::since`], for those for whom nothing is to be fetched: of a fork that
+    /// rests on another's history, what is on this disk.
+    pub fn since_held(&self, asked: &Since) -> Result<News, SinceError> {
+        let reach = match self.is_complete() {
+            true => Reach::Anywhere,
+            false => Reach::Here,
+        };
+        since(self, asked, reach)
     }
 
     /// The current head, and the position of a reader who has everything.
@@ -450,7 +465,7 @@ impl Archive {
     /// The envelopes with these keys, as far as they are held and fit `max_bytes`;
     /// the first is given however large it is.
     pub fn fetch(&self, keys: &[Key], max_bytes: usize) -> Result<Fetched, DiskError> {
-        super::fetch::fetch(self, keys, max_bytes)
+        fetch(self, keys, max_bytes, Reach::Anywhere)
     }
 
     /// The keys of what waits and was sent in `range`: the first `most` of them.
@@ -507,6 +522,7 @@ mod tests {
         let filling = |walk| Filling {
             archive: &archive,
             asked: &asked,
+            reach: Reach::Anywhere,
             records: Vec::new(),
             bytes: 0,
             full: false,
