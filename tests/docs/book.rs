@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use crate::ROOT;
-use crate::markdown::Page;
+use super::ROOT;
+use super::markdown::Page;
 
 /// The book's table of contents.
 const SUMMARY: &str = "docs/SUMMARY.md";

@@ -6,7 +6,9 @@
 //! | block | what happens to it |
 //! | --- | --- |
 //! | `console` | run: each line after `$ ` is a command, what follows is its output |
-//! | `console,WORD` | not run, because it needs WORD (`kubo`, `systemd`, `docker`, ..); its `gwa` lines must be accepted by the parser, and WORD is counted |
+//! | `console,kubo` | run by the interop suite, beside Kubo; here as the next |
+//! | `console,elsewhere` | not run, because it needs another machine, a host's name, the public network or a program that is not there; as the next |
+//! | `console,WORD` | not run, because it needs WORD (`systemd`, `docker`, ..); its `gwa` lines must be accepted by the parser, and the block is counted and listed |
 //! | `toml` | must be a `gwa.toml` |
 //! | `text` | its lines that begin with two spaces and `gwa`, as examples in `--help` do, must be accepted by the parser |
 //! | `sh`, none | its `gwa` lines must be accepted by the parser |
@@ -17,7 +19,8 @@
 //!   run in order. `fixtures` leads to the fixtures. `/mnt`, `/srv`, `/etc` and `/var` are
 //!   folders of the page's own.
 //! - `<!-- run` at the start of a line opens a comment whose lines, up to `-->`, are
-//!   commands too: what a page needs and a reader does not.
+//!   commands too: what a page needs and a reader does not. `<!-- run,WORD` is run where
+//!   `console,WORD` is.
 //! - A line that ends with `\` goes on in the next, `<<WORD` up to `WORD`.
 //! - A command succeeds, unless its output shows `Error:` or the next command is
 //!   `echo $?`.
@@ -34,7 +37,8 @@
 //! | `…` within a line | anything |
 //! | `…` as a line | any number of lines |
 //! | a CID, a name of IPNS, the id of an enode or of a peer | one of its kind, the same wherever the page shows it again, also in a command |
-//! | a time of 2025 or later | any time |
+//! | the tag of an archive's pins, as `gwa/0123456789abcdef` | the same |
+//! | a time of 2025 or later, in seconds too | any time |
 //! | `/home/me` | the home of the page |
 
 mod book;
@@ -45,39 +49,15 @@ mod samples;
 mod shell;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
-use markdown::{Page, Piece};
+use markdown::{Page, Piece, pages};
+use shell::Surroundings;
 
 /// The checkout.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// README and all pages, by path from the root.
-fn pages() -> Vec<Page> {
-    let mut found = vec![PathBuf::from("README.md")];
-    let mut folders = vec![PathBuf::from("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(Path::new(ROOT).join(&folder)).expect("a folder") {
-            let entry = entry.expect("an entry");
-            let path = folder.join(entry.file_name());
-            if entry.file_type().expect("a type").is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ext| ext == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-        .into_iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(Path::new(ROOT).join(&path)).expect("a page");
-            Page::new(path, &text)
-        })
-        .collect()
-}
 
 /// Fails with all that is wrong, not with the first of it.
 fn report(wrong: &[String]) {
@@ -88,7 +68,7 @@ fn report(wrong: &[String]) {
 fn what_the_pages_show_is_what_happens() {
     let pages: Vec<Page> = pages()
         .into_iter()
-        .filter(|page| page.pieces.iter().any(Piece::is_run))
+        .filter(|page| page.pieces.iter().any(|piece| piece.is_run(&[])))
         .collect();
     // The pages do not know of each other; two at a time keep a small machine busy.
     let (queue, wrong, ran) = (
@@ -103,7 +83,7 @@ fn what_the_pages_show_is_what_happens() {
                     let Some(page) = queue.lock().expect("no panic").next() else {
                         return;
                     };
-                    let told = shell::run(page);
+                    let told = shell::run(page, &Surroundings::default());
                     *ran.lock().expect("no panic") += told.commands;
                     wrong.lock().expect("no panic").extend(told.wrong);
                 }
@@ -118,12 +98,14 @@ fn what_the_pages_show_is_what_happens() {
 
 #[test]
 fn every_gwa_line_is_one_that_gwa_accepts() {
-    let (mut wrong, mut parsed, mut marked) = (Vec::new(), 0, BTreeMap::<String, usize>::new());
+    let (mut wrong, mut parsed) = (Vec::new(), 0);
+    let mut marked = BTreeMap::<String, Vec<String>>::new();
     for page in pages() {
         for piece in &page.pieces {
             if let Piece::Fence(fence) = piece {
                 for marker in fence.markers() {
-                    *marked.entry(marker.to_owned()).or_default() += 1;
+                    let at = format!("{}:{}", page.path.display(), fence.line);
+                    marked.entry(marker.to_owned()).or_default().push(at);
                 }
             }
             let Some((at, text)) = piece.shell_text() else {
@@ -139,7 +121,10 @@ fn every_gwa_line_is_one_that_gwa_accepts() {
             }
         }
     }
-    println!("{parsed} lines parsed; blocks not run, by what they need: {marked:?}");
+    println!("{parsed} lines parsed; blocks not run, by what they need:");
+    for (marker, blocks) in marked {
+        println!("{marker}: {}: {}", blocks.len(), blocks.join(" "));
+    }
     report(&wrong);
     assert!(parsed > 0, "the pages show commands");
 }

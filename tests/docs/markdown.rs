@@ -3,7 +3,9 @@
 //! As much of Markdown as these pages use: fences of backticks, headings after `#`,
 //! links in line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::ROOT;
 
 /// One page.
 pub struct Page {
@@ -19,15 +21,15 @@ pub struct Page {
 pub enum Piece {
     /// A fenced block.
     Fence(Fence),
-    /// The commands of a `<!-- run` comment, and the line where they start.
-    Hidden(usize, Vec<String>),
+    /// The commands of a `<!-- run` comment.
+    Hidden(Fence),
 }
 
-/// A fenced block of code.
+/// A fenced block of code, or a comment with commands.
 pub struct Fence {
     /// The line of its first line of code, from 1.
     pub line: usize,
-    /// What stands behind the backticks.
+    /// What stands behind the backticks, or behind `<!--`.
     info: String,
     /// What is in it.
     pub lines: Vec<String>,
@@ -51,18 +53,19 @@ impl Fence {
 }
 
 impl Piece {
-    /// Whether its commands are run.
-    pub fn is_run(&self) -> bool {
-        match self {
-            Self::Fence(fence) => fence.language() == "console" && fence.markers().next().is_none(),
-            Self::Hidden(..) => true,
-        }
+    /// Whether its commands are run where there is what these markers stand for.
+    pub fn is_run(&self, there: &[&str]) -> bool {
+        let (fence, is_shell) = match self {
+            Self::Fence(fence) => (fence, fence.language() == "console"),
+            Self::Hidden(fence) => (fence, true),
+        };
+        is_shell && fence.markers().all(|marker| there.contains(&marker))
     }
 
     /// Where it is, and what of it a shell would be given.
     pub fn shell_text(&self) -> Option<(usize, String)> {
         match self {
-            Self::Hidden(line, lines) => Some((*line, lines.join("\n"))),
+            Self::Hidden(fence) => Some((fence.line, fence.text())),
             Self::Fence(fence) => match fence.language() {
                 "console" | "sh" | "" => Some((fence.line, fence.text())),
                 "text" => {
@@ -102,13 +105,16 @@ impl Page {
                 // What is indented with its fence, as in a list, is less so.
                 within.push(inner.get(indent..).unwrap_or_default().to_owned());
             }
-            pieces.push(match start.strip_prefix("```") {
-                Some(info) => Piece::Fence(Fence {
-                    line: at + 2,
-                    info: info.trim().to_owned(),
-                    lines: within,
-                }),
-                None => Piece::Hidden(at + 2, within),
+            let fenced = start.strip_prefix("```");
+            let info = fenced.or_else(|| start.strip_prefix("<!--"));
+            let block = Fence {
+                line: at + 2,
+                info: info.unwrap_or_default().trim().to_owned(),
+                lines: within,
+            };
+            pieces.push(match fenced {
+                Some(_) => Piece::Fence(block),
+                None => Piece::Hidden(block),
             });
         }
         Self {
@@ -200,6 +206,31 @@ fn without_code(line: &str) -> String {
         .map(|(nth, part)| match nth % 2 {
             0 => part.to_owned(),
             _ => " ".repeat(part.len()),
+        })
+        .collect()
+}
+
+/// README and all pages, by path from the root.
+pub fn pages() -> Vec<Page> {
+    let mut found = vec![PathBuf::from("README.md")];
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(Path::new(ROOT).join(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let path = folder.join(entry.file_name());
+            if entry.file_type().expect("a type").is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(Path::new(ROOT).join(&path)).expect("a page");
+            Page::new(path, &text)
         })
         .collect()
 }

@@ -15,7 +15,9 @@ enum Kind {
     Name,
     Peer,
     Enode,
+    Tag,
     Time,
+    Seconds,
 }
 
 /// The word that varies at the start of `text`, and its length.
@@ -36,8 +38,17 @@ fn varying(text: &str) -> Option<(Kind, usize)> {
             runs("12D3KooW", 44, |b| b.is_ascii_alphanumeric()).map(|len| (Kind::Peer, len))
         })
         .or_else(|| runs("enode://", 128, |b| b.is_ascii_hexdigit()).map(|len| (Kind::Enode, len)))
+        .or_else(|| runs("gwa/", 16, |b| b.is_ascii_hexdigit()).map(|len| (Kind::Tag, len)))
         .or_else(|| is_recent_time(text).then_some((Kind::Time, "2025-01-01T00:00:00Z".len())))
+        .or_else(|| {
+            runs("", 10, |b| b.is_ascii_digit())
+                .filter(|len| text[..*len].parse().is_ok_and(|at| RECENT.contains(&at)))
+                .map(|len| (Kind::Seconds, len))
+        })
 }
+
+/// Seconds since 1970 of the years 2025 to 2099.
+const RECENT: std::ops::Range<u64> = 1_735_689_600..4_102_444_800;
 
 /// A time of the run, not of what is archived.
 fn is_recent_time(text: &str) -> bool {
@@ -66,7 +77,8 @@ fn line(shown: &str, real: &str, bound: &mut Bound) -> bool {
             return false;
         };
         let (called, is) = (&shown[..len], &real[..real_len]);
-        let fits = kind == Kind::Time || *bound.entry(called.into()).or_insert(is.into()) == is;
+        let is_time = matches!(kind, Kind::Time | Kind::Seconds);
+        let fits = is_time || *bound.entry(called.into()).or_insert(is.into()) == is;
         return fits && line(&shown[len..], &real[real_len..], bound);
     }
     real.strip_prefix(first)
@@ -113,8 +125,15 @@ fn what_varies_is_one_thing_wherever_it_is_shown() {
     );
     let mut bound = Bound::new();
     assert!(fits(
-        &["head …", &a, "…", "at 2026-01-01T00:00:00Z"],
-        &["head of it", &b, "x", "y", "at 2027-12-31T23:59:59Z"],
+        &["head …", &a, "…", "at 2026-01-01T00:00:00Z", "1795287900"],
+        &[
+            "head of it",
+            &b,
+            "x",
+            "y",
+            "at 2027-12-31T23:59:59Z",
+            "1795308000"
+        ],
         &mut bound
     ));
     assert_eq!(
@@ -128,6 +147,7 @@ fn what_varies_is_one_thing_wherever_it_is_shown() {
         ("a", ""),
         ("", "a"),
         ("2018-01-01T00:00:00Z", "2019-01-01T00:00:00Z"),
+        ("1538395200", "1795287900"),
     ] {
         assert!(
             !fits(&[shown], &[real], &mut bound),

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::ROOT;
-use crate::lines;
-use crate::markdown::{Page, Piece};
-use crate::pattern::{self, Bound};
+use super::ROOT;
+use super::lines;
+use super::markdown::{Page, Piece};
+use super::pattern::{self, Bound};
 
 /// How long a command may take, or a daemon to show what it should.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -34,6 +34,19 @@ const ADDRESSES: [(&str, &str); 2] = [
     ("--http", "127.0.0.1:8547"),
 ];
 
+/// What a page finds beside `gwa`.
+#[derive(Default)]
+pub struct Surroundings {
+    /// Markers of the blocks that can be run with it.
+    pub markers: Vec<&'static str>,
+    /// Programs, by the names that the page calls them by.
+    pub programs: Vec<(&'static str, PathBuf)>,
+    /// Variables of the shell.
+    pub variables: Vec<(&'static str, String)>,
+    /// What the page writes, and what stands for it here.
+    pub named: Vec<(String, String)>,
+}
+
 /// How a page went.
 pub struct Told {
     /// Commands run.
@@ -50,14 +63,14 @@ struct Step {
 }
 
 /// Runs a page's commands in order.
-pub fn run(page: &Page) -> Told {
+pub fn run(page: &Page, around: &Surroundings) -> Told {
     let steps: Vec<Step> = page
         .pieces
         .iter()
-        .filter(|p| p.is_run())
+        .filter(|piece| piece.is_run(&around.markers))
         .flat_map(steps)
         .collect();
-    let mut shell = Shell::new();
+    let mut shell = Shell::new(around);
     let (mut commands, mut wrong) = (0, None);
     for (at, step) in steps.iter().enumerate() {
         let asks_how = steps
@@ -77,7 +90,7 @@ pub fn run(page: &Page) -> Told {
 fn steps(piece: &Piece) -> Vec<Step> {
     let (first, lines, all_commands) = match piece {
         Piece::Fence(fence) => (fence.line, &fence.lines, false),
-        Piece::Hidden(line, lines) => (*line, lines, true),
+        Piece::Hidden(fence) => (fence.line, &fence.lines, true),
     };
     let mut steps: Vec<Step> = Vec::new();
     let mut lines = lines.iter().enumerate();
@@ -153,7 +166,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn new() -> Self {
+    fn new(around: &Surroundings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (home, bin) = (folder.path().join("home/me"), folder.path().join("bin"));
         for dir in FOLDERS
@@ -165,12 +178,16 @@ impl Shell {
         }
         symlink(Path::new(ROOT).join("fixtures"), home.join("fixtures")).expect("a link");
         symlink(env!("CARGO_BIN_EXE_gwa"), bin.join("gwa")).expect("a link");
+        for (name, program) in &around.programs {
+            symlink(program, bin.join(name)).expect("a link");
+        }
         let path = std::env::var("PATH").unwrap_or_default();
         let mut process = Command::new("sh")
             .env_clear()
             .env("PATH", format!("{}:{path}", bin.display()))
             .env("HOME", &home)
             .env("LANG", "C.UTF-8")
+            .envs(around.variables.iter().cloned())
             .current_dir(&home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -192,7 +209,7 @@ impl Shell {
             stdin,
             told,
             bound: Bound::new(),
-            ports: Vec::new(),
+            ports: around.named.clone(),
             daemons: Vec::new(),
             pids: Vec::new(),
             outputs: 0,

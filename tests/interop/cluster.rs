@@ -9,7 +9,7 @@ use crate::kubo::{Kubo, free_port};
 use crate::running::Running;
 
 /// A cluster of one node.
-struct Cluster {
+pub struct Cluster {
     kubo: Kubo,
     proxy: String,
     _folder: tempfile::TempDir,
@@ -17,7 +17,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    /// Starts a node, and the cluster before it.
+    pub fn start() -> Self {
         let kubo = Kubo::start();
         let folder = tempfile::tempdir().expect("a folder");
         let program = std::env::var_os("GWA_CLUSTER")
@@ -49,6 +50,11 @@ impl Cluster {
             _folder: folder,
             _running: running,
         }
+    }
+
+    /// Where its proxy answers: `http://127.0.0.1:PORT`.
+    pub fn proxy(&self) -> &str {
+        &self.proxy
     }
 
     fn depot(&self, tag: &str) -> KuboDepot {

@@ -171,7 +171,7 @@ impl Kubo {
 }
 
 /// The program that `.ci/run` builds.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let path = std::env::var_os("GWA_KUBO").expect("GWA_KUBO names Kubo's program, `ipfs`");
     path.into()
 }

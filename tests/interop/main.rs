@@ -1,7 +1,8 @@
 //! The mailserver beside real peers: geth's `wnode`, a node of Status's Whisper
 //! library, murmur and web3.js; and the databases of their mailservers. The archive
 //! beside IPFS nodes, Kubo; beside Bee, the node of Swarm; and in a bucket that
-//! versitygw keeps. Its figures before Prometheus' checker.
+//! versitygw keeps. Its figures before Prometheus' checker. What the documentation shows
+//! beside those nodes.
 //!
 //! Environment variables name what `.ci/run` builds and installs. This suite is
 //! built with the feature `interop` alone, and fails where a peer is absent: it
@@ -12,6 +13,7 @@
 mod bee;
 mod cluster;
 mod discovery;
+mod docs;
 mod geth;
 mod kubo;
 mod kubo_client;
