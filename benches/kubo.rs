@@ -5,6 +5,8 @@
 //! `GWA_KUBO=PROGRAM cargo bench --bench kubo` takes 100,000 envelopes;
 //! `GWA_BENCH_ENVELOPES=1000000` asks for more. One JSON object a line.
 
+#[path = "nodes/month.rs"]
+mod month;
 #[path = "nodes/kubo.rs"]
 mod nodes;
 #[path = "nodes/running.rs"]
@@ -17,16 +19,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use gwa::archive::disk::Archive;
 use gwa::archive::testing::Synthetic;
-use gwa::archive::watermark::Watermark;
 use gwa::blocks::BlockStore;
 use gwa::depot::{Depot, KuboDepot, testing};
 use gwa::kubo::{Kubo, KuboLimits};
-use gwa::progress::Quiet;
 use gwa::time::{DAY, UnixSeconds};
 use serde_json::Value;
 
+use month::sealed_by_day;
 use nodes::KuboNode;
 use running::Running;
 use started::started;
@@ -49,7 +49,8 @@ fn main() {
     let root =
         tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
     let dir = root.path().join("archive");
-    let archive = filled(&dir, count);
+    let traffic = Synthetic::new(1, count, 2_000, UnixSeconds(FROM), DAYS * DAY);
+    let archive = sealed_by_day(&dir, &traffic, FROM, DAYS);
     let head = archive.head().expect("it was sealed");
     let files = archive.blocks().folder().files().expect("files");
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
@@ -106,32 +107,6 @@ fn main() {
             r#"{{"what":"mirror from {name}","envelopes":{count},"bytes":{fetched},"s":{s:.2}}}"#,
         );
     }
-}
-
-/// A month of traffic, sealed day by day.
-fn filled(dir: &Path, count: u64) -> Archive {
-    let traffic = Synthetic::new(1, count, 2_000, UnixSeconds(FROM), DAYS * DAY);
-    let archive = Archive::init(dir, "").expect("an archive is made");
-    let mut next = 0;
-    for day in 1..=DAYS {
-        let end = FROM + day * DAY;
-        loop {
-            let batch: Vec<_> = (next..count)
-                .take(5_000)
-                .map(|n| traffic.envelope(n))
-                .take_while(|envelope| envelope.sent().0 < end)
-                .collect();
-            if batch.is_empty() {
-                break;
-            }
-            next += batch.len() as u64;
-            archive.append(&batch).expect("the disk takes it");
-        }
-        let end = UnixSeconds(end);
-        let until = Watermark::at_or_before(end);
-        archive.seal(until, end, &Quiet).expect("it seals");
-    }
-    archive
 }
 
 /// Where a node's RPC is.

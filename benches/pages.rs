@@ -5,6 +5,8 @@
 //!
 //! `GWA_BENCH_ENVELOPES=1000000` asks for more than 100,000 envelopes.
 
+#[path = "nodes/month.rs"]
+mod month;
 #[path = "nodes/running.rs"]
 mod running;
 #[path = "../tests/common/started.rs"]
@@ -15,13 +17,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use gwa::archive::disk::Archive;
 use gwa::archive::testing::Synthetic;
-use gwa::archive::watermark::Watermark;
-use gwa::progress::Quiet;
 use gwa::time::{DAY, UnixSeconds};
 use serde_json::Value;
 
+use month::sealed_by_day;
 use running::Running;
 use started::started;
 
@@ -41,8 +41,9 @@ fn main() {
     let now = now.expect("after 1970").as_secs();
     let now = u32::try_from(now).expect("before 2106");
     // The last minutes are left to the daemon: what was sent after its watermark waits.
-    let traffic = Synthetic::new(1, count, 2_000, UnixSeconds(now - DAYS * DAY), DAYS * DAY);
-    fill(&dir, &traffic, now);
+    let from = now - DAYS * DAY;
+    let traffic = Synthetic::new(1, count, 2_000, UnixSeconds(from), DAYS * DAY);
+    drop(sealed_by_day(&dir, &traffic, from, DAYS));
 
     // One connection, kept open, as a browser does.
     let client = gwa::tls::http_client().build().expect("a client");
@@ -170,30 +171,6 @@ fn pages(
         ("Verify", of(&["/api/v1/verify"])),
         ("Diagnostics", of(&["/api/v1/diagnostics"])),
     ]
-}
-
-/// A month of traffic, sealed day by day and once at the end.
-fn fill(dir: &Path, traffic: &Synthetic, now: u32) {
-    let archive = Archive::init(dir, "").expect("an archive is made");
-    let mut next = 0;
-    for day in 1..=DAYS {
-        let end = now - (DAYS - day) * DAY;
-        loop {
-            let batch: Vec<_> = (next..traffic.count())
-                .take(5_000)
-                .map(|n| traffic.envelope(n))
-                .take_while(|envelope| envelope.sent().0 < end)
-                .collect();
-            if batch.is_empty() {
-                break;
-            }
-            next += batch.len() as u64;
-            archive.append(&batch).expect("the disk takes it");
-        }
-        let end = UnixSeconds(end);
-        let until = Watermark::at_or_before(end);
-        archive.seal(until, end, &Quiet).expect("it seals");
-    }
 }
 
 /// The most memory a process had so far.
