@@ -101,6 +101,13 @@ async fn nothing_is_fetched_from_upstream_for_those_who_ask() {
         stats["count"],
         fork.head().expect("a head").body().totals.count
     );
+    // A stream from a time that is elsewhere says so, before it goes on from now.
+    let mut stream = get("/api/v1/stream?from=0").await;
+    let first = stream.chunk().await.expect("it goes on").expect("an event");
+    let first = String::from_utf8_lossy(&first);
+    assert!(first.contains("event: missed"), "{first}");
+    assert!(first.contains("not-held"), "{first}");
+    drop(stream);
     for path in ["/api/v1/mirrors", "/api/v1/segments"] {
         assert_eq!(get(path).await.status(), 200, "{path}");
     }
