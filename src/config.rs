@@ -9,6 +9,7 @@
 pub mod catalog;
 pub mod check;
 mod http;
+mod limits;
 mod merge;
 mod p2p;
 mod publish;
@@ -37,6 +38,7 @@ use crate::whisper::Pow;
 
 use check::Place;
 pub use http::{HttpAddress, HttpPartial, HttpSettings};
+pub use limits::LimitsPartial;
 pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
 pub use store::{ParseSizeError, Size, StorePartial, StoreSettings};
@@ -186,7 +188,7 @@ pub struct Partial {
     /// How long days are kept.
     pub retention: Option<Span>,
     /// What peers and addresses may take; in the file alone.
-    pub limits: Option<Limits>,
+    pub limits: LimitsPartial,
     /// Whose archives are united with this one: REFs.
     pub follow: Option<Vec<String>>,
     /// How often new heads are asked for.
@@ -355,7 +357,7 @@ impl Settings {
                 .or(file.seal_every)
                 .map_or(DEFAULT_SEAL_EVERY, |span| span.0),
             retention: flags.retention.or(file.retention).map(|span| span.0),
-            limits: flags.limits.or(file.limits).unwrap_or_default(),
+            limits: flags.limits.or(file.limits).resolve(),
             follow: flags.follow.or(file.follow).unwrap_or_default(),
             follow_every: flags
                 .follow_every
@@ -468,7 +470,7 @@ pub fn parse_table(path: &Path, table: toml::Table) -> Result<Partial, ConfigErr
         publish: file.value("publish")?,
         publish_to: file.value("publish-to")?,
         public_urls: file.value("public-urls")?,
-        limits: file.value("limits")?,
+        limits: file.value("limits")?.unwrap_or_default(),
         store: StorePartial {
             address: file.text("store")?,
             keep: file.text("store-keep")?,

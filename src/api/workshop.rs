@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::api::server::REQUEST_TIME;
 use crate::whisper::Envelope;
 use crate::whisper::keys::SymKey;
 use crate::whisper::service::{Composed, KeyStore, PostError, mine_for};
@@ -22,6 +23,13 @@ const MINERS: usize = 1;
 
 /// The longest anybody may ask for.
 pub(super) const MAX_TIME: Duration = Duration::from_secs(60);
+
+/// How long a message waits for its turn at most: with the longest work after it, it is
+/// done before whoever asked is told that it took too long.
+const MAX_WAIT: Duration = REQUEST_TIME.saturating_sub(MAX_TIME).saturating_sub(SPARE);
+
+/// For what comes before and after: the body, the key of a password, the archive.
+const SPARE: Duration = Duration::from_secs(10);
 
 /// Messages that wait to be mined; more are refused.
 pub(super) const MAX_WAITING: usize = 32;
@@ -48,7 +56,7 @@ pub(super) enum MineError {
         /// For how many seconds.
         asked: u64,
     },
-    /// [`MAX_WAITING`] wait already.
+    /// [`MAX_WAITING`] wait already, or those before it took longer than [`MAX_WAIT`].
     #[error("too many messages wait to be mined")]
     Full,
     /// It could not be composed, or no nonce was found.
@@ -105,7 +113,9 @@ impl Workshop {
         compose: impl FnOnce() -> Result<Composed, PostError>,
     ) -> Result<Envelope, MineError> {
         let _place = self.waiting.try_acquire().map_err(|_| MineError::Full)?;
-        let turn = Arc::clone(&self.mining).acquire_owned().await;
+        let turn = Arc::clone(&self.mining).acquire_owned();
+        let turn = tokio::time::timeout(MAX_WAIT, turn).await;
+        let turn = turn.map_err(|_| MineError::Full)?;
         let turn = turn.map_err(|_| MineError::Ended)?;
         let message = compose()?;
         if message.pow_time > MAX_TIME {
@@ -171,6 +181,14 @@ mod tests {
         // Without the one who left this would wait for a minute.
         drop(mining);
         assert!(workshop.mine(easy).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_whose_turn_does_not_come_in_time_is_refused() {
+        let workshop = Workshop::default();
+        let _busy = workshop.mining.acquire().await.unwrap();
+        let refused = workshop.mine(|| unreachable!("it is not its turn")).await;
+        assert!(matches!(refused, Err(MineError::Full)), "{refused:?}");
     }
 
     #[tokio::test]

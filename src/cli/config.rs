@@ -12,7 +12,7 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::serve::{self, ServeArgs};
 use crate::config::check::{self, Problem};
 use crate::config::status_go::{self, MAX_FILE, Note, Translated};
-use crate::config::{FILE, SetBy, Setting, catalog};
+use crate::config::{FILE, SetBy, Setting, Settings, catalog};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +71,13 @@ pub fn run(args: &ConfigArgs, context: &mut Context) -> Result<(), CliError> {
         ConfigCommand::Default => print_text(&catalog::commented_file(), context),
         ConfigCommand::FromStatus { file } => {
             let translated = read_status(file, context)?;
+            if translated.node_key.is_some() {
+                context.output.story(format!(
+                    "the `NodeKey` of {} is not printed: start once with `gwa serve --status-config`, \
+                     or write it into `node.key`, to keep the enode",
+                    file.display()
+                ));
+            }
             let text = toml::to_string(&translated.table)
                 .map_err(|error| CliError::new(Kind::Error, "cannot write TOML").because(&error))?;
             print_text(&text, context)
@@ -90,12 +97,10 @@ fn print_text(text: &str, context: &mut Context) -> Result<(), CliError> {
 fn show(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
     let settings = serve::settings(args, context)?.settings;
     let told = settings.told();
-    for setting in told.iter().filter(|setting| setting.key != "limits") {
+    for setting in &told {
         context.output.result(setting, Line(setting))?;
     }
-    let by = told.iter().find(|setting| setting.key == "limits");
-    let by = by.map_or(SetBy::Default, |setting| setting.from);
-    for limit in settings.limits.limits_told(by) {
+    for limit in limits_told(&settings) {
         context.output.result(&limit, LimitLine(&limit))?;
     }
     Ok(())
@@ -133,34 +138,18 @@ struct ShownLimit {
     from: SetBy,
 }
 
-trait LimitsTold {
-    fn limits_told(&self, by: SetBy) -> Vec<ShownLimit>;
-}
-
-impl LimitsTold for crate::limits::Limits {
-    /// Where the table was set by `by`, that is who set what is not as it would be.
-    fn limits_told(&self, by: SetBy) -> Vec<ShownLimit> {
-        let default = Self::default();
-        let shown = |name: &str, value: String, default: String| ShownLimit {
-            key: format!("limits.{name}"),
-            from: if value == default { SetBy::Default } else { by },
-            value,
-        };
-        let mut all = vec![shown(
-            "exempt-local",
-            self.exempt_local.to_string(),
-            default.exempt_local.to_string(),
-        )];
-        let pairs = self.told().into_iter().zip(default.told());
-        all.extend(pairs.map(|(limit, default)| {
-            shown(
-                limit.name,
-                limit.value.to_string(),
-                default.value.to_string(),
-            )
-        }));
-        all
-    }
+/// Every limit, with who set it.
+fn limits_told(settings: &Settings) -> Vec<ShownLimit> {
+    let shown = |name: &str, value: String| {
+        let key = format!("limits.{name}");
+        let from = settings.set_by(&key);
+        ShownLimit { key, value, from }
+    };
+    let limits = &settings.limits;
+    let mut all = vec![shown("exempt-local", limits.exempt_local.to_string())];
+    let numbers = limits.told().into_iter();
+    all.extend(numbers.map(|limit| shown(limit.name, limit.value.to_string())));
+    all
 }
 
 /// What there is to say of a file.

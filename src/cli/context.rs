@@ -92,6 +92,9 @@ impl Context {
             Ok(day) if own && error.is_missing() && day > Day(0) => told.hint(format!(
                 "days before {day} are no longer kept here: their retention is over"
             )),
+            _ if matches!(reference, Reference::OwnHead) && is_gone(error) => {
+                told.hint("`gwa repair --source PLACE` fetches what is missing from a copy")
+            }
             _ => told,
         }
     }
@@ -187,6 +190,12 @@ pub fn unreadable(what: impl Into<String>, error: &ArchiveError) -> CliError {
         (false, true) => told(Kind::Error).hint("name another source with `--source`"),
         (false, false) => told(Kind::Error),
     }
+}
+
+/// Whether a block is not on this disk, and was asked of nobody else.
+fn is_gone(error: &ArchiveError) -> bool {
+    let asked = matches!(error, ArchiveError::Block(BlockError::Unavailable { .. }));
+    error.is_missing() && !asked
 }
 
 /// There is an archive, and no head in it.

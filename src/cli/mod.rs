@@ -61,10 +61,11 @@ mod sync;
 mod verify;
 mod wanted;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::context::Context;
 use self::error::CliError;
@@ -209,9 +210,29 @@ pub fn parser() -> clap::Command {
     parser
 }
 
+/// The parser of this process. A variable that is set to nothing says nothing: files of
+/// services hand on what nobody filled in.
+fn parser_here() -> clap::Command {
+    fn without_empty(command: clap::Command) -> clap::Command {
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|set| set.is_empty());
+        let heard = |argument: clap::Arg| match argument.get_env().is_some_and(is_empty) {
+            true => argument.env(clap::builder::Resettable::Reset),
+            false => argument,
+        };
+        command.mut_args(heard).mut_subcommands(without_empty)
+    }
+    without_empty(Cli::command())
+}
+
+fn read() -> Result<Cli, clap::Error> {
+    let mut parser = parser_here();
+    let mut matches = parser.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut parser))
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match read() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too; a reader who left is no failure.

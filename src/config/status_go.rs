@@ -189,7 +189,10 @@ impl Translation {
         }
         if let Some(key) = key {
             match key.parse::<NodeKey>() {
-                Ok(_) => self.out.node_key = Some(key),
+                Ok(_) => {
+                    self.out.node_key = Some(key);
+                    self.out.taken.push(("NodeKey", "node-key"));
+                }
                 Err(error) => self.refuse("NodeKey", error.to_string()),
             }
         }
@@ -271,6 +274,10 @@ impl Translation {
                 if key == "http-hosts" && names.iter().any(|name| name == "*") {
                     names.retain(|name| name != "*");
                     self.note(field, "names have to be listed: `*` allows none");
+                }
+                if key == "http-origins" && names.iter().any(|name| name == "*") {
+                    let says = "`*` lets every web page that a browser here opens read the answers";
+                    self.note(field, says);
                 }
                 if !names.is_empty() {
                     self.set(field, key, names);

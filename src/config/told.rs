@@ -38,8 +38,8 @@ impl fmt::Display for SetBy {
     }
 }
 
-/// Who set what, by key.
-pub type Origins = BTreeMap<&'static str, SetBy>;
+/// Who set what, by key; of the limits by `limits.NAME`, where anybody did.
+pub type Origins = BTreeMap<String, SetBy>;
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +101,7 @@ fn given(partial: &Partial) -> impl Iterator<Item = (&'static str, bool)> {
         ("publish", publish.is_some()),
         ("publish-to", publish_to.is_some()),
         ("public-urls", public_urls.is_some()),
-        ("limits", limits.is_some()),
+        ("limits", limits.keys().next().is_some()),
         ("store", store.address.is_some()),
         ("store-keep", store.keep.is_some()),
         ("store-auth", store.auth.is_some()),
@@ -121,7 +121,8 @@ fn given(partial: &Partial) -> impl Iterator<Item = (&'static str, bool)> {
 
 /// Who sets what, where a flag goes before the file, and both before `foreign`.
 pub(super) fn origins(flags: &Partial, file: &Partial, foreign: &Partial) -> Origins {
-    let mut origins: Origins = KEYS.iter().map(|key| (*key, SetBy::Default)).collect();
+    let default = |key: &&str| ((*key).to_owned(), SetBy::Default);
+    let mut origins: Origins = KEYS.iter().map(default).collect();
     let places = [
         (foreign, SetBy::Status),
         (file, SetBy::File),
@@ -129,21 +130,30 @@ pub(super) fn origins(flags: &Partial, file: &Partial, foreign: &Partial) -> Ori
     ];
     for (partial, by) in places {
         for (key, _) in given(partial).filter(|(_, given)| *given) {
-            origins.insert(key, by);
+            origins.insert(key.to_owned(), by);
+        }
+        for limit in partial.limits.keys() {
+            origins.insert(format!("limits.{limit}"), by);
         }
     }
     origins
 }
 
 impl Settings {
-    /// Every setting, in the order of the file's keys.
+    /// Every setting but the limits, in the order of the file's keys.
     pub fn told(&self) -> Vec<Setting> {
         let setting = |key: &&'static str| Setting {
             key,
             value: self.value(key),
-            from: self.set_by.get(key).copied().unwrap_or(SetBy::Default),
+            from: self.set_by(key),
         };
-        KEYS.iter().map(setting).collect()
+        let keys = KEYS.iter().filter(|key| **key != "limits");
+        keys.map(setting).collect()
+    }
+
+    /// Who set `key`, or the limit `limits.NAME`.
+    pub fn set_by(&self, key: &str) -> SetBy {
+        self.set_by.get(key).copied().unwrap_or(SetBy::Default)
     }
 
     fn value(&self, key: &str) -> String {
@@ -169,8 +179,6 @@ impl Settings {
             "publish" => text(self.publish.as_ref()),
             "publish-to" => list(&self.publish_to),
             "public-urls" => list(self.public_urls.http()),
-            // One by one under `limits`.
-            "limits" => String::new(),
             "store" => without_credentials(&self.store.address.to_string()),
             "store-keep" => self.store.keep.to_string(),
             "store-auth" => text(self.store.auth.as_ref().map(|_| "(set)")),
@@ -242,7 +250,8 @@ mod tests {
         };
         let told = Settings::resolve(Path::new("/data"), flags, file).told();
         let keys: Vec<_> = told.iter().map(|setting| setting.key).collect();
-        assert_eq!(keys, KEYS);
+        let but_limits: Vec<_> = KEYS.iter().copied().filter(|key| *key != "limits").collect();
+        assert_eq!(keys, but_limits);
         let of = |key: &str| {
             let setting = told.iter().find(|setting| setting.key == key).unwrap();
             (setting.value.clone(), setting.from)

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::config::without_credentials;
 use crate::sources::{SourceAddressError, base_url};
 
 /// The forms a store may take, as error messages name them.
@@ -76,7 +77,7 @@ impl FromStr for StoreAddress {
 
 /// The URL in `text`; with a slash at its end.
 fn place(text: &str, url: &str) -> Result<Url, StoreAddressError> {
-    let text = text.to_owned();
+    let text = without_credentials(text);
     base_url(url).map_err(|error| match error {
         SourceAddressError::Url { what, .. } => StoreAddressError::Url { text, what },
         _ => StoreAddressError::Form { text },

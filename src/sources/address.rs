@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::config::without_credentials;
 use crate::kubo;
 use crate::p2p::{PeerAddress, PeerAddressError};
 use crate::swarm::{SwarmAddress, SwarmAddressError};
@@ -115,17 +116,13 @@ impl FromStr for SourceAddress {
 
 /// The URL of a host, or of a folder on it: always with a slash at its end.
 pub fn base_url(text: &str) -> Result<Url, SourceAddressError> {
-    let refused = |what| SourceAddressError::Url {
-        text: text.to_owned(),
-        what,
-    };
-    let mut url: Url = text.parse().map_err(|_| SourceAddressError::Form {
-        text: text.to_owned(),
-    })?;
+    // What is refused is told, and so logged: not with the password that it has.
+    let told = || without_credentials(text);
+    let refused = |what| SourceAddressError::Url { text: told(), what };
+    let form = || SourceAddressError::Form { text: told() };
+    let mut url: Url = text.parse().map_err(|_| form())?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(SourceAddressError::Form {
-            text: text.to_owned(),
-        });
+        return Err(form());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refused("no user name and no password"));
@@ -167,6 +164,19 @@ mod tests {
 
     fn parse(text: &str) -> SourceAddress {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_refused_is_told_without_its_password() {
+        for text in [
+            "https://me:hunter2@a.example/",
+            "kubo:http://me:hunter2@127.0.0.1:5001",
+            "https://a.example/?token=hunter2",
+            "https://me:hunter2@",
+        ] {
+            let told = text.parse::<SourceAddress>().unwrap_err().to_string();
+            assert!(!told.contains("hunter2"), "{told}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use url::Url;
 
 use super::{Owner, Reference};
+use crate::config::without_credentials;
 use crate::sources::{SourceAddressError, base_url};
 
 /// Stands before the URL of a node or gateway.
@@ -85,7 +86,7 @@ impl FromStr for SwarmAddress {
         };
         let base = base_url(url).map_err(|error| match error {
             SourceAddressError::Url { what, .. } => SwarmAddressError::Url {
-                text: text.to_owned(),
+                text: without_credentials(text),
                 what,
             },
             _ => form(),

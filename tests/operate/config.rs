@@ -38,6 +38,9 @@ fn every_setting_is_shown_with_who_set_it_and_no_secret() {
         .env("GWA_HTTP", "off")
         .env("GWA_MIN_POW", "0.125")
         .env("GWA_STORE_AUTH", "bearer:hunter2")
+        // As files of services leave what nobody filled in.
+        .env("GWA_NAT", "")
+        .env("GWA_LISTEN", "")
         .output()
         .expect("gwa runs");
     let shown = Ended::from(shown).expect(0);
@@ -49,6 +52,7 @@ fn every_setting_is_shown_with_who_set_it_and_no_secret() {
     assert_eq!(of(&settings, "seal-every"), ("120s", "file"));
     assert_eq!(of(&settings, "password"), ("(set)", "file"));
     assert_eq!(of(&settings, "listen"), ("127.0.0.1:30303", "default"));
+    assert_eq!(of(&settings, "nat"), ("none", "default"));
     assert_eq!(of(&settings, "limits.max-peers"), ("7", "file"));
     assert_eq!(of(&settings, "limits.requests-per-second").1, "default");
     let table = house.run(&["config", "show"]).expect(0).out;
@@ -106,6 +110,7 @@ fn a_mailserver_of_status_go_is_moved_with_its_settings_and_its_identity() {
         found.map(|line| line["level"].clone())
     };
     assert_eq!(level("ListenAddr"), Some("taken".into()));
+    assert_eq!(level("NodeKey"), Some("taken".into()));
     assert_eq!(level("WhisperConfig.DataDir"), Some("note".into()));
 
     let args = ["--json", "config", "show", "--status-config", STATUS];
@@ -114,7 +119,18 @@ fn a_mailserver_of_status_go_is_moved_with_its_settings_and_its_identity() {
     assert_eq!(of(&settings, "retention"), ("2592000s", "status"));
     assert_eq!(of(&settings, "limits.max-peers"), ("50", "status"));
 
-    let toml = house.run(&["config", "from-status", STATUS]).expect(0).out;
+    // What the own file says of one limit leaves the others to status-go's.
+    house.file("data/gwa.toml", "[limits]\nmax-peers = 7\n");
+    let both = lines(&house.run(&args).expect(0));
+    assert_eq!(of(&both, "limits.max-peers"), ("7", "file"));
+    assert_eq!(of(&both, "limits.packets-per-second"), ("200", "status"));
+    let silent = of(&both, "limits.envelopes-per-second");
+    assert_eq!(silent, ("10000", "default"));
+
+    let told = house.run(&["config", "from-status", STATUS]).expect(0);
+    assert!(told.err.contains("`NodeKey`"), "{}", told.err);
+    assert!(!told.out.contains(&"11".repeat(32)), "{}", told.out);
+    let toml = told.out;
     house.file("data/gwa.toml", &toml);
     house.run(&["config", "check"]).expect(0);
     let same = lines(&house.run(&["--json", "config", "show"]).expect(0));

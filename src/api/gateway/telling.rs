@@ -77,6 +77,16 @@ impl Gateway {
         self.places.charge(address, bytes)
     }
 
+    /// As [`Self::charge`]; and to find them `looked` places were looked into.
+    pub(in crate::api) fn charge_read(
+        &self,
+        address: Option<Address>,
+        bytes: usize,
+        looked: u64,
+    ) -> Duration {
+        self.charge(address, cost_of(looked).saturating_add(bytes))
+    }
+
     async fn told(
         &self,
         address: Option<Address>,
@@ -117,9 +127,13 @@ impl Counted<'_> {
     /// mail, as much again for each place that is looked into, `beside` blocks too.
     fn cost(&self, beside: u64) -> usize {
         let blocks = self.blocks.load(Ordering::Relaxed);
-        let places = blocks.saturating_add(beside).saturating_add(1);
-        usize::try_from(places.saturating_mul(REQUEST_COST)).unwrap_or(usize::MAX)
+        cost_of(blocks.saturating_add(beside).saturating_add(1))
     }
+}
+
+/// What looking into `places` costs, in bytes.
+fn cost_of(places: u64) -> usize {
+    usize::try_from(places.saturating_mul(REQUEST_COST)).unwrap_or(usize::MAX)
 }
 
 impl BlockSource for Counted<'_> {

@@ -201,7 +201,8 @@ impl Reading {
             Err(error) => return missed(&error).map(Err),
         };
         let bytes = news.records.iter().map(|record| record.bytes.len()).sum();
-        let owed = self.api.gateway.charge(self.address, bytes);
+        let gateway = &self.api.gateway;
+        let owed = gateway.charge_read(self.address, bytes, news.looked);
         tokio::time::sleep(owed).await;
         Some(Ok(news))
     }

@@ -2,15 +2,15 @@
 //! status-go if one is named, in this order.
 
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory};
+use clap::Args;
 
 use super::ServeArgs;
-use crate::cli::Cli;
 use crate::cli::config::read_status;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
+use crate::cli::parser_here;
 use crate::config::catalog::CATALOG;
-use crate::config::{self, ConfigError, FILE, Partial, SetBy, Settings};
+use crate::config::{self, ConfigError, FILE, LimitsPartial, Partial, SetBy, Settings};
 use crate::publish::Hints;
 use crate::rlpx::NodeKey;
 
@@ -57,7 +57,7 @@ pub fn settings(args: &ServeArgs, context: &mut Context) -> Result<Chosen, CliEr
         publish: args.publish.clone(),
         publish_to: (!args.publish_to.is_empty()).then(|| args.publish_to.clone()),
         public_urls,
-        limits: None,
+        limits: LimitsPartial::default(),
         store: args.store.partial(),
         http: args.http.partial(),
         p2p: args.p2p.partial(),
@@ -86,7 +86,7 @@ pub fn settings(args: &ServeArgs, context: &mut Context) -> Result<Chosen, CliEr
 
 /// The keys that the environment of this process sets, and no flag.
 fn keys_of_the_environment() -> Vec<&'static str> {
-    let Ok(matches) = Cli::command().try_get_matches_from(std::env::args_os()) else {
+    let Ok(matches) = parser_here().try_get_matches_from(std::env::args_os()) else {
         return Vec::new();
     };
     let mut given = &matches;

@@ -120,15 +120,21 @@ fn without_addresses(text: &str) -> String {
         told.push_str(before);
         let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
         let (word, left) = after.split_at(end);
-        // A sentence may end behind an address.
-        let bare = [word, word.trim_end_matches(['.', ':'])];
-        let short = bare
+        // A sentence may end behind an address, and one begin behind a label.
+        let behind_label = word.find(':').map_or(word.len(), |colon| colon + 1);
+        let sentence = word.trim_end_matches(['.', ':']).len();
+        let bare = [0, behind_label]
             .into_iter()
-            .find_map(|bare| Some((bare, shortened(bare)?)));
+            .flat_map(|start| [start..word.len(), start..sentence]);
+        let short = bare.into_iter().find_map(|at| {
+            let short = shortened(word.get(at.clone())?)?;
+            Some((at, short))
+        });
         match short {
-            Some((bare, short)) => {
+            Some((at, short)) => {
+                told.push_str(&word[..at.start]);
                 told.push_str(&short);
-                told.push_str(&word[bare.len()..]);
+                told.push_str(&word[at.end..]);
             }
             None => told.push_str(word),
         }
@@ -214,6 +220,8 @@ mod tests {
                 "127.0.0.1:8547 and 192.168.1.2",
             ),
             ("0.0.0.0:30303, gwa/v0.1.0", "0.0.0.0:30303, gwa/v0.1.0"),
+            ("peer:203.0.113.7:30303", "peer:203.0.x.x:30303"),
+            ("fed:203.0.113.7 left", "fed:203.0.x.x left"),
             ("12:30:45 1.5 dead::", "12:30:45 1.5 [dead:0:x]"),
         ] {
             assert_eq!(scrubbed(text), expected);

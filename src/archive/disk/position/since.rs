@@ -79,6 +79,8 @@ pub struct News {
     /// Whether more is there already. There may be more after an answer without
     /// envelopes.
     pub more: bool,
+    /// Segments that were looked into, whether they held anything wanted or not.
+    pub looked: u64,
 }
 
 /// Why there is no answer.
@@ -113,6 +115,7 @@ struct Filling<'a> {
     /// Something did not fit any more.
     full: bool,
     position: Position,
+    looked: u64,
 }
 
 pub(in crate::archive::disk) fn since(
@@ -130,6 +133,7 @@ pub(in crate::archive::disk) fn since(
             bytes: 0,
             full: false,
             position: begin(archive, asked.start),
+            looked: 0,
         };
         match filling.run() {
             Err(SinceError::Disk(DiskError::Archive(ArchiveError::Pending(_))))
@@ -196,6 +200,7 @@ impl Filling<'_> {
             records: self.records,
             next: self.position,
             more,
+            looked: self.looked,
         }
     }
 
@@ -341,6 +346,8 @@ impl Filling<'_> {
                 return Ok(());
             }
             let keys: Vec<Key> = some.iter().map(|(_, key)| *key).collect();
+            // Late envelopes lie anywhere, each in a segment of its own at worst.
+            self.looked += keys.len() as u64;
             let found = fetch(self.archive, &keys, usize::MAX, self.reach)?.records;
             let mut found: HashMap<Key, Record> = found
                 .into_iter()
@@ -386,6 +393,7 @@ impl Filling<'_> {
         };
         let stop = Stop::default();
         let page = self.archive.page_within(&request, self.reach, &stop)?;
+        self.looked += page.looked;
         let later = self.later_than(walk.until)?;
         for record in page.records {
             let key = record.key;
@@ -527,6 +535,7 @@ mod tests {
             bytes: 0,
             full: false,
             position: Position { walk, ..before },
+            looked: 0,
         };
         let walk = Walk {
             until: HeadMark::of(&head),

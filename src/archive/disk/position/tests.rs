@@ -53,6 +53,7 @@ impl Reader {
             records,
             next,
             more,
+            ..
         } = archive.since(&since(self.start, limit)).unwrap();
         assert!(records.len() <= limit);
         for record in records {
