@@ -28,8 +28,8 @@ pub(super) const MAX_TIME: Duration = Duration::from_secs(60);
 /// done before whoever asked is told that it took too long.
 const MAX_WAIT: Duration = REQUEST_TIME.saturating_sub(MAX_TIME).saturating_sub(SPARE);
 
-/// For what comes before and after: the body, the key of a password, the archive.
-const SPARE: Duration = Duration::from_secs(10);
+/// For what comes before and after: a slow body, the key of a password, the archive.
+const SPARE: Duration = Duration::from_secs(25);
 
 /// Messages that wait to be mined; more are refused.
 pub(super) const MAX_WAITING: usize = 32;
