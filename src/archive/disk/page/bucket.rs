@@ -53,6 +53,10 @@ impl<'a> Bucket<'a> {
                     bucket.parts = parts;
                     return Ok(bucket);
                 }
+                // What a fork rests on is elsewhere: no fault, and told for each page.
+                Err(PageError::Archive(error)) if error.is_missing() => {
+                    tracing::debug!(from = plan.range.from().0, %error, "searched without times");
+                }
                 Err(PageError::Archive(error)) => {
                     tracing::warn!(from = plan.range.from().0, %error, "searched without times");
                 }
