@@ -250,7 +250,11 @@ mod tests {
         };
         let told = Settings::resolve(Path::new("/data"), flags, file).told();
         let keys: Vec<_> = told.iter().map(|setting| setting.key).collect();
-        let but_limits: Vec<_> = KEYS.iter().copied().filter(|key| *key != "limits").collect();
+        let but_limits: Vec<_> = KEYS
+            .iter()
+            .copied()
+            .filter(|key| *key != "limits")
+            .collect();
         assert_eq!(keys, but_limits);
         let of = |key: &str| {
             let setting = told.iter().find(|setting| setting.key == key).unwrap();

@@ -1,8 +1,8 @@
 //! What `gwa serve` runs with: flags, the environment, `gwa.toml`, and a configuration of
 //! status-go if one is named, in this order.
 
-use clap::parser::ValueSource;
 use clap::Args;
+use clap::parser::ValueSource;
 
 use super::ServeArgs;
 use crate::cli::config::read_status;
