@@ -60,27 +60,36 @@ fn write_page(parser: &Command, out: &mut String) -> fmt::Result {
     writeln!(out, "\n## Options of every command")?;
     write_arguments(parser, |_| true, out)?;
     for command in seen(parser) {
-        write_command(command, out)?;
+        write_command(command, parser, out)?;
     }
     Ok(())
 }
 
-fn write_command(command: &Command, out: &mut String) -> fmt::Result {
+fn write_command(command: &Command, root: &Command, out: &mut String) -> fmt::Result {
     let name = full_name(command);
     writeln!(out, "\n## {name}\n\n{}", about(command))?;
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     writeln!(out, "\n```text\n{usage}\n```")?;
-    write_arguments(command, |arg| !arg.is_global_set(), out)?;
+    write_arguments(command, |arg| !is_of_every_command(arg, root), out)?;
     if let Some(examples) = command.get_after_help() {
         let examples = examples.to_string();
         let examples = examples.trim_start_matches("Examples:\n");
         writeln!(out, "\n```text\n{examples}\n```")?;
     }
     for below in seen(command) {
-        write_command(below, out)?;
+        write_command(below, root, out)?;
     }
     Ok(())
+}
+
+/// Whether an argument is one of the root's, which stand in a place of their own. A
+/// command may hand down others to those below it: each of these says so itself.
+fn is_of_every_command(arg: &Arg, root: &Command) -> bool {
+    arg.is_global_set()
+        && root
+            .get_arguments()
+            .any(|of_root| of_root.get_id() == arg.get_id())
 }
 
 /// A command's arguments that are wanted, under the headings they have in its help.
@@ -179,6 +188,7 @@ fn prose(help: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use clap::CommandFactory;
@@ -197,6 +207,42 @@ mod tests {
             "docs/commands.md is not what the parser says, from {differing:?} on; write it \
              again with `cargo run -- commands > docs/commands.md`"
         );
+    }
+
+    #[test]
+    fn the_page_names_the_options_of_each_commands_help_and_no_others() {
+        /// The long options that lines begin with, where each stands behind `before`.
+        fn options<'a>(text: &'a str, before: &'a str) -> BTreeSet<&'a str> {
+            let lines = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix(before));
+            lines
+                .filter_map(|line| match line.split_once(", --") {
+                    Some((short, _)) if short.len() == 2 => line.get(4..),
+                    _ => line.starts_with("--").then_some(line),
+                })
+                .filter_map(|line| line.split([' ', '`', '.', '[', '=']).next())
+                .filter(|option| !matches!(*option, "--help" | "--version"))
+                .collect()
+        }
+        fn section<'a>(page: &'a str, title: &str) -> &'a str {
+            let (_, from) = page.split_once(&format!("\n## {title}\n")).unwrap();
+            from.split("\n## ").next().unwrap()
+        }
+        fn look(command: &Command, page: &str, of_every: &BTreeSet<&str>) {
+            let name = full_name(command);
+            let help = command.clone().render_help().to_string();
+            let own = options(section(page, name), "- `");
+            let told: BTreeSet<&str> = own.union(of_every).copied().collect();
+            assert_eq!(told, options(&help, ""), "{name}");
+            assert!(own.is_disjoint(of_every), "{name}");
+            seen(command).for_each(|below| look(below, page, of_every));
+        }
+        let parser = parser();
+        let page = page(&parser);
+        let of_every = options(section(&page, "Options of every command"), "- `");
+        assert!(of_every.contains("--data") && of_every.contains("--verbose"));
+        seen(&parser).for_each(|command| look(command, &page, &of_every));
     }
 
     #[test]
