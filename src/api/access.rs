@@ -59,10 +59,13 @@ impl fmt::Debug for Token {
 }
 
 /// What a request may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grant {
     /// Look at what is public anyway.
     Read,
+    /// Look at what names others' addresses, folders and lines of the log: a program of
+    /// this machine, without the token.
+    Near,
     /// Everything.
     All,
 }

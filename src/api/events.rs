@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::HeaderValue;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -29,6 +29,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::api::access::Grant;
 use crate::api::client::Client;
 use crate::api::seats::{Seat, Seats};
 use crate::api::status;
@@ -58,7 +59,28 @@ const PEERS: &str = "peers";
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     name: &'static str,
+    whom: Whom,
     data: Arc<str>,
+}
+
+/// Who is told of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    Everybody,
+    /// Those who are told names of folders and hosts.
+    Near,
+    /// Those who are not.
+    Far,
+}
+
+impl Whom {
+    /// Of those two.
+    fn of(grant: Grant) -> Self {
+        match grant {
+            Grant::Read => Self::Far,
+            Grant::Near | Grant::All => Self::Near,
+        }
+    }
 }
 
 /// Where events are told.
@@ -115,6 +137,8 @@ pub(super) async fn watch(api: Arc<Api>, stopping: CancellationToken) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     status: Arc<str>,
+    /// As strangers are told it.
+    status_far: Arc<str>,
     head: Option<Arc<str>>,
     peers: Vec<NodeId>,
     verify: Arc<str>,
@@ -126,7 +150,8 @@ impl Seen {
         let mut peers: Vec<_> = api.node.peers().iter().map(|peer| peer.id).collect();
         peers.sort_unstable_by_key(|id| id.0);
         Self {
-            status: json(&status::of(api)),
+            status: json(&status::of(api, Grant::Near)),
+            status_far: json(&status::of(api, Grant::Read)),
             head: head.map(|head| {
                 json(&Head {
                     cid: head.cid().to_string(),
@@ -149,22 +174,25 @@ impl Seen {
     /// What is told to somebody who knows `last`.
     fn since(&self, last: &Self) -> Vec<Told> {
         let mut news = Vec::new();
-        let mut tell = |name, data: &Arc<str>| {
+        let mut tell = |whom, name, data: &Arc<str>| {
             let data = Arc::clone(data);
-            news.push(Told { name, data });
+            news.push(Told { name, whom, data });
         };
         if self.status != last.status {
-            tell("status", &self.status);
+            tell(Whom::Near, "status", &self.status);
+        }
+        if self.status_far != last.status_far {
+            tell(Whom::Far, "status", &self.status_far);
         }
         if let Some(head) = self.head.as_ref().filter(|_| self.head != last.head) {
-            tell("head", head);
+            tell(Whom::Everybody, "head", head);
         }
         if self.peers != last.peers {
             let count = self.peers.len();
-            tell(PEERS, &json(&Peers { count }));
+            tell(Whom::Everybody, PEERS, &json(&Peers { count }));
         }
         if self.verify != last.verify {
-            tell("verify", &self.verify);
+            tell(Whom::Everybody, "verify", &self.verify);
         }
         news
     }
@@ -178,6 +206,7 @@ fn json(told: &impl Serialize) -> Arc<str> {
 
 /// A stream that is listened to; dropped, its place is free.
 struct Listening {
+    whom: Whom,
     /// What was told last under each name: what was seen when it began is seen again
     /// by the next look.
     known: BTreeMap<&'static str, Arc<str>>,
@@ -191,6 +220,9 @@ impl Listening {
     async fn next(&mut self) -> Option<Told> {
         loop {
             let told = self.next_of_all().await?;
+            if told.whom != Whom::Everybody && told.whom != self.whom {
+                continue;
+            }
             // Somebody may come while another goes.
             let is_news = told.name == PEERS || self.known.get(told.name) != Some(&told.data);
             if is_news {
@@ -218,7 +250,11 @@ impl Listening {
 }
 
 /// Answers `/api/v1/events`.
-pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Response {
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    Extension(grant): Extension<Grant>,
+    request: Request,
+) -> Response {
     let events = &api.events;
     let seat = match events.seats.take(Client::address_of(&request)) {
         Ok(seat) => seat,
@@ -227,6 +263,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     // It listens before it looks: nothing falls between.
     let news = events.sender.subscribe();
     let listening = Listening {
+        whom: Whom::of(grant),
         known: BTreeMap::new(),
         first: Seen::of(&api).all().into_iter(),
         news,
@@ -253,6 +290,7 @@ mod tests {
     fn seen(status: &str, head: Option<&str>, peers: &[u8], verify: &str) -> Seen {
         Seen {
             status: status.into(),
+            status_far: format!("{status} far").into(),
             head: head.map(Into::into),
             peers: peers.iter().map(|n| NodeId([*n; 64])).collect(),
             verify: verify.into(),
@@ -266,11 +304,16 @@ mod tests {
     #[test]
     fn what_changed_is_told_and_nothing_else() {
         let one = seen("a", None, &[], "v");
-        assert_eq!(names(&one.all()), ["status", "verify"]);
+        assert_eq!(names(&one.all()), ["status", "status", "verify"]);
+        assert_eq!(
+            [one.all()[0].whom, one.all()[1].whom],
+            [Whom::Near, Whom::Far]
+        );
         assert!(one.since(&one).is_empty());
         let two = seen("b", Some("h"), &[1], "v");
-        assert_eq!(names(&two.since(&one)), ["status", "head", "peers"]);
-        assert_eq!(names(&two.all()), ["status", "head", "verify"]);
+        let news = ["status", "status", "head", "peers"];
+        assert_eq!(names(&two.since(&one)), news);
+        assert_eq!(names(&two.all()), ["status", "status", "head", "verify"]);
         // One came while another went.
         let three = seen("b", Some("h"), &[2], "w");
         let told = three.since(&two);

@@ -33,6 +33,10 @@ pub(super) async fn check(
     };
     match judged {
         Ok(grant) => {
+            let grant = match is_near(&request) {
+                true => grant.max(Grant::Near),
+                false => grant,
+            };
             request.extensions_mut().insert(grant);
             next.run(request).await
         }
@@ -57,15 +61,19 @@ pub(super) async fn check(
 /// others' addresses, folders and lines of the log: nothing for strangers, though they
 /// reach the port.
 pub(super) async fn confidential(request: Request, next: Next) -> Response {
-    let extensions = request.extensions();
-    let has_token = extensions.get() == Some(&Grant::All);
-    let is_near = extensions.get().is_some_and(Client::is_this_machine)
-        && names_this_machine(&request)
-        && !is_handed_on(request.headers());
-    if has_token || is_near {
+    let granted = request.extensions().get::<Grant>();
+    if granted.is_some_and(|granted| *granted >= Grant::Near) {
         return next.run(request).await;
     }
     Failure::needs_token().into_response()
+}
+
+/// Whether a program of this machine asks, and for nobody else.
+fn is_near(request: &Request) -> bool {
+    let client = request.extensions().get::<Client>();
+    client.is_some_and(Client::is_this_machine)
+        && names_this_machine(request)
+        && !is_handed_on(request.headers())
 }
 
 /// Whether a request is for this machine by a name that only it has: under others a

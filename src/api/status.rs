@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use serde::Serialize;
 
 use crate::api::Api;
+use crate::api::access::Grant;
 use crate::depot::CarrierStatus;
 use crate::p2p::{Counters, DhtStanding, Node};
 use crate::rlpx::Enode;
@@ -117,12 +118,15 @@ struct Requests {
     delivered: u64,
 }
 
-pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
-    Json(of(&api))
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    Extension(grant): Extension<Grant>,
+) -> Json<Status> {
+    Json(of(&api, grant))
 }
 
-/// What is told of it now.
-pub(super) fn of(api: &Api) -> Status {
+/// What is told of it now to somebody of `grant`.
+pub(super) fn of(api: &Api, grant: Grant) -> Status {
     let node = &api.node;
     let rules = node.rules();
     let (count, bytes) = node.pooled();
@@ -151,7 +155,10 @@ pub(super) fn of(api: &Api) -> Status {
         head: Head {
             cid: api.archive.head_cid().map(|cid| cid.to_string()),
         },
-        store: api.carrier.as_ref().map(|carrier| carrier.status()),
+        store: api.carrier.as_ref().map(|carrier| match grant {
+            Grant::Read => carrier.status().without_names(),
+            Grant::Near | Grant::All => carrier.status(),
+        }),
         pool: Pool { count, bytes },
         envelopes: Envelopes {
             received,

@@ -209,7 +209,7 @@ pub fn archive_failed(what: &str, error: &DiskError) -> CliError {
     let kind = match error {
         DiskError::NoArchive { .. } => Kind::NoArchive,
         DiskError::Locked { .. } => Kind::Locked,
-        DiskError::Key { .. } => Kind::WrongKey,
+        DiskError::Key { .. } | DiskError::KeyAlone { .. } => Kind::WrongKey,
         DiskError::Archive(error) if error.is_forged() => Kind::Verification,
         DiskError::Head(_) => Kind::Verification,
         DiskError::Journal(error) if error.is_corrupt() => Kind::Verification,
@@ -220,6 +220,10 @@ pub fn archive_failed(what: &str, error: &DiskError) -> CliError {
         DiskError::NoArchive { .. } => {
             told.hint("`gwa init` creates an archive, `--data DIR` names another folder")
         }
+        DiskError::KeyAlone { .. } => told.hint(
+            "take the key out, `gwa mirror` the archive that it is of, put it back, then `gwa fork`: \
+             it goes on from its newest head. A new archive: `--data DIR`",
+        ),
         DiskError::Locked { .. } => {
             told.hint("one process writes at a time; reading needs no lock")
         }

@@ -394,12 +394,10 @@ fn show(
         enode,
         password: &settings.password,
     };
+    let reach = Reachable::of(started.listen, settings.nat, own);
     let lines = match on_terminal {
-        false => welcome::plain(started, &status),
-        true => {
-            let reach = Reachable::of(started.listen, settings.nat, own);
-            welcome::on_terminal(started, &status, &reach, settings.seal_every)
-        }
+        false => welcome::plain(started, &status, &reach),
+        true => welcome::on_terminal(started, &status, &reach, settings.seal_every),
     };
     let columns = terminal_size::terminal_size().map_or(0, |(width, _)| usize::from(width.0));
     let is_wanted = |code: &Qr| match qr {

@@ -35,6 +35,17 @@ pub struct CarrierStatus {
 }
 
 impl CarrierStatus {
+    /// The same without names of folders and hosts: of what kind the depot is, and
+    /// whether anything is wrong.
+    #[must_use]
+    pub fn without_names(mut self) -> Self {
+        if let Some(kind) = self.store.find(':') {
+            self.store.truncate(kind);
+        }
+        self.error = self.error.map(|_| "the daemon's log says why".to_owned());
+        self
+    }
+
     /// The newest head that it keeps is this one.
     pub(super) fn keeps_head(&mut self, newest: Option<&Head>) {
         self.head = newest.map(|head| head.cid().to_string());
@@ -57,5 +68,24 @@ impl CarrierStatus {
     /// It does not say what it keeps.
     pub(super) fn does_not_say(&mut self) {
         (self.waiting_files, self.waiting_bytes) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_told_what_kind_of_store_it_is_and_that_it_fails() {
+        let status = CarrierStatus {
+            store: "s3:https://minio.inside:9000/bucket".to_owned(),
+            error: Some("https://minio.inside:9000/bucket answers nothing".to_owned()),
+            failing_since: Some(7),
+            ..CarrierStatus::default()
+        };
+        let told = status.without_names();
+        assert_eq!((&*told.store, told.failing_since), ("s3", Some(7)));
+        let text = format!("{told:?}");
+        assert!(told.error.is_some() && !text.contains("minio"), "{text}");
     }
 }

@@ -94,6 +94,25 @@ async fn what_names_others_and_this_machine_is_for_this_machine_and_the_token() 
         let token = token.bearer_auth(house.token());
         assert_eq!(send(token).await.status(), 200, "{path}");
     }
+    let peers = || {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"admin_peers","params":[]}"#;
+        let post = house.client.post(format!("{}/rpc", house.url));
+        post.header("content-type", "application/json").body(call)
+    };
+    for (who, is_told) in [
+        (peers(), true),
+        (peers().header("host", "archive.example"), false),
+        (peers().header("x-forwarded-for", "203.0.113.7"), false),
+        (
+            peers()
+                .header("host", "archive.example")
+                .bearer_auth(house.token()),
+            true,
+        ),
+    ] {
+        let answer = send(who).await.text().await.expect("a body");
+        assert_eq!(answer.contains("\"result\""), is_told, "{answer}");
+    }
     // A page of another site that puts one into a picture.
     let foreign = house
         .get("/api/v1/status")

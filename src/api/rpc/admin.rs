@@ -14,9 +14,9 @@ use crate::whisper::packet::CAPABILITY;
 
 /// Adds them.
 pub(super) fn register(methods: &mut Methods) {
-    let (read, all) = (Grant::Read, Grant::All);
+    let (read, near, all) = (Grant::Read, Grant::Near, Grant::All);
     methods.add("admin_nodeInfo", read, 0, node_info);
-    methods.add("admin_peers", read, 0, peers);
+    methods.add("admin_peers", near, 0, peers);
     methods.add("admin_addPeer", all, 1, |context, args| async move {
         context.node.add_peer(args.enode(0)?);
         Ok(json!(true))

@@ -48,7 +48,7 @@ impl<S> Gate<S> {
             return error(NO_METHOD, text);
         };
         let granted = request.extensions().get::<Grant>();
-        if *needed == Grant::All && granted != Some(&Grant::All) {
+        if granted.is_none_or(|granted| granted < needed) {
             let text = format!("the method {name} needs the token in rpc.token");
             return error(NO_TOKEN, text);
         }

@@ -61,6 +61,12 @@ pub enum DiskError {
         /// As its head names it.
         network: String,
     },
+    /// A key lies where no archive is: heads that it signed are elsewhere.
+    #[error("there is an archive.key in {dir}, and no archive that it is of")]
+    KeyAlone {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A head says what will be sealed one day.
     #[error("it claims to be sealed up to {watermark}, which is ahead of this clock")]
     Ahead {

@@ -207,10 +207,12 @@ impl Archive {
                 dir: dir.to_owned(),
             });
         }
-        // The key is kept where a crash left it before the rest was written.
-        if !key::exists(dir) {
-            key::create(dir)?;
+        if key::exists(dir) {
+            return Err(DiskError::KeyAlone {
+                dir: dir.to_owned(),
+            });
         }
+        key::create(dir)?;
         let meta = Meta {
             format: FORMAT_VERSION,
             network: WHISPER.to_owned(),
@@ -230,6 +232,7 @@ impl Archive {
     }
 
     fn open_locked(dir: &Path, meta: Meta, lock: Lock) -> Result<Self, DiskError> {
+        key::settle(dir)?;
         let key = key::read(dir)?;
         // The index is a cache: without one, the files are read again.
         let index = Index::open(&dir.join(INDEX)).unwrap_or_else(|error| {

@@ -197,6 +197,33 @@ fn a_page_of_large_envelopes_ends_before_its_limit() {
 }
 
 #[test]
+fn a_key_beside_no_archive_begins_no_second_history() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("archive.key"), "11".repeat(32)).unwrap();
+    let refused = Archive::init(dir.path(), "");
+    assert!(matches!(refused, Err(DiskError::KeyAlone { .. })));
+    assert!(!dir.path().join("archive.json").exists());
+}
+
+#[test]
+fn an_archive_whose_making_was_interrupted_is_made_or_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, new) = ("archive.key", "archive.key.new");
+    let (key, new) = (dir.path().join(key), dir.path().join(new));
+    // Before anything said that there is an archive: half a key.
+    std::fs::write(&new, "11").unwrap();
+    let made = Archive::init(dir.path(), "").unwrap();
+    let public = made.key.public_key();
+    drop(made);
+    assert!(!new.exists());
+    // Before its key had its name.
+    std::fs::rename(&key, &new).unwrap();
+    let opened = Archive::open(dir.path()).unwrap();
+    assert_eq!(opened.key.public_key(), public);
+    assert!(key.exists() && !new.exists());
+}
+
+#[test]
 fn a_head_stored_before_a_crash_swapped_the_pointer_is_current() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::init(dir.path(), "").unwrap();

@@ -62,7 +62,7 @@ impl fmt::Display for StatusAddress<'_> {
 }
 
 /// The lines where output is kept: one thing a line, its name first.
-pub fn plain(started: &Started, status: &StatusAddress<'_>) -> String {
+pub fn plain(started: &Started, status: &StatusAddress<'_>, reach: &Reachable) -> String {
     let mut lines = Lines::default();
     lines.add("enode", started.enode);
     lines.add("http", started.http.as_deref().unwrap_or("off"));
@@ -80,6 +80,7 @@ pub fn plain(started: &Started, status: &StatusAddress<'_>) -> String {
     if status.is_public() {
         lines.add("status", status);
     }
+    lines.add("reach", reach);
     lines.0
 }
 
@@ -240,7 +241,8 @@ mod tests {
             let id = enode().id;
             let address = format!("enode://{id}:{}@203.0.113.7:30303", password.expose());
             assert_eq!(status.to_string(), address);
-            let kept = plain(&started(), &status);
+            let kept = plain(&started(), &status, &Reachable::HereAlone);
+            assert!(kept.contains("\nreach   this machine alone"), "{kept}");
             assert_eq!(kept.contains(password.expose()), is_public, "{kept}");
             let shown = on_terminal(&started(), &status, &Reachable::HereAlone, FIVE_MINUTES);
             assert!(shown.contains(&format!("\nstatus  {address}\n")), "{shown}");

@@ -338,8 +338,9 @@ fn a_rollback_is_not_followed_and_its_proof_is_kept() {
 fn restored(folder: &Folder, change: impl FnOnce(&Archive) -> Head) -> (Archive, Head) {
     let other = tempfile::tempdir().unwrap().keep();
     let secret = std::fs::read(folder.dir.path().join("archive.key")).unwrap();
+    drop(Archive::init(&other, "first").unwrap());
     std::fs::write(other.join("archive.key"), secret).unwrap();
-    let archive = Archive::init(&other, "first").unwrap();
+    let archive = Archive::open(&other).unwrap();
     let head = change(&archive);
     (archive, head)
 }
