@@ -65,12 +65,14 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::context::Context;
 use self::error::CliError;
 use self::sources::SourceArgs;
 use self::story::LogFormat;
+use crate::config::without_credentials;
 
 /// A Whisper v6 mailserver whose history is public, verifiable and ownerless.
 #[derive(Debug, Parser)]
@@ -230,12 +232,28 @@ fn read() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut parser))
 }
 
+/// The same, with URLs as they may be logged: a value that is refused may be that of a
+/// variable that nobody sees.
+fn without_passwords(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg] {
+        let Some(ContextValue::String(text)) = error.get(kind) else {
+            continue;
+        };
+        if text.contains("://") {
+            let told = ContextValue::String(without_credentials(text));
+            error.insert(kind, told);
+        }
+    }
+    error
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match read() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too; a reader who left is no failure.
+            let error = without_passwords(error);
             let _ = error.print();
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }

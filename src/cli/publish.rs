@@ -74,7 +74,8 @@ pub struct PublishArgs {
         long = "public-url",
         env = "GWA_PUBLIC_URLS",
         value_name = "URL",
-        value_delimiter = ','
+        value_delimiter = ',',
+        hide_env_values = true
     )]
     public_urls: Vec<String>,
     /// A host whose DNS is to lead to the name: its TXT record is printed.

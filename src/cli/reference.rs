@@ -12,6 +12,7 @@ use std::str::FromStr;
 use url::Url;
 
 use crate::blocks::{BlockError, Cid, check_cid};
+use crate::config::without_credentials;
 use crate::publish::ipns::{ContentPath, NameRef, PathError};
 use crate::publish::{Share, ShareError};
 use crate::sources::{SourceAddressError, base_url};
@@ -133,8 +134,9 @@ impl FromStr for Reference {
         if text.len() > MAX_LEN {
             return Err(ReferenceError::TooLong { len: text.len() });
         }
+        // What is refused is told, and so logged: not with the password that it may have.
         let form = || ReferenceError::Form {
-            text: text.to_owned(),
+            text: without_credentials(text),
         };
         if let Some(rest) = text
             .strip_prefix("ipfs://")
@@ -152,7 +154,7 @@ impl FromStr for Reference {
             return match text.parse() {
                 Ok(share) => Ok(Self::Shared(Box::new(share))),
                 Err(reason) => Err(ReferenceError::Share {
-                    text: text.to_owned(),
+                    text: without_credentials(text),
                     reason,
                 }),
             };
@@ -165,7 +167,7 @@ impl FromStr for Reference {
                 Ok(ContentPath::Name { name, path }) => Ok(Self::Name { name, path }),
                 Ok(ContentPath::Block { .. }) => Err(form()),
                 Err(reason) => Err(ReferenceError::Name {
-                    text: text.to_owned(),
+                    text: without_credentials(text),
                     reason,
                 }),
             };
@@ -202,7 +204,7 @@ fn at_url(text: &str) -> Result<Reference, ReferenceError> {
     match cid_and_path(path)? {
         Some(Reference::Cid { cid, path }) => Ok(Reference::AtGateway { base, cid, path }),
         _ => Err(ReferenceError::Form {
-            text: text.to_owned(),
+            text: without_credentials(text),
         }),
     }
 }
@@ -324,6 +326,22 @@ mod tests {
             let error = text.parse::<Reference>().unwrap_err();
             assert!(matches!(error, ReferenceError::Form { .. }), "{text}");
             assert!(error.to_string().contains("/ipfs/CID[/path]"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_without_its_password() {
+        for text in [
+            "http://me:hunter2@example.org",
+            "https://me:hunter2@example.org/ipfs/nonsense",
+            "ftp://me:hunter2@example.org",
+            "swarm:http://me:hunter2@example.org",
+            "ipns://me:hunter2@example.org",
+            "https://example.org/?token=hunter2",
+            "gwa://nonsense?from=https://me:hunter2@example.org",
+        ] {
+            let told = text.parse::<Reference>().unwrap_err().to_string();
+            assert!(!told.contains("hunter2"), "{told}");
         }
     }
 

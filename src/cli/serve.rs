@@ -133,7 +133,8 @@ pub struct ServeArgs {
         long = "public-url",
         env = "GWA_PUBLIC_URLS",
         value_name = "URL",
-        value_delimiter = ','
+        value_delimiter = ',',
+        hide_env_values = true
     )]
     public_urls: Vec<String>,
     #[command(flatten)]

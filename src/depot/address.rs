@@ -59,8 +59,9 @@ impl FromStr for StoreAddress {
     type Err = StoreAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What is refused is told, and so logged: not with the password that it may have.
         let form = || StoreAddressError::Form {
-            text: text.to_owned(),
+            text: without_credentials(text),
         };
         if text == "embedded" {
             return Ok(Self::Embedded);
@@ -87,7 +88,7 @@ fn place(text: &str, url: &str) -> Result<Url, StoreAddressError> {
 /// The URL of a bucket, or of a folder in it; with a slash at its end.
 fn bucket_url(text: &str, rest: &str) -> Result<Url, StoreAddressError> {
     let no_bucket = || StoreAddressError::NoBucket {
-        text: text.to_owned(),
+        text: without_credentials(text),
     };
     if let Some(bucket) = rest.strip_prefix("//") {
         // Checked as the host and path of any URL are.
@@ -168,10 +169,12 @@ mod tests {
             "s3://",
             "s3://bucket:80/x",
             "s3://key:secret@bucket/x",
+            "https://key:secret@objects.example.org/bucket",
             "s3:https://objects.example.org",
             "swarm:",
         ] {
-            assert!(text.parse::<StoreAddress>().is_err(), "{text}");
+            let told = text.parse::<StoreAddress>().unwrap_err().to_string();
+            assert!(!told.contains("secret"), "{told}");
         }
     }
 }

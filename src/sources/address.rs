@@ -99,7 +99,7 @@ impl FromStr for SourceAddress {
                 .any(|scheme| text.starts_with(scheme));
         if text.is_empty() || is_of_another_kind {
             return Err(SourceAddressError::Form {
-                text: text.to_owned(),
+                text: without_credentials(text),
             });
         }
         let path = PathBuf::from(text);
@@ -173,6 +173,7 @@ mod tests {
             "kubo:http://me:hunter2@127.0.0.1:5001",
             "https://a.example/?token=hunter2",
             "https://me:hunter2@",
+            "ftp://me:hunter2@a.example",
         ] {
             let told = text.parse::<SourceAddress>().unwrap_err().to_string();
             assert!(!told.contains("hunter2"), "{told}");

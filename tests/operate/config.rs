@@ -63,6 +63,50 @@ fn every_setting_is_shown_with_who_set_it_and_no_secret() {
 }
 
 #[test]
+fn no_password_in_a_url_is_told_whichever_setting_it_stands_in() {
+    const URL: &str = "http://me:hunter2@127.0.0.1:1";
+    let house = House::new();
+    for (flag, variable, value) in [
+        ("--store", "GWA_STORE", format!("kubo:{URL}")),
+        ("--publish-to", "GWA_PUBLISH_TO", format!("kubo:{URL}")),
+        ("--publish-to", "GWA_PUBLISH_TO", URL.to_owned()),
+        ("--follow", "GWA_FOLLOW", URL.to_owned()),
+        ("--follow", "GWA_FOLLOW", format!("swarm:{URL}")),
+    ] {
+        let typed = house.run(&["serve", flag, &value]).expect(2);
+        let said = house.gwa(&["serve"]).env(variable, &value).output();
+        let said = Ended::from(said.expect("gwa runs")).expect(2);
+        for told in [typed, said] {
+            assert!(!told.err.contains("hunter2"), "{flag}: {}", told.err);
+            assert!(told.err.contains("127.0.0.1"), "{flag}: {}", told.err);
+        }
+        let help = house
+            .gwa(&["serve", "--help"])
+            .env(variable, &value)
+            .output();
+        let help = Ended::from(help.expect("gwa runs")).expect(0);
+        assert!(!help.out.contains("hunter2"), "{flag}: {}", help.out);
+    }
+    for key in ["follow", "publish-to", "sources"] {
+        let value = format!("ftp://{}", &URL["http://".len()..]);
+        house.file("data/gwa.toml", &format!("{key} = [\"{value}\"]\n"));
+        let told = house.run(&["serve", "--listen", "127.0.0.1:0", "--http", "off"]);
+        assert!(!told.expect(2).err.contains("hunter2"), "{key}");
+    }
+    std::fs::remove_file(house.path("data/gwa.toml")).expect("it is there");
+    let help = house
+        .gwa(&["serve", "--help"])
+        .env("GWA_PUBLIC_URLS", URL)
+        .output();
+    assert!(
+        !Ended::from(help.expect("gwa runs"))
+            .expect(0)
+            .out
+            .contains("hunter2")
+    );
+}
+
+#[test]
 fn all_that_is_wrong_with_a_file_is_told_with_its_place() {
     let house = House::new();
     let file = house.file(
@@ -171,7 +215,7 @@ fn a_mailserver_of_status_go_is_moved_with_its_settings_and_its_identity() {
 const ELEVEN: &str = "4f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa385b6b1b8ead809ca67454d9683fcf2ba03456d6fe2c4abe2b07f0fbdbb2f1c1";
 
 /// Somebody.
-const PEER: &str = "4d4b6cd1361032ca9bd2aeb9d900aa4d45d9ead80ac9423374c451a7254d07662a3eada2d0fe208b6d257ceb0f064284662e857f57b66b54c198bd310ded36d0";
+pub const PEER: &str = "4d4b6cd1361032ca9bd2aeb9d900aa4d45d9ead80ac9423374c451a7254d07662a3eada2d0fe208b6d257ceb0f064284662e857f57b66b54c198bd310ded36d0";
 
 #[test]
 fn what_status_go_does_not_know_either_is_a_warning_and_what_cannot_be_an_error() {

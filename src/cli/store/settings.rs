@@ -18,7 +18,13 @@ use crate::depot::{self, Carrier, CarrierStatus, Depot, DepotSettings, Keep, Sto
 pub struct StoreFlags {
     /// Where the archive is kept beside this disk: embedded, folder:PATH, kubo:URL,
     /// s3:https://HOST/BUCKET/PREFIX, s3://BUCKET/PREFIX, swarm:URL [default: embedded].
-    #[arg(long, global = true, env = "GWA_STORE", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        global = true,
+        env = "GWA_STORE",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
     store: Option<StoreAddress>,
     /// How many bytes of the newest days stay on this disk too, as in 10G; `all` for
     /// everything [default: 1G].

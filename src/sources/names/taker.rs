@@ -7,6 +7,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::giver::{Giving, RecordGiver};
+use crate::config::without_credentials;
 use crate::kubo::{self, Auth, Kubo, KuboError, KuboLimits};
 use crate::publish::ipns::{Name, Record};
 use crate::sources::{SourceAddressError, base_url};
@@ -31,7 +32,8 @@ impl FromStr for TakerAddress {
         match text.strip_prefix(kubo::SCHEME) {
             Some(url) => base_url(url).map(Self),
             None => Err(SourceAddressError::Url {
-                text: text.to_owned(),
+                // It is told, and so logged: not with the password that it may have.
+                text: without_credentials(text),
                 what: "records of names handed in at `kubo:URL` alone",
             }),
         }
@@ -178,6 +180,14 @@ mod tests {
         assert_eq!(taker.to_string(), "kubo:http://127.0.0.1:5001");
         for text in ["", "http://127.0.0.1:5001", "kubo:", "kubo:http://u:p@h"] {
             assert!(text.parse::<TakerAddress>().is_err(), "{text}");
+        }
+        for text in [
+            "http://me:hunter2@a",
+            "kubo:http://me:hunter2@a",
+            "kubo:x://u:hunter2@",
+        ] {
+            let told = text.parse::<TakerAddress>().unwrap_err().to_string();
+            assert!(!told.contains("hunter2"), "{told}");
         }
     }
 }
