@@ -3,8 +3,8 @@
 //! Always true:
 //! - Of the files of the data folder their names and sizes are in it, and of what they
 //!   hold no more than heads and settings say: no envelope, and no key.
-//! - Every text passes [`Scrubber`] before it is in: secrets, credentials in URLs and
-//!   addresses of others are cut out.
+//! - Every text passes [`Scrubber`] before it is in: secrets and credentials in URLs are
+//!   cut out, and addresses beyond private networks cut to their networks.
 //! - It needs no daemon, no archive and no lock: what is not to be had is said so.
 
 mod archive;
@@ -38,8 +38,9 @@ Examples:
   gwa support-bundle -o /tmp/help.tar.gz
       writes it there; a file that exists is left alone
 
-Keys, tokens, passwords and addresses of others are not in it. Look before you send it:
-`tar -xzf FILE` unpacks it, all of it is text.";
+Keys, tokens, passwords and queries of URLs are not in it, and of addresses beyond
+private networks no more than the network. Look before you send it: `tar -xzf FILE`
+unpacks it, all of it is text.";
 
 /// Arguments of `gwa support-bundle`.
 #[derive(Debug, Args)]
@@ -103,8 +104,8 @@ impl Bundle {
     fn contents(&self) -> String {
         let mut text = String::from(
             "What `gwa support-bundle` found, for somebody who helps. Keys, tokens and\n\
-             passwords, credentials in URLs, and addresses beyond private networks are cut\n\
-             out. Look through it before you send it.\n\n",
+             passwords and credentials in URLs are cut out, and of addresses beyond private\n\
+             networks all but the network. Look through it before you send it.\n\n",
         );
         for part in &self.texts {
             text.push_str(&format!("{:<16}{}\n", part.name, part.about));
@@ -177,7 +178,8 @@ pub fn run(args: &SupportBundleArgs, context: &mut Context) -> Result<(), CliErr
         context.output.story(format!("{name:<16}{about}"));
     }
     context.output.story(
-        "keys, tokens, passwords and addresses of others were cut out; look before you send it",
+        "keys, tokens, passwords and the hosts of addresses beyond private networks were cut \
+         out; look before you send it",
     );
     let path = std::path::absolute(&path).unwrap_or(path);
     let line = path.display().to_string();

@@ -7,6 +7,7 @@
 //!   of one tells its network.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use crate::limits::Address;
 
@@ -120,17 +121,11 @@ fn without_addresses(text: &str) -> String {
         told.push_str(before);
         let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
         let (word, left) = after.split_at(end);
-        // A sentence may end behind an address, and one begin behind a label.
-        let behind_label = word.find(':').map_or(word.len(), |colon| colon + 1);
-        let sentence = word.trim_end_matches(['.', ':']).len();
-        let bare = [0, behind_label]
-            .into_iter()
-            .flat_map(|start| [start..word.len(), start..sentence]);
-        let short = bare.into_iter().find_map(|at| {
-            let short = shortened(word.get(at.clone())?)?;
-            Some((at, short))
-        });
-        match short {
+        let glued = Glued {
+            before: ends_in_name(&told),
+            behind: left.starts_with(is_of_name),
+        };
+        match address_in(word, glued) {
             Some((at, short)) => {
                 told.push_str(&word[..at.start]);
                 told.push_str(&short);
@@ -144,8 +139,50 @@ fn without_addresses(text: &str) -> String {
     told
 }
 
-/// What is left of an address; `None` where the word is none, or of a near host.
-fn shortened(word: &str) -> Option<String> {
+/// Where a word touches letters: `de::f` in `node::follow` is no address.
+#[derive(Clone, Copy)]
+struct Glued {
+    before: bool,
+    behind: bool,
+}
+
+/// Where in a word of digits, dots, colons and brackets the address of a far host is, and
+/// what is left of it. A sentence may end behind it, and labels stand before it, as in
+/// `extip:203.0.113.7`.
+fn address_in(word: &str, glued: Glued) -> Option<(Range<usize>, String)> {
+    let sentence = word.trim_end_matches(['.', ':']).len();
+    let behind_labels = word.match_indices([':', '[']).map(|(at, mark)| match mark {
+        ":" => at + 1,
+        _ => at,
+    });
+    let mut starts = std::iter::once(0).chain(behind_labels).enumerate();
+    starts.find_map(|(labels, start)| {
+        let mut bare = [start..word.len(), start..sentence].into_iter();
+        bare.find_map(|at| {
+            let text = word.get(at.clone())?;
+            let (ip, short) = shortened(text)?;
+            let is_glued =
+                (glued.before && at.start == 0) || (glued.behind && at.end == word.len());
+            // Behind many colons it is the rest of a fingerprint.
+            let may_be_v6 = text.starts_with('[') || (labels < 2 && !is_glued);
+            (ip.is_ipv4() || may_be_v6).then_some((at, short))
+        })
+    })
+}
+
+/// Whether a name of a program or of a person has this letter.
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether a text ends within such a name, and not with the escape of a line's end.
+fn ends_in_name(text: &str) -> bool {
+    let is_escape = ["\\n", "\\r", "\\t"].iter().any(|end| text.ends_with(end));
+    text.ends_with(is_of_name) && !is_escape
+}
+
+/// An address and what is left of it; `None` where the word is none, or of a near host.
+fn shortened(word: &str) -> Option<(IpAddr, String)> {
     let (ip, port) = match word.parse::<SocketAddr>() {
         Ok(socket) => (socket.ip(), format!(":{}", socket.port())),
         Err(_) => {
@@ -156,7 +193,8 @@ fn shortened(word: &str) -> Option<String> {
     if ip.is_unspecified() || Address::from(ip).is_local() {
         return None;
     }
-    Some(match ip.to_canonical() {
+    let ip = ip.to_canonical();
+    let short = match ip {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
             format!("{a}.{b}.x.x{port}")
@@ -165,7 +203,8 @@ fn shortened(word: &str) -> Option<String> {
             let [a, b, ..] = v6.segments();
             format!("[{a:x}:{b:x}:x]{port}")
         }
-    })
+    };
+    Some((ip, short))
 }
 
 #[cfg(test)]
@@ -222,13 +261,46 @@ mod tests {
             ("0.0.0.0:30303, gwa/v0.1.0", "0.0.0.0:30303, gwa/v0.1.0"),
             ("peer:203.0.113.7:30303", "peer:203.0.x.x:30303"),
             ("fed:203.0.113.7 left", "fed:203.0.x.x left"),
-            ("12:30:45 1.5 dead::", "12:30:45 1.5 [dead:0:x]"),
+            ("extip:203.0.113.7", "extip:203.0.x.x"),
+            ("of:fed:203.0.113.7:1", "of:fed:203.0.x.x:1"),
+            ("peer:2001:db8::1 left", "peer:[2001:db8:x] left"),
+            ("a\\n2001:db8::1", "a\\n[2001:db8:x]"),
+            ("of[2001:db8::1]:1", "of[2001:db8:x]:1"),
+            ("at 2001:db8::1.", "at [2001:db8:x]."),
         ] {
             assert_eq!(scrubbed(text), expected);
         }
     }
 
+    #[test]
+    fn what_only_looks_like_an_address_stays_as_it_is() {
+        for text in [
+            "gwa::node::follow: not followed",
+            "gwa::swarm::feed",
+            "gwa::cli::bad::decade",
+            "12:30:45 1.5",
+            "gwa 0.1.0 (ad0b::x)",
+            "aa:bb:cc:dd:ee:ff:00:11:22:33:44",
+            "x_2001::",
+        ] {
+            assert_eq!(scrubbed(text), text);
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn an_address_is_cut_wherever_it_stands_apart(
+            before in "[g-zG-Z:]{0,8}[ =(@/,]", last in 1u8.., after in "[ ,)/]?",
+        ) {
+            for (address, cut) in [
+                (format!("203.0.113.{last}"), "203.0.x.x"),
+                (format!("2001:db8:7::{last:x}"), "[2001:db8:x]"),
+            ] {
+                let told = scrubbed(&format!("{before}{address}{after}"));
+                proptest::prop_assert_eq!(told, format!("{before}{cut}{after}"));
+            }
+        }
+
         #[test]
         fn any_text_comes_through_and_a_secret_never(
             before in ".{0,40}", secret in "[a-z]{12,20}", after in ".{0,40}",

@@ -5,17 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use super::scrub::Scrubber;
-use crate::api::token_file;
 use crate::config::{DEFAULT_PASSWORD, Settings};
 
 /// Largest file that is taken for a key or a token, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
 
-/// Files of secrets in a data folder, beside that of the node key.
-const FILES: [&str; 4] = ["archive.key", "node.key", "p2p.key", token_file::NAME];
+/// Where in a data folder files of secrets lie: in itself, and in that of names.
+const FOLDERS: [&str; 2] = [".", "ipns"];
 
-/// The folder of the keys of names.
-const NAMES: &str = "ipns";
+/// How the names of such files end: `archive.key`, `swarm.key`, `rpc.token`.
+const ENDS: [&str; 2] = ["key", "token"];
 
 /// Variables of the environment that hold secrets, by how their names end.
 const VARIABLES: [&str; 5] = ["PASSWORD", "TOKEN", "SECRET_ACCESS_KEY", "_AUTH", "SECRET"];
@@ -23,17 +22,16 @@ const VARIABLES: [&str; 5] = ["PASSWORD", "TOKEN", "SECRET_ACCESS_KEY", "_AUTH",
 /// What cuts out all of them.
 pub(super) fn scrubber(data: &Path, settings: &Settings) -> Scrubber {
     let mut secrets = Vec::new();
-    let mut of_file = |path: &Path| secrets.extend(of_file(path));
-    for name in FILES {
-        of_file(&data.join(name));
-    }
-    of_file(&settings.node_key);
-    let names = fs::read_dir(data.join(NAMES)).into_iter().flatten();
-    for entry in names.flatten() {
-        if entry.path().extension().is_some_and(|end| end == "key") {
-            of_file(&entry.path());
+    for folder in FOLDERS {
+        let entries = fs::read_dir(data.join(folder)).into_iter().flatten();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let end = path.extension().unwrap_or_default();
+            if ENDS.iter().any(|secret| end == *secret) {
+                secrets.extend(of_file(&path));
+            }
         }
     }
+    secrets.extend(of_file(&settings.node_key));
     // The one that every Status client knows is none.
     let password = settings.password.expose();
     if password != DEFAULT_PASSWORD {
@@ -52,7 +50,8 @@ pub(super) fn scrubber(data: &Path, settings: &Settings) -> Scrubber {
 
 /// What a file holds, as text and as hex.
 fn of_file(path: &Path) -> Vec<String> {
-    let is_small = fs::metadata(path).is_ok_and(|about| about.len() <= MAX_SECRET);
+    let is_small =
+        fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MAX_SECRET);
     let Some(bytes) = is_small.then(|| fs::read(path).ok()).flatten() else {
         return Vec::new();
     };
