@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::reference::Reference;
-use crate::node::run_file::{self, RunInfo};
+use crate::node::run_file::RunInfo;
 use crate::publish::{Hints, Share};
 use crate::rlpx::Enode;
 
@@ -82,10 +82,7 @@ impl fmt::Display for Shared {
 /// What the running daemon is reached by, as far as that is more than this
 /// machine.
 fn running(context: &Context) -> Hints {
-    let run: Option<RunInfo> = std::fs::read(context.data.join(run_file::NAME))
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok());
-    let Some(run) = run else {
+    let Ok(Some(run)) = RunInfo::of_running(&context.data) else {
         return Hints::default();
     };
     let public = Hints::new(run.public_urls, None).unwrap_or_default();

@@ -3,7 +3,7 @@
 //! Always true:
 //! - The node accepts nobody before the archive is open, and the archive closes
 //!   after the node has ended: what was acknowledged was stored.
-//! - `run.json` is there from the first accepted peer to the clean end.
+//! - `run.json` is there from the first accepted peer until it begins to end.
 //! - Ending seals nothing: what waits is durable in the journal.
 
 mod announce;
@@ -389,6 +389,8 @@ impl Daemon {
         announcer.end().await;
         publisher.end().await;
         follower.end().await;
+        // Nobody is sent to a port that is given up.
+        drop(self.run_file);
         if let Some(api) = self.api {
             api.shutdown().await;
         }

@@ -1,7 +1,10 @@
 //! `run.json`: how programs beside a running daemon find it.
 //!
-//! Always true: the file is there, whole, from when the daemon accepts peers
-//! until it ends cleanly. After a crash it is left over; its `pid` tells.
+//! Always true:
+//! - The file is there, whole, from when the daemon accepts peers until it begins to end:
+//!   it is gone before its ports are anybody's.
+//! - After a crash it is left over, and no longer believed: others may have the ports.
+//!   Whoever opens the archive next takes it away.
 
 use std::fs;
 use std::io;
@@ -9,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::archive::disk::{RUN_FILE, is_held_by};
 use crate::durable;
 use crate::rlpx::Enode;
 
 /// Name of the file in the data folder.
-pub const NAME: &str = "run.json";
+pub const NAME: &str = RUN_FILE;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,20 @@ pub struct RunInfo {
     pub public_urls: Vec<String>,
     /// The head CID when this was written; none before the first seal.
     pub head: Option<String>,
+}
+
+impl RunInfo {
+    /// What the daemon that runs over the folder `data` says of itself; `None` where none
+    /// runs, though one that was killed left its file.
+    pub fn of_running(data: &Path) -> io::Result<Option<Self>> {
+        let text = match fs::read(data.join(NAME)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let told: Self = serde_json::from_slice(&text)?;
+        Ok(is_held_by(data, told.pid)?.then_some(told))
+    }
 }
 
 /// The file of this process, removed when dropped.
@@ -82,6 +100,7 @@ impl Drop for RunFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::disk::Archive;
     use crate::rlpx::NodeKey;
 
     fn read(path: &Path) -> RunInfo {
@@ -110,5 +129,32 @@ mod tests {
         assert_eq!(read(&path).enode, outside);
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_is_believed_while_the_process_that_it_names_holds_the_archive() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        assert_eq!(RunInfo::of_running(data).unwrap(), None);
+        let archive = Archive::init(data, "").unwrap();
+        let of = |pid| RunInfo {
+            pid,
+            enode: Enode::new(NodeKey::generate().id(), "127.0.0.1:1".parse().unwrap()),
+            http: Some("http://127.0.0.1:8547".to_owned()),
+            p2p: Vec::new(),
+            public_urls: Vec::new(),
+            head: None,
+        };
+        let own = RunFile::create(data, of(std::process::id())).unwrap();
+        let told = RunInfo::of_running(data).unwrap();
+        assert_eq!(told, Some(own.info.clone()));
+        // One that was killed, while another command works on the archive.
+        let left = RunFile::create(data, of(std::process::id() + 1)).unwrap();
+        assert_eq!(RunInfo::of_running(data).unwrap(), None);
+        // And one that was killed while nobody does.
+        own.write().unwrap();
+        drop(archive);
+        assert_eq!(RunInfo::of_running(data).unwrap(), None);
+        drop(left);
     }
 }

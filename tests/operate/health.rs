@@ -1,30 +1,35 @@
 //! `gwa health` beside daemons that work, that do not, and that are not there.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 
 use serde_json::json;
 
 use crate::house::House;
+
+/// Answers whoever comes next with `status` and `body`; gives what was asked.
+fn answer_once(listener: &TcpListener, status: &str, body: &str) -> String {
+    let (mut stream, _) = listener.accept().expect("a client");
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a request");
+        asked.push(byte[0]);
+    }
+    let len = body.len();
+    let answer =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).expect("it listens");
+    String::from_utf8(asked).expect("UTF-8")
+}
 
 /// A server that answers once, with `status` and `body`.
 fn answers_once(status: &'static str, body: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a client");
-        let mut asked = Vec::new();
-        while !asked.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("a request");
-            asked.push(byte[0]);
-        }
-        assert!(asked.starts_with(b"GET /health "), "{asked:?}");
-        let len = body.len();
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}"
-        );
-        stream.write_all(answer.as_bytes()).expect("it listens");
+        let asked = answer_once(&listener, status, &body);
+        assert!(asked.starts_with("GET /health "), "{asked}");
     });
     url
 }
@@ -59,9 +64,70 @@ fn a_daemon_that_was_killed_is_not_healthy() {
     let house = House::new();
     house.serve(|_| {}).kill();
     let told = house.run(&["health"]).expect(1);
-    assert!(told.err.contains("does not answer"), "{}", told.err);
-    assert!(told.err.contains("still run?"), "{}", told.err);
+    assert!(told.err.contains("no daemon runs over"), "{}", told.err);
+    assert!(told.err.contains("`gwa serve` starts one"), "{}", told.err);
 }
+
+#[test]
+fn whoever_has_the_port_of_a_daemon_that_was_killed_is_sent_nothing() {
+    let house = House::new();
+    let daemon = house.serve(|_| {});
+    let address = daemon.url().strip_prefix("http://").expect("a URL");
+    let address: SocketAddr = address.parse().expect("an address");
+    daemon.kill();
+    assert!(house.path("data/run.json").exists(), "it is left over");
+    let other = TcpListener::bind(address).expect("nobody has the port");
+    other.set_nonblocking(true).expect("a socket");
+    let asks = || {
+        for args in [&["health"][..], &["peers"], &["peers", "--why"]] {
+            let told = house.run(args).expect(1);
+            assert!(told.err.contains("no daemon runs over"), "{}", told.err);
+        }
+        let bundle = house.path("bundle.tar.gz");
+        let bundle_path = bundle.to_str().expect("UTF-8");
+        house.run(&["support-bundle", "-o", bundle_path]).expect(0);
+        std::fs::remove_file(&bundle).expect("it was written");
+        let error = other.accept().expect_err("nobody came");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    };
+    asks();
+    // Nor where another process holds the archive by now, and has said nothing yet.
+    let left = std::fs::read(house.path("data/run.json")).expect("it is there");
+    let held = gwa::archive::disk::Archive::open(&house.path("data")).expect("nobody has it");
+    assert!(!house.path("data/run.json").exists(), "it was of another");
+    std::fs::write(house.path("data/run.json"), left).expect("as if it were slow");
+    asks();
+    drop(held);
+}
+
+#[test]
+fn the_token_of_a_daemon_is_not_sent_where_everybody_is_told() {
+    let house = House::new();
+    // A process that holds the archive, and a daemon's file that leads to a listener.
+    let archive = gwa::archive::disk::Archive::init(&house.path("data"), "").expect("a folder");
+    house.file("data/rpc.token", &TOKEN.repeat(4));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let enode = format!("enode://{}@127.0.0.1:1", crate::config::PEER);
+    let run = json!({"pid": std::process::id(), "enode": enode, "http": url, "head": null});
+    house.file("data/run.json", &run.to_string());
+    for (args, path, is_sent) in [
+        ("health", "/health", false),
+        ("peers", "/api/v1/peers", true),
+    ] {
+        let asked = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| answer_once(&listener, "404 Not Found", "{}"));
+            house.run(&[args]).expect(1);
+            asked.join().expect("it was asked")
+        });
+        assert!(asked.starts_with(&format!("GET {path} ")), "{asked}");
+        assert_eq!(asked.contains(TOKEN), is_sent, "{asked}");
+    }
+    drop(archive);
+}
+
+/// A part of a token.
+const TOKEN: &str = "0123456789abcdef";
 
 #[test]
 fn an_archive_that_takes_nothing_is_told_with_what_helps() {
@@ -79,16 +145,47 @@ fn an_archive_that_takes_nothing_is_told_with_what_helps() {
 }
 
 #[test]
-fn whoever_is_no_gwa_is_not_healthy() {
+fn an_answer_of_another_program_is_not_taken_for_silence() {
     let house = House::new();
-    for (status, body) in [
-        ("200 OK", "<html>".to_owned()),
-        ("404 Not Found", "{}".to_owned()),
-        ("503 Service Unavailable", "busy".to_owned()),
+    let another = "is not this program";
+    for (status, body, says) in [
+        ("200 OK", "<html>", another),
+        ("404 Not Found", "{}", another),
+        ("401 Unauthorized", "{}", another),
+        ("403 Forbidden", "", "hint: `gwa serve --http-host name`"),
+        ("503 Service Unavailable", "busy", "hint: ask again"),
     ] {
-        let url = answers_once(status, body);
-        let told = house.run(&["health", "--url", &url]).expect(1);
-        assert!(told.err.contains("does not answer"), "{}", told.err);
+        let url = answers_once(status, body.to_owned());
+        let told = house.run(&["health", "--url", &url]).expect(1).err;
+        assert!(told.to_lowercase().contains(says), "{told}");
+        assert!(!told.contains("does not answer"), "{told}");
+        assert!(
+            status == "200 OK" || told.contains(&format!("HTTP {status}")),
+            "{told}"
+        );
     }
     house.run(&["health", "--url", "no url"]).expect(2);
+}
+
+#[test]
+fn a_password_in_the_url_is_sent_and_not_told() {
+    let house = House::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let url = format!("http://me:hunter2@{address}");
+    let asked = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| answer_once(&listener, "404 Not Found", ""));
+        let told = house.run(&["health", "--url", &url]).expect(1).err;
+        assert!(!told.contains("hunter2"), "{told}");
+        assert!(told.contains(&format!("http://{address}")), "{told}");
+        asked.join().expect("it was asked")
+    });
+    assert!(
+        asked.to_lowercase().contains("authorization: basic "),
+        "{asked}"
+    );
+    drop(listener);
+    let told = house.run(&["health", "--url", &url]).expect(1).err;
+    assert!(told.contains("does not answer"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
 }

@@ -53,6 +53,7 @@ pub use error::DiskError;
 pub use evicted::{EvictedTo, evicted_beside};
 pub use gate::{Gate, GateError};
 pub use heads::Heads;
+pub use lock::{RUN_FILE, is_held_by};
 pub use merging::{MergeError, Merged};
 pub use meta::Meta;
 pub use mirror::{FollowError, Followed, Route};

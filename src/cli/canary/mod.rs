@@ -26,7 +26,7 @@ use crate::config::Span;
 use crate::mailserver::client::answer::Follow;
 use crate::mailserver::client::{ClientError, Delivery, MailClient};
 use crate::mailserver::request::MailQuery;
-use crate::node::run_file::{self, RunInfo};
+use crate::node::run_file::RunInfo;
 use crate::progress::Quiet;
 use crate::rlpx::Enode;
 use crate::time::{Clock, DAY, Expiry, SystemClock, TimeRange, Ttl};
@@ -414,8 +414,7 @@ impl Canary<'_> {
         if self.args.head.is_some() {
             return self.args.head.clone();
         }
-        let run = std::fs::read(context.data.join(run_file::NAME)).ok()?;
-        let run: RunInfo = serde_json::from_slice(&run).ok()?;
+        let run = RunInfo::of_running(&context.data).ok()??;
         (run.enode.id == self.args.server.id).then_some(Reference::OwnHead)
     }
 }
