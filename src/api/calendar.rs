@@ -140,17 +140,17 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     };
     let archive = Arc::clone(&api.archive);
     let work = move |source: &dyn BlockSource| match year {
-        None => Told::json(ask_again(), &years(source, &head)?),
+        None => Told::json(ask_again(), &years(&archive, source, &head)?),
         Some(year) => Told::json(ask_again(), &months(&archive, source, &head, year)?),
     };
     let address = Client::address_of(&request);
     api.gateway.tell(address, work).await
 }
 
-fn years(source: &dyn BlockSource, head: &Head) -> Result<Years, Failure> {
+fn years(archive: &Archive, source: &dyn BlockSource, head: &Head) -> Result<Years, Failure> {
     let body = head.body();
     let calendar = CalendarReader::new(source, body.state.as_ref());
-    let calendar = calendar.map_err(|error| Failure::unread(&error))?;
+    let calendar = calendar.map_err(|error| Failure::unread(archive, &error))?;
     let years = calendar.root().into_iter().flat_map(|root| &root.children);
     Ok(Years {
         head: head.cid().to_string(),
@@ -184,7 +184,7 @@ fn months(
     head: &Head,
     year: u16,
 ) -> Result<Months, Failure> {
-    let unread = |error: ArchiveError| Failure::unread(&error);
+    let unread = |error: ArchiveError| Failure::unread(archive, &error);
     let calendar = CalendarReader::new(source, head.body().state.as_ref()).map_err(unread)?;
     let child = calendar.root().and_then(|root| root.children.get(&year));
     let Some(child) = child else {

@@ -88,7 +88,7 @@ fn windows(
     head: &Head,
     day: Day,
 ) -> Result<DayOfWindows, Failure> {
-    let unread = |error: ArchiveError| Failure::unread(&error);
+    let unread = |error: ArchiveError| Failure::unread(archive, &error);
     let mut calendar = CalendarReader::new(source, head.body().state.as_ref()).map_err(unread)?;
     let number = u16::from(day.date().1);
     let month = calendar.month(day.date().0).map_err(unread)?;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::archive::ArchiveError;
-use crate::archive::disk::DiskError;
+use crate::archive::disk::{Archive, DiskError};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,21 +79,31 @@ impl Failure {
         )
     }
 
-    /// What could not be read of the archive: a block that is not here is no failure
-    /// of this side.
-    pub(super) fn unread(error: &ArchiveError) -> Self {
+    /// What could not be read of `archive`. A block that rests elsewhere is no failure of
+    /// this side; one that is gone is.
+    pub(super) fn unread(archive: &Archive, error: &ArchiveError) -> Self {
         match error.is_missing() {
-            true => Self::not_held(),
+            true => Self::missing(archive, error),
             false => Self::internal(error),
         }
     }
 
     /// The same, of an archive on its disk.
-    pub(super) fn unread_disk(error: &DiskError) -> Self {
+    pub(super) fn unread_disk(archive: &Archive, error: &DiskError) -> Self {
         match error.is_missing() {
-            true => Self::not_held(),
+            true => Self::missing(archive, error),
             false => Self::internal(error),
         }
+    }
+
+    fn missing(archive: &Archive, error: &dyn Display) -> Self {
+        if !archive.is_complete() || archive.is_replica() {
+            return Self::not_held();
+        }
+        Self::internal(error).hint(
+            "a file of the archive is gone: `gwa verify` says what is missing, `gwa repair` \
+             fetches it, once the daemon is stopped",
+        )
     }
 
     fn not_held() -> Self {

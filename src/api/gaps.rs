@@ -102,7 +102,7 @@ fn gaps(
     stop: &Stop,
 ) -> Result<(Gaps, u64), Failure> {
     let told = archive.hours(range, stop);
-    let told = told.map_err(|error| Failure::unread_disk(&error))?;
+    let told = told.map_err(|error| Failure::unread_disk(archive, &error))?;
     let counts = told
         .tallies
         .iter()
@@ -179,7 +179,7 @@ fn holds_before(
     match first_day(source, state.as_ref()) {
         Ok(first) => Ok(first.is_some_and(|first| first < Day::of(at))),
         Err(error) if error.is_missing() => Ok(true),
-        Err(error) => Err(Failure::unread(&error)),
+        Err(error) => Err(Failure::unread(archive, &error)),
     }
 }
 

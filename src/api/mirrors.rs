@@ -442,7 +442,7 @@ impl HeardSoFar {
             limit: MAX_OPENED,
         };
         let page = archive.page_here(&request);
-        let page = page.map_err(|error| Failure::unread_disk(&error))?;
+        let page = page.map_err(|error| Failure::unread_disk(archive, &error))?;
         for record in &page.records {
             let envelope = Envelope::known(&record.bytes, record.key.hash);
             self.listener

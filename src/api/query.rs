@@ -8,6 +8,7 @@
 //! - An answer, and what is read for it, is bounded in bytes.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -106,18 +107,14 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     let Some(head) = api.archive.head() else {
         return no_head();
     };
-    let turn = Arc::clone(&api.queries.0).acquire_owned().await;
-    let turn = turn.expect("nothing closes the semaphore");
     let of_archive = Arc::clone(&api);
     let work = move |source: &dyn BlockSource| {
-        // It lasts as long as the work, even if nobody waits for it.
-        let _turn = turn;
-        let kept_from = of_archive.archive.kept_from().range().from();
-        let page = page(source, &of_archive.gateway, &head, &wanted, kept_from)?;
+        let page = page(&of_archive, source, &head, &wanted)?;
         Told::json(ask_again(), &page)
     };
     let address = Client::address_of(&request);
-    api.gateway.tell(address, work).await
+    let turns = Arc::clone(&api.queries.0);
+    api.gateway.tell_in_turn(address, turns, work).await
 }
 
 impl Wanted {
@@ -156,12 +153,12 @@ impl Wanted {
 }
 
 fn page(
+    api: &Api,
     source: &dyn BlockSource,
-    gateway: &Gateway,
     head: &Head,
     wanted: &Wanted,
-    kept_from: UnixSeconds,
 ) -> Result<Page, Failure> {
+    let kept_from = api.archive.kept_from().range().from();
     let First {
         records,
         more,
@@ -171,7 +168,7 @@ fn page(
         Some(filter) => {
             let bounded = Bounded {
                 source,
-                gateway,
+                gateway: &api.gateway,
                 read: AtomicU64::new(0),
                 refused: OnceLock::new(),
             };
@@ -182,7 +179,7 @@ fn page(
             match (found, bounded.refused.into_inner()) {
                 (Ok(found), _) => found,
                 (Err(_), Some(failure)) => return Err(failure),
-                (Err(error), None) => return Err(Failure::unread(&error)),
+                (Err(error), None) => return Err(Failure::unread(&api.archive, &error)),
             }
         }
     };
@@ -253,23 +250,54 @@ impl Bounded<'_> {
         let _ = self.refused.set(failure);
         BlockError::Missing { cid: *cid }
     }
+
+    /// Fails where `cid` is not given to anybody.
+    fn check(&self, cid: &Cid) -> Result<(), BlockError> {
+        if !self.gateway.denies(cid) {
+            return Ok(());
+        }
+        let told = "a block of the answer is blocked by a denylist of this gateway";
+        Err(self.refuse(cid, Failure::new(StatusCode::GONE, told)))
+    }
+
+    /// Fails where `block` is more than is read for one answer.
+    fn count(&self, block: &Block) -> Result<(), BlockError> {
+        let len = block.bytes().len() as u64;
+        if self.read.fetch_add(len, Ordering::Relaxed) <= MAX_READ {
+            return Ok(());
+        }
+        let told = "more would have to be read than for one answer";
+        let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, told)
+            .hint("name a topic or a chat, a shorter time, or a smaller `limit`");
+        Err(self.refuse(block.cid(), failure))
+    }
 }
 
 impl BlockSource for Bounded<'_> {
     fn get(&self, cid: &Cid) -> Result<Block, BlockError> {
-        if self.gateway.denies(cid) {
-            let told = "a block of the answer is blocked by a denylist of this gateway";
-            return Err(self.refuse(cid, Failure::new(StatusCode::GONE, told)));
-        }
+        self.check(cid)?;
         let block = self.source.get(cid)?;
-        let len = block.bytes().len() as u64;
-        if self.read.fetch_add(len, Ordering::Relaxed) > MAX_READ {
-            let told = "more would have to be read than for one answer";
-            let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, told)
-                .hint("name a topic or a chat, a shorter time, or a smaller `limit`");
-            return Err(self.refuse(cid, failure));
-        }
+        self.count(&block)?;
         Ok(block)
+    }
+
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        for cid in cids {
+            self.check(cid)?;
+        }
+        let mut counted = Ok(());
+        self.source.get_each(cids, &mut |block| {
+            counted = self.count(&block);
+            match counted {
+                Ok(()) => take(block),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        counted
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {

@@ -67,8 +67,10 @@ pub(super) async fn get(
     let Some(head) = api.archive.head() else {
         return no_head();
     };
+    let archive = Arc::clone(&api.archive);
     let work = move |source: &dyn BlockSource| {
-        let page = page(source, &head, &query).map_err(|error| Failure::unread(&error))?;
+        let page = page(source, &head, &query);
+        let page = page.map_err(|error| Failure::unread(&archive, &error))?;
         Told::json(ask_again(), &page)
     };
     let address = Client::address_of(&request);

@@ -58,7 +58,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, request: Request) -> Respon
     let of_archive = Arc::clone(&api);
     let work = move |source: &dyn BlockSource| {
         let archive = &of_archive.archive;
-        let stats = stats(archive, source).map_err(|error| Failure::unread(&error))?;
+        let stats = stats(archive, source).map_err(|error| Failure::unread(archive, &error))?;
         Told::json(ask_again(), &stats)
     };
     let address = Client::address_of(&request);

@@ -72,7 +72,7 @@ fn traffic(
     let range = TimeRange::new(first.range().from(), last.range().to())
         .expect("the first hour is not after the last");
     let told = archive.hours(range, stop);
-    let told = told.map_err(|error| Failure::unread_disk(&error))?;
+    let told = told.map_err(|error| Failure::unread_disk(archive, &error))?;
     let hours = (first.0..=last.0).map(|hour| {
         let tally = told.tallies.get(&Hour(hour)).copied().unwrap_or_default();
         let within = Hour(hour).range();

@@ -118,7 +118,7 @@ impl Gateway {
 
     /// One block.
     async fn raw(&self, asked: Asked) -> Result<Response, Refusal> {
-        let room = self.places.block().await;
+        let room = self.places.block(asked.address).await?;
         let (source, denylist) = (Arc::clone(&self.source), Arc::clone(&self.denylist));
         let read = self.places.read(move || {
             let resolved = asked.resolve(&*source, &denylist)?;

@@ -34,6 +34,14 @@ const MAX_READS: usize = 8;
 /// Bytes of single blocks, and of other whole answers, that wait for their readers.
 const MAX_UNSENT: usize = 64 << 20;
 
+/// Those of them of one address beyond this machine and its private networks: who reads
+/// slowly, or not at all, leaves room for others.
+const MAX_UNSENT_OF_ADDRESS: usize = MAX_UNSENT / 4;
+
+/// How long an answer waits for room: longer, and its reader does not take what it asked
+/// for, or too many ask.
+const ROOM_TIME: Duration = Duration::from_secs(20);
+
 /// What is counted as one, in bytes.
 const UNIT: usize = 1 << 10;
 
@@ -44,6 +52,7 @@ pub(super) struct Places {
     shares: Shares,
     reads: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
+    rooms: Mutex<Bounded<Address, OwnRoom>>,
     sent: Mutex<Bounded<Address, Meter>>,
     rate: Rate,
     exempt_local: bool,
@@ -56,6 +65,7 @@ impl Places {
             shares: Shares::new(MAX_CARS_OF_ADDRESS, limits.exempt_local),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT / UNIT)),
+            rooms: Mutex::new(Bounded::new(TRACKED)),
             sent: Mutex::new(Bounded::new(TRACKED)),
             rate: limits.answers().times(ADDRESS_SHARE),
             exempt_local: limits.exempt_local,
@@ -101,11 +111,31 @@ impl Places {
         }
     }
 
-    /// Room for a block of any length; waits until there is some.
-    pub(super) async fn block(&self) -> Room {
+    /// Room for a block of any length; waits for [`ROOM_TIME`] until there is some: first
+    /// for what `address` was not sent yet, then for that of all.
+    pub(super) async fn block(&self, address: Option<Address>) -> Result<Room, Refusal> {
         let most = u32::try_from(MAX_BLOCK_READ.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.unsent).acquire_many_owned(most);
-        Room(room.await.expect("nothing closes the semaphore"))
+        let own = self.metered(address).map(|address| self.room_of(&address));
+        let room = async {
+            let own = match own {
+                Some(own) => Some(own.acquire_many_owned(most).await),
+                None => None,
+            };
+            let all = Arc::clone(&self.unsent).acquire_many_owned(most).await;
+            let closed = "nothing closes the semaphore";
+            Room {
+                own: own.map(|own| own.expect(closed)),
+                all: all.expect(closed),
+            }
+        };
+        let room = tokio::time::timeout(ROOM_TIME, room).await;
+        room.map_err(|_| Refusal::Busy)
+    }
+
+    /// The room of an address. One that is forgotten meanwhile begins with all of it.
+    fn room_of(&self, address: &Address) -> Arc<Semaphore> {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rooms.entry(address).0)
     }
 
     /// Fails, saying how long to wait, where `address` was sent too much.
@@ -150,28 +180,38 @@ pub(super) struct CarPlace {
     _place: OwnedSemaphorePermit,
 }
 
+/// Room for what one address was not sent yet.
+#[derive(Debug)]
+struct OwnRoom(Arc<Semaphore>);
+
+impl Default for OwnRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_UNSENT_OF_ADDRESS / UNIT)))
+    }
+}
+
 /// Room for an answer that waits to be sent.
 #[derive(Debug)]
-pub(super) struct Room(OwnedSemaphorePermit);
+pub(super) struct Room {
+    own: Option<OwnedSemaphorePermit>,
+    all: OwnedSemaphorePermit,
+}
 
 impl Room {
     /// `bytes`, which take up room until the last of them is sent.
     pub(super) fn hold(mut self, bytes: Bytes) -> Bytes {
-        let spare = self
-            .0
-            .num_permits()
-            .saturating_sub(bytes.len().div_ceil(UNIT));
-        drop(self.0.split(spare));
-        Bytes::from_owner(Held {
-            bytes,
-            _room: self.0,
-        })
+        let needed = bytes.len().div_ceil(UNIT);
+        for permit in self.own.iter_mut().chain([&mut self.all]) {
+            let spare = permit.num_permits().saturating_sub(needed);
+            drop(permit.split(spare));
+        }
+        Bytes::from_owner(Held { bytes, _room: self })
     }
 }
 
 struct Held {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl AsRef<[u8]> for Held {
@@ -249,11 +289,27 @@ mod tests {
         assert_eq!(begun.load(Ordering::SeqCst), MAX_READS);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_what_it_asked_for_leaves_room_for_others() {
+        let places = Places::new(&Limits::default());
+        let mut held = Vec::new();
+        while let Ok(room) = places.block(far()).await {
+            held.push(room.hold(Bytes::from(vec![7; MAX_BLOCK_READ])));
+        }
+        let whole = |of: usize| of / UNIT / MAX_BLOCK_READ.div_ceil(UNIT);
+        assert_eq!(held.len(), whole(MAX_UNSENT_OF_ADDRESS));
+        let another: IpAddr = "203.0.114.9".parse().unwrap();
+        assert!(places.block(Some(another.into())).await.is_ok());
+        held.pop();
+        assert!(places.block(far()).await.is_ok());
+    }
+
     #[tokio::test]
     async fn room_is_free_again_once_the_last_byte_is_gone() {
         let places = Places::new(&Limits::default());
         let all = places.unsent.available_permits();
-        let bytes = places.block().await.hold(Bytes::from(vec![7; 5_000]));
+        let room = places.block(None).await.unwrap();
+        let bytes = room.hold(Bytes::from(vec![7; 5_000]));
         assert_eq!(places.unsent.available_permits(), all - 5);
         let part = bytes.slice(4_000..);
         drop(bytes);

@@ -3,6 +3,8 @@
 //! Always true: it is bounded and counted as blocks are. Who asks pays for what is
 //! read, whether it is told in the end or not, and whether anybody still waits.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::Gateway;
 use super::refusal::Refusal;
@@ -65,10 +68,19 @@ impl Gateway {
         address: Option<Address>,
         work: impl FnOnce(&dyn BlockSource) -> Result<Told, Failure> + Send + 'static,
     ) -> Response {
-        match self.told(address, work).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.into_response(),
-        }
+        let told = self.told(address, None, work).await;
+        told.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    /// As [`Self::tell`], in a turn of `turns`, which lasts as long as the work.
+    pub(in crate::api) async fn tell_in_turn(
+        &self,
+        address: Option<Address>,
+        turns: Arc<Semaphore>,
+        work: impl FnOnce(&dyn BlockSource) -> Result<Told, Failure> + Send + 'static,
+    ) -> Response {
+        let told = self.told(address, Some(turns), work).await;
+        told.unwrap_or_else(IntoResponse::into_response)
     }
 
     /// `address` was sent `bytes` beside blocks. Says how long to wait before sending it
@@ -90,12 +102,23 @@ impl Gateway {
     async fn told(
         &self,
         address: Option<Address>,
+        turns: Option<Arc<Semaphore>>,
         work: impl FnOnce(&dyn BlockSource) -> Result<Told, Failure> + Send + 'static,
     ) -> Result<Response, Refusal> {
         self.places.check(address)?;
-        let room = self.places.block().await;
+        // Room first: who reads slowly waits for room of its own, and in no turn.
+        let room = self.places.block(address).await?;
+        let turn = match turns {
+            Some(turns) => {
+                let turn = turns.acquire_owned().await;
+                Some(turn.expect("nothing closes the semaphore"))
+            }
+            None => None,
+        };
         let (source, places) = (self.source.clone(), self.places.clone());
         let read = self.places.read(move || {
+            // It lasts as long as the work, even if nobody waits for it.
+            let _turn = turn;
             let counted = Counted {
                 source: &*source,
                 blocks: AtomicU64::new(0),
@@ -145,13 +168,23 @@ impl BlockSource for Counted<'_> {
     fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
         self.source.has(cid)
     }
+
+    fn get_each(
+        &self,
+        cids: &[Cid],
+        take: &mut dyn FnMut(Block) -> ControlFlow<()>,
+    ) -> Result<(), BlockError> {
+        self.source.get_each(cids, &mut |block| {
+            self.blocks.fetch_add(1, Ordering::Relaxed);
+            take(block)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
     use std::num::NonZeroU32;
-    use std::sync::Arc;
 
     use axum::http::StatusCode;
 

@@ -498,7 +498,12 @@ const REMADE_DAYS: usize = 4;
 pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskError> {
     let times = &archive.pages.times;
     let (mut made, mut remade) = (0, 0);
-    let buckets = kept_buckets(archive)?;
+    // Nothing is fetched of what a fork rests on: a page that needs its times makes them.
+    let is_complete = archive.is_complete();
+    let buckets = match buckets_of(archive, &archive.blocks.held()) {
+        Err(error) if error.is_missing() && !is_complete => return Ok(0),
+        other => other?,
+    };
     let is_day = |plan: &BucketPlan| plan.range.to().since(plan.range.from()) >= HOUR;
     for plan in buckets.iter().rev() {
         if is_day(plan) && times.is_remade(plan.range) && !is_settled(times, plan) {
@@ -510,6 +515,10 @@ pub(super) fn make_times(archive: &Archive, stop: &Stop) -> Result<usize, DiskEr
         for segment in plan.segments.iter().filter(|s| !times.is_settled(s)) {
             // A whole day is fetched for nobody who has not asked for it.
             if archive.blocks.evicted.has_root(&segment.cid) {
+                continue;
+            }
+            let here = archive.blocks.here().has(&segment.cid);
+            if !is_complete && !here.map_err(ArchiveError::from)? {
                 continue;
             }
             match times.of(&archive.blocks, *segment, plan.bounds, stop) {
@@ -536,13 +545,18 @@ fn is_settled(times: &Times, plan: &BucketPlan) -> bool {
 
 /// The buckets of the current head that are kept.
 pub(super) fn kept_buckets(archive: &Archive) -> Result<Vec<BucketPlan>, DiskError> {
+    buckets_of(archive, &archive.blocks)
+}
+
+/// The same, out of what `source` has.
+fn buckets_of(archive: &Archive, source: &dyn BlockSource) -> Result<Vec<BucketPlan>, DiskError> {
     let (head, sealed, kept_from) = {
         let state = archive.read_state();
         let head = state.head.as_ref();
         let sealed = head.map(sealed_by).unwrap_or_default();
         (head.map(|head| *head.cid()), sealed, state.kept_from)
     };
-    let layout = archive.pages.layout(&archive.blocks, head, &sealed)?;
+    let layout = archive.pages.layout(source, head, &sealed)?;
     let kept_from = kept_from.range().from();
     let kept = layout.iter().filter(|plan| plan.range.to() >= kept_from);
     Ok(kept.cloned().collect())
@@ -551,7 +565,12 @@ pub(super) fn kept_buckets(archive: &Archive) -> Result<Vec<BucketPlan>, DiskErr
 /// Deletes the time files of segments that the current head does not name, and
 /// gives up what was read ahead: who reads on reads it again.
 pub(super) fn sweep_times(archive: &Archive) -> Result<(), DiskError> {
-    let live: HashSet<Cid> = kept_buckets(archive)?
+    let buckets = match buckets_of(archive, &archive.blocks.held()) {
+        // Which segments are live is not known here, and nothing is fetched to know it.
+        Err(error) if error.is_missing() && !archive.is_complete() => return Ok(()),
+        other => other?,
+    };
+    let live: HashSet<Cid> = buckets
         .iter()
         .flat_map(|plan| plan.segments.iter().map(|segment| segment.cid))
         .collect();
