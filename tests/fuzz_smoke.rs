@@ -490,7 +490,7 @@ mod seeds {
                     head: *head.cid(),
                     key: Some(*head.key()),
                     name: "a name".to_owned(),
-                    hints: Hints::new(http, None).expect("an address"),
+                    hints: Hints::read(http, None).expect("an address"),
                 };
                 share.to_string().into_bytes()
             })

@@ -1,4 +1,7 @@
 //! Where an archive says that it is to be had.
+//!
+//! Always true: what an operator tells of an own archive holds no user, password, query
+//! or fragment, where keys and tokens stand: hints are read by everybody.
 
 use std::net::IpAddr;
 
@@ -6,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use crate::config::without_credentials;
 use crate::rlpx::Enode;
 
 /// Most addresses told of one archive.
@@ -33,14 +37,33 @@ pub enum HintsError {
     /// An address that is none.
     #[error("`{0}` is no http:// or https:// address")]
     NotHttp(String),
+    /// An own address with what is not for everybody.
+    #[error("`{0}` is told to everybody, so it takes no user, password, query or fragment")]
+    NotForAll(String),
     /// A node's address that is none.
     #[error("`{0}` is no enode")]
     NotAnEnode(String),
 }
 
 impl Hints {
-    /// Hints of these HTTP addresses, and of a node that is a mailserver.
+    /// Hints of one's own: of these HTTP addresses, and of a node that is a mailserver.
     pub fn new(http: Vec<String>, enode: Option<Enode>) -> Result<Self, HintsError> {
+        let hints = Self::told(http, enode)?;
+        for address in &hints.http {
+            let url = Url::parse(address).map_err(|_| HintsError::NotHttp(shown(address)))?;
+            let is_for_all = url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none();
+            if !is_for_all {
+                return Err(HintsError::NotForAll(shown(address)));
+            }
+        }
+        Ok(hints)
+    }
+
+    /// Addresses in their form, whoever tells them.
+    fn told(http: Vec<String>, enode: Option<Enode>) -> Result<Self, HintsError> {
         if http.len() > MAX_ADDRESSES {
             return Err(HintsError::TooMany(http.len()));
         }
@@ -57,7 +80,7 @@ impl Hints {
             let enode = whole.then(|| text.parse().ok()).flatten();
             enode.ok_or_else(|| HintsError::NotAnEnode(shown(text)))
         });
-        Self::new(http, enode.transpose()?)
+        Self::told(http, enode.transpose()?)
     }
 
     /// Hints of a daemon: the addresses that its operator told, else that of its HTTP
@@ -109,7 +132,7 @@ fn is_reached(url: &str) -> bool {
     !ip.is_loopback() && !ip.is_unspecified()
 }
 
-/// HTTP addresses, as a list of texts.
+/// HTTP addresses of one's own, as a list of texts.
 impl<'de> Deserialize<'de> for Hints {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let http = Vec::deserialize(deserializer)?;
@@ -133,9 +156,10 @@ fn check(address: &str) -> Result<(), HintsError> {
     Ok(())
 }
 
-/// Foreign text as it may stand in a message.
+/// Text as it may stand in a message: foreign, or with a password in it.
 fn shown(text: &str) -> String {
-    text.chars()
+    without_credentials(text)
+        .chars()
         .take(64)
         .flat_map(char::escape_default)
         .collect()
@@ -163,6 +187,30 @@ mod tests {
         assert!(one(&format!("http://{}", "a".repeat(MAX_ADDRESS))).is_err());
         let many = vec!["http://a".to_owned(); MAX_ADDRESSES + 1];
         assert_eq!(Hints::new(many, None), Err(HintsError::TooMany(5)));
+    }
+
+    #[test]
+    fn what_is_secret_is_not_told_to_everybody_and_not_in_the_refusal() {
+        for text in [
+            "https://me:hunter2@h.example/b?token=hunter3",
+            "https://hunter2@h.example",
+            "https://:hunter2@h.example",
+            "https://h.example/b?token=hunter3",
+            "https://h.example/b#hunter3",
+            "ftp://me:hunter2@h.example",
+        ] {
+            let refused = Hints::new(vec![text.to_owned()], None).unwrap_err();
+            let told = refused.to_string();
+            assert!(
+                told.contains("h.example") && !told.contains("hunter"),
+                "{told}"
+            );
+        }
+        let written = toml::Value::from(vec!["https://me:hunter2@h.example"]);
+        assert!(written.try_into::<Hints>().is_err());
+        // What others tell of themselves is theirs to know.
+        let foreign = vec!["https://h.example/b?page=1".to_owned()];
+        assert_eq!(Hints::read(foreign.clone(), None).unwrap().http(), foreign);
     }
 
     #[test]

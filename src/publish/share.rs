@@ -155,7 +155,7 @@ mod tests {
             head: CID.parse().unwrap(),
             key: Some(key.public_key()),
             name: "ein Archiv & mehr".into(),
-            hints: Hints::new(
+            hints: Hints::read(
                 vec![
                     "http://127.0.0.1:8547".into(),
                     "https://example.org/a?b".into(),

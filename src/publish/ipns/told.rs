@@ -136,7 +136,7 @@ fn hints_of(record: &Record) -> Result<Hints, ToldError> {
         None => Ok(Hints::default()),
         Some(Ipld::String(text)) => {
             let addresses = text.split(' ').filter(|address| !address.is_empty());
-            Ok(Hints::new(addresses.map(str::to_owned).collect(), None)?)
+            Ok(Hints::read(addresses.map(str::to_owned).collect(), None)?)
         }
         Some(_) => Err(ToldError::NoText),
     }
