@@ -276,3 +276,50 @@ async fn the_dashboard_and_the_alerts_name_only_what_a_daemon_tells() {
     }
     house.end().await;
 }
+
+#[test]
+fn what_a_runbook_tells_to_type_works_beside_a_daemon_or_after_its_stop() {
+    let alerts = include_str!("../../packaging/prometheus/alerts.yml");
+    let runbooks: Vec<_> = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("runbook: "))
+        .collect();
+    let mut told = 0;
+    for runbook in &runbooks {
+        // These have the archive to themselves.
+        let alone = ["prune", "repair", "merge", "import", "seal", "sync", "fork"];
+        let plain = alone
+            .iter()
+            .any(|it| runbook.contains(&format!("`gwa {it}")));
+        assert!(!plain, "of which folder, and by whom? {runbook}");
+        let typed = alone.map(|it| format!("`sudo -u gwa gwa --data /var/lib/gwa {it} "));
+        let needs = typed.iter().filter_map(|command| runbook.find(command));
+        if let Some(first) = needs.min() {
+            let stop = runbook.find("`systemctl stop gwa`");
+            assert!(stop.is_some_and(|stop| stop < first), "{runbook}");
+            assert!(runbook.contains("`systemctl start gwa`"), "{runbook}");
+            told += 1;
+        }
+    }
+    assert!(told >= 5, "{told} runbooks of {}", runbooks.len());
+}
+
+#[test]
+fn what_the_composed_service_sets_itself_can_be_set_from_outside() {
+    let compose = include_str!("../../packaging/docker/compose.yaml");
+    let (_, service) = compose.split_once("\n  gwa:\n").expect("the service");
+    let (_, set) = service.split_once("    environment:\n").expect("settings");
+    let set = set.lines().take_while(|line| line.starts_with("      "));
+    let set = set.filter_map(|line| line.trim().split_once(": "));
+    let mut names = Vec::new();
+    for (name, value) in set.filter(|(name, _)| name.starts_with("GWA_")) {
+        // A value of its own would go before that of gwa.env, and be the only one.
+        assert!(value.contains(&format!("${{{name}:-")), "{name}: {value}");
+        names.push(name);
+    }
+    assert_eq!(names, ["GWA_HTTP_HOSTS", "GWA_NAT"]);
+    let install = include_str!("../../docs/install.md");
+    for name in names {
+        assert!(install.contains(&format!("`{name}`")), "{name}");
+    }
+}
