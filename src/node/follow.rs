@@ -6,6 +6,7 @@
 //! - One round at a time. A source that fails, lies or breaks the rules of a
 //!   lineage costs a line in the log; the archive stays what it was, and the next
 //!   round tries again.
+//! - Nothing is counted or told of somebody who was not asked.
 //! - It ends soon after it is told to.
 
 use std::error::Error;
@@ -179,13 +180,15 @@ impl Work {
         let mut place = 0..;
         let mut next = || place.next().unwrap_or(usize::MAX);
         if let Some(origin) = &following.origin {
-            self.told(next(), &**origin, |leader| {
-                if self.archive.is_mirror() {
-                    self.follow(leader)
-                } else {
-                    self.complete(leader)
-                }
-            });
+            let at = next();
+            if self.archive.is_mirror() {
+                self.told(at, &**origin, |leader| self.follow(leader));
+            } else if following.complete && !self.archive.is_complete() {
+                self.told(at, &**origin, |leader| self.complete(leader));
+            } else {
+                // All that was wanted of it is here, or is asked for when it is read.
+                self.rounds.over(at);
+            }
         }
         for other in &following.others {
             self.told(next(), &**other, |leader| self.merge(leader));
@@ -256,9 +259,6 @@ impl Work {
 
     /// Fetches what a fork rests on, once.
     fn complete(&self, leader: &dyn Leader) -> Result<Option<Head>, String> {
-        if !self.following.complete || self.archive.is_complete() {
-            return Ok(None);
-        }
         let (_, blocks) = latest(leader)?;
         let copied = self.archive.complete(&*blocks, &self.stop, &Quiet);
         let copied = copied.map_err(|error| chain(&error))?;
@@ -288,6 +288,7 @@ fn latest(leader: &dyn Leader) -> Result<(Head, Arc<dyn BlockSource>), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::sync::{Mutex, PoisonError};
 
@@ -316,6 +317,63 @@ mod tests {
             let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             ended.take();
         }
+    }
+
+    /// Whoever is away, and counts who asks.
+    #[derive(Default)]
+    struct Away(AtomicUsize);
+
+    impl Leader for Away {
+        fn name(&self) -> &str {
+            "away"
+        }
+
+        fn latest(&self) -> Result<(Head, Arc<dyn BlockSource>), Box<dyn Error + Send + Sync>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Err("it is away".into())
+        }
+
+        fn end(&self) {}
+    }
+
+    #[test]
+    fn of_an_origin_that_nothing_is_wanted_of_nothing_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (origin, other) = (Arc::new(Away::default()), Arc::new(Away::default()));
+        let meters = Arc::<FollowMeters>::default();
+        let rounds = Rounds::default();
+        let followed = [("origin", Purpose::Origin), ("other", Purpose::Merge)];
+        let followed = followed.map(|(name, purpose)| (name.to_owned(), purpose));
+        rounds.begin(followed.into_iter());
+        let origin_of_all: Arc<dyn Leader> = Arc::clone(&origin) as _;
+        let work = Work {
+            // It rests on nobody's history.
+            archive: Arc::new(Archive::init(dir.path(), "").unwrap()),
+            following: Following {
+                origin: Some(origin_of_all),
+                others: vec![Arc::clone(&other) as _],
+                ..Following::default()
+            },
+            rounds: rounds.clone(),
+            clock: Arc::new(SystemClock),
+            meters: Arc::clone(&meters),
+            stop: Stop::default(),
+            changed: Box::new(|| panic!("nothing changes")),
+        };
+        for round in 1..4 {
+            work.round();
+            assert_eq!(origin.0.load(Ordering::SeqCst), 0);
+            assert_eq!(other.0.load(Ordering::SeqCst), round);
+            assert_eq!(
+                (meters.succeeded.get(), meters.failed.get()),
+                (0, round as u64)
+            );
+        }
+        let [other] = &rounds.now()[..] else {
+            panic!("the origin is not followed any more");
+        };
+        assert_eq!(other.name, "other");
+        assert!(other.asked.is_some() && other.trouble.is_some());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -44,34 +44,44 @@ pub struct Round {
     pub trouble: Option<String>,
 }
 
-/// All who are followed; shared by whoever follows and whoever tells of it.
+/// All who are followed; shared by whoever follows and whoever tells of it. Of whom
+/// nothing is wanted any more there is none.
 #[derive(Clone, Debug, Default)]
-pub struct Rounds(Arc<Mutex<Vec<Round>>>);
+pub struct Rounds(Arc<Mutex<Vec<Option<Round>>>>);
 
 impl Rounds {
     /// Everybody, in the order in which they are asked.
     pub fn now(&self) -> Vec<Round> {
-        self.lock().clone()
+        self.lock().iter().flatten().cloned().collect()
     }
 
     /// From now on these are followed.
     pub(super) fn begin(&self, followed: impl Iterator<Item = (String, Purpose)>) {
         *self.lock() = followed
-            .map(|(name, purpose)| Round {
-                name,
-                purpose,
-                asked: None,
-                verified: None,
-                trouble: None,
+            .map(|(name, purpose)| {
+                Some(Round {
+                    name,
+                    purpose,
+                    asked: None,
+                    verified: None,
+                    trouble: None,
+                })
             })
             .collect();
+    }
+
+    /// Number `at` is asked no more.
+    pub(super) fn over(&self, at: usize) {
+        if let Some(round) = self.lock().get_mut(at) {
+            *round = None;
+        }
     }
 
     /// What came of asking number `at`: the head that is verified now, none where there
     /// was nothing to do, or what failed.
     pub(super) fn done(&self, at: usize, now: UnixSeconds, came: Result<Option<&Head>, &str>) {
         let mut rounds = self.lock();
-        let Some(round) = rounds.get_mut(at) else {
+        let Some(Some(round)) = rounds.get_mut(at) else {
             return;
         };
         round.asked = Some(now);
@@ -89,7 +99,7 @@ impl Rounds {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Round>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Round>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
