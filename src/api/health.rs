@@ -9,6 +9,8 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
+use crate::config::without_credentials;
+use crate::node::rounds::Round;
 
 /// What a monitor reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,21 +33,46 @@ pub struct Health {
     pub store_failing_since: Option<u32>,
     /// Why names lead to no newer head; the archive is none the worse.
     pub name_error: Option<String>,
-    /// Seconds since an envelope came that was new; none before the first.
+    /// Seconds since an envelope came that was new, from a peer or from an archive that
+    /// is followed; none before the first.
     pub last_envelope_age: Option<u32>,
+    /// How many archives are followed: asked for new heads again and again.
+    #[serde(default)]
+    pub follows: usize,
+    /// Why the last round brought nothing of one of them.
+    pub follow_error: Option<String>,
+    /// Seconds since all of the newest head of one of them was here; none before the
+    /// first time.
+    pub last_followed_age: Option<u32>,
+}
+
+/// Why what arrives cannot be archived, if that is so.
+pub(super) fn trouble(api: &Api) -> Option<Cow<'static, str>> {
+    let is_failing = api.pulse.read().is_failing;
+    let failing = || is_failing.then_some("the archive fails to store envelopes".into());
+    api.answering.trouble().or_else(failing)
+}
+
+/// What is wrong with following somebody, without what is secret in addresses.
+fn follow_error(round: &Round) -> Option<String> {
+    let trouble = round.trouble.as_ref()?;
+    let words = trouble.split(' ').map(|word| match word.contains("://") {
+        true => without_credentials(word),
+        false => word.to_owned(),
+    });
+    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 /// Answers 200 if all is well, 503 if not; the body says what.
 pub(super) async fn get(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health>) {
-    let pulse = api.pulse.read();
-    let error = pulse
-        .is_failing
-        .then_some(Cow::Borrowed("the archive fails to store envelopes"));
+    let (pulse, error) = (api.pulse.read(), trouble(&api));
     let status = match error {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let store = api.carrier.as_ref().map(|carrier| carrier.status());
+    let rounds = api.rounds.now();
+    let now = api.node.now();
     let health = Health {
         ok: error.is_none(),
         error,
@@ -56,7 +83,31 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health
         store_failing_since: store.as_ref().and_then(|store| store.failing_since),
         store_error: store.and_then(|store| store.error),
         name_error: api.name_trouble.now(),
-        last_envelope_age: pulse.last_stored.map(|at| api.node.now().since(at)),
+        last_envelope_age: pulse.last_stored.map(|at| now.since(at)),
+        follows: rounds.len(),
+        follow_error: rounds.iter().find_map(follow_error),
+        last_followed_age: (api.follow.last_success()).map(|at| now.since(at)),
     };
     (status, Json(health))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::rounds::Purpose;
+
+    #[test]
+    fn whoever_looks_at_the_health_reads_no_password_of_an_address() {
+        let round = |trouble: Option<&str>| Round {
+            name: "https://me:hunter2@leader.example".to_owned(),
+            purpose: Purpose::Origin,
+            asked: None,
+            verified: None,
+            trouble: trouble.map(str::to_owned),
+        };
+        assert_eq!(follow_error(&round(None)), None);
+        let trouble = "cannot ask https://me:hunter2@leader.example/head?key=hunter3: refused";
+        let told = follow_error(&round(Some(trouble))).unwrap();
+        assert_eq!(told, "cannot ask https://leader.example/head refused");
+    }
 }

@@ -37,6 +37,7 @@
 //! - Reading needs no token; changing anything, or touching keys, does.
 
 pub mod access;
+mod answering;
 mod asked;
 mod body;
 mod calendar;
@@ -104,6 +105,7 @@ use crate::time::UnixSeconds;
 use crate::whisper::node::NodeControl;
 
 use access::Access;
+use answering::Answering;
 use diagnostics::About;
 use events::Events;
 use gateway::Gateway;
@@ -130,6 +132,7 @@ struct Api {
     name_trouble: NameTrouble,
     rounds: Rounds,
     pulse: Pulse,
+    answering: Answering,
     rpc: Rpc,
     gateway: Gateway,
     access: Access,
@@ -217,7 +220,8 @@ impl ApiServer {
         let stop = Stop::default();
         let workshop = Arc::new(Workshop::default());
         let api = Arc::new(Api {
-            pulse: Pulse::start(node.clone(), stopping.clone()),
+            pulse: Pulse::start(node.clone(), &archive, stopping.clone()),
+            answering: Answering::start(Arc::clone(&archive), stopping.clone()),
             rpc: Rpc::start(
                 node.clone(),
                 Arc::clone(&archive),
@@ -324,6 +328,7 @@ async fn run(
         stopping.cancelled().await;
         api.stop.stop();
         api.verifier.end().await;
+        api.answering.end().await;
     };
     tokio::join!(serving, ending);
 }

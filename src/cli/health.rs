@@ -1,8 +1,8 @@
 //! `gwa health`: whether the running daemon does its work, for people and for monitors.
 //!
 //! Always true: the exit code is 0 where what arrives can be archived, and 1 where not
-//! or where nobody answers. What may well be as it is, such as having no peers, is noted
-//! and changes no exit code.
+//! or where nobody answers. What may well be as it is, such as having no peers, or a
+//! leader that is away, is noted and changes no exit code.
 
 use std::fmt;
 
@@ -130,6 +130,37 @@ pub fn run(args: &HealthArgs, context: &mut Context) -> Result<(), CliError> {
     }
 }
 
+/// How following others goes, where somebody is followed.
+fn following(health: &Health, now: UnixSeconds) -> Option<Check> {
+    let running = now.since(UnixSeconds(health.since));
+    let last = health.last_followed_age;
+    match (&health.follow_error, last, health.follows) {
+        (Some(error), last, _) => {
+            let says = match last {
+                Some(age) => format!("not since {} ago: {error}", Passed(age)),
+                None => format!("not since the start, {} ago: {error}", Passed(running)),
+            };
+            let hint = "all that is here stays; `gwa log REF` shows what the leader tells, \
+                        the page Mirrors of the explorer who it is";
+            Some(Check::new("following", State::Note, says).hint(hint))
+        }
+        (None, _, 0) => None,
+        (None, Some(age), _) if age < QUIET => {
+            let says = format!("the newest head was here {} ago", Passed(age));
+            Some(Check::new("following", State::Well, says))
+        }
+        (None, Some(age), _) => {
+            let says = format!("no round has ended for {}", Passed(age));
+            Some(Check::new("following", State::Note, says))
+        }
+        (None, None, _) => Some(Check::new(
+            "following",
+            State::Note,
+            format!("the first round goes on since {} ago", Passed(running)),
+        )),
+    }
+}
+
 /// What `health` amounts to at `now`.
 fn checks(health: &Health, now: UnixSeconds) -> Vec<Check> {
     use State::{Bad, Note, Well};
@@ -139,8 +170,9 @@ fn checks(health: &Health, now: UnixSeconds) -> Vec<Check> {
             .hint("is the disk full, or read-only? The daemon's log names the file"),
         (None, false, _) => Check::new("archive", Bad, "the daemon says that it is not well"),
         (None, true, true) => Check::new("archive", Well, "stores what arrives"),
-        (None, true, false) => Check::new("archive", Well, "follows another's heads"),
+        (None, true, false) => Check::new("archive", Well, "is a mirror of another"),
     });
+    checks.extend(following(health, now));
     let peers = Counted(health.peers as u64, "peer");
     if health.takes_in {
         let running = Passed(now.since(UnixSeconds(health.since)));
@@ -157,7 +189,10 @@ fn checks(health: &Health, now: UnixSeconds) -> Vec<Check> {
             )
             .hint("`--peer ENODE` or `--bootnode ENODE` leads to nodes that have some"),
         });
+        // Who is followed is a way in, too.
+        let is_fed = health.follows > 0 && health.follow_error.is_none();
         checks.push(match health.peers {
+            0 if is_fed => Check::new("peers", Well, "none; what is new comes by following"),
             0 => Check::new("peers", Note, "nobody is connected").hint(
                 "`--peer ENODE`, `--bootnode ENODE`; `gwa peers --why` tells who was dropped",
             ),
@@ -209,6 +244,9 @@ mod tests {
             store_failing_since: None,
             name_error: None,
             last_envelope_age: Some(12),
+            follows: 0,
+            follow_error: None,
+            last_followed_age: None,
         }
     }
 
@@ -255,6 +293,55 @@ mod tests {
         };
         let expected = ["archive", "peers", "head"].map(|of| (of, State::Well));
         assert_eq!(states(&mirror), expected);
+    }
+
+    #[test]
+    fn a_mirror_whose_leader_is_away_or_refused_says_so() {
+        let following = |error: Option<&str>, last| {
+            let mirror = Health {
+                takes_in: false,
+                peers: 0,
+                last_envelope_age: None,
+                follows: 1,
+                follow_error: error.map(str::to_owned),
+                last_followed_age: last,
+                ..well()
+            };
+            let told = checks(&mirror, NOW);
+            assert_eq!(told[1].of, "following");
+            (told[1].state, told[1].says.clone())
+        };
+        let refused = "head 7 goes back behind head 9";
+        let (state, says) = following(Some(refused), Some(60));
+        assert_eq!(state, State::Note);
+        assert!(
+            says.starts_with("not since ") && says.ends_with(refused),
+            "{says}"
+        );
+        let (state, says) = following(Some("it is away"), None);
+        assert_eq!(state, State::Note);
+        assert!(says.starts_with("not since the start"), "{says}");
+        assert_eq!(following(None, Some(60)).0, State::Well);
+        assert_eq!(following(None, Some(2 * QUIET)).0, State::Note);
+        assert_eq!(following(None, None).0, State::Note);
+    }
+
+    #[test]
+    fn who_lives_by_following_misses_no_peers() {
+        let fed = Health {
+            peers: 0,
+            follows: 1,
+            last_followed_age: Some(20),
+            ..well()
+        };
+        let expected = ["archive", "following", "envelopes", "peers", "head"];
+        assert_eq!(states(&fed), expected.map(|of| (of, State::Well)));
+        let deaf = Health {
+            follow_error: Some("it is away".to_owned()),
+            ..fed
+        };
+        let told = states(&deaf);
+        assert!(told.contains(&("peers", State::Note)), "{told:?}");
     }
 
     #[test]

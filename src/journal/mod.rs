@@ -46,7 +46,8 @@ use self::writer::Shared;
 /// twice while it is written.
 pub const MAX_BATCH: usize = 64 << 20;
 
-/// The file whose lock makes a process the owner of a journal.
+/// The file whose lock makes a process the owner of a journal. What it holds means
+/// nothing.
 const LOCK: &str = "lock";
 
 /// One file of a journal; numbers rise from 1 and are never used again.
@@ -207,8 +208,9 @@ impl Journal {
         outcome.recv().unwrap_or(Err(JournalError::closed()))
     }
 
-    /// Waits until all that was asked before is done. Fails where nothing is taken
-    /// any more; where the disk hangs, it hangs.
+    /// Waits until all that was asked before is done, and until the disk took one
+    /// byte more. Fails where nothing is taken any more ([`JournalError::Stopped`]), and
+    /// where the disk refuses that byte; where it hangs, this hangs.
     pub fn pass(&self) -> Result<(), JournalError> {
         let (done, outcome) = mpsc::sync_channel(1);
         let done = Box::new(move |result| {

@@ -18,7 +18,7 @@ use super::file::{self, Disk, JournalFile};
 use super::queue::{Appended, Queue, Request};
 use super::record::{Format, HEADER, SEAM, Seam};
 use super::recover::{Current, Opened, create};
-use super::{FileNumber, JournalError, Location};
+use super::{FileNumber, JournalError, LOCK, Location};
 
 /// Most bytes gathered into one group, unless one batch alone is larger: 8 MiB.
 /// More would not make the disk faster, but everybody in it wait longer.
@@ -154,7 +154,7 @@ impl Writer {
                     }
                     Request::Pass { done } => {
                         self.commit(std::mem::take(&mut group));
-                        let passed = self.stopped.clone().map_or(Ok(()), Err);
+                        let passed = self.pass();
                         call(|| done(passed));
                     }
                 }
@@ -164,6 +164,17 @@ impl Writer {
         // So that a later opening can tell damage from a torn tail. Without it
         // nothing is lost.
         let _ = self.seal();
+    }
+
+    /// Whether something is still taken. A journal to which nothing comes would not
+    /// meet its disk, so that this writes a byte, outside of all records.
+    fn pass(&self) -> Result<(), JournalError> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        let path = self.dir.join(LOCK);
+        let touched = self.disk.touch(&path);
+        touched.map_err(|error| JournalError::io(&path, error))
     }
 
     /// Writes a group, waits for the disk, and answers everybody in it.

@@ -13,6 +13,8 @@ const SIZES: &[u64] = &growing::<11>(1_024, 2);
 pub struct ArchiveMeters {
     /// Envelopes that were new, by the bytes of their RLP.
     pub appended: Histogram,
+    /// Envelopes that merging with the heads of others brought.
+    pub merged: Counter,
     /// Envelopes that were held already.
     pub duplicate: Counter,
     /// Envelopes that no block can hold.
@@ -33,6 +35,7 @@ impl Default for ArchiveMeters {
     fn default() -> Self {
         Self {
             appended: Histogram::of_bytes(SIZES),
+            merged: Counter::default(),
             duplicate: Counter::default(),
             too_large: Counter::default(),
             too_old: Counter::default(),
@@ -45,6 +48,11 @@ impl Default for ArchiveMeters {
 }
 
 impl ArchiveMeters {
+    /// Envelopes that were new, in whatever way they came.
+    pub fn taken_in(&self) -> u64 {
+        self.appended.count() + self.merged.get()
+    }
+
     /// A seal gave a new head over so many new envelopes, and wrote so many bytes.
     pub fn sealed(&self, took: Duration, envelopes: u64, written: u64) {
         self.seals.took(took);

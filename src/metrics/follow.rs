@@ -1,6 +1,6 @@
 //! How following the heads of others goes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::Counter;
 use crate::time::UnixSeconds;
@@ -13,7 +13,7 @@ pub struct FollowMeters {
     /// How often that failed.
     pub failed: Counter,
     /// When it succeeded last, Unix seconds; 0 where it never did.
-    last: AtomicU64,
+    last: AtomicU32,
     /// The number of the newest head that a mirror's leader told of; 0 before.
     leader: AtomicU64,
 }
@@ -22,7 +22,7 @@ impl FollowMeters {
     /// All of another's newest head is here.
     pub fn took_over(&self, now: UnixSeconds) {
         self.succeeded.count();
-        self.last.store(now.0.into(), Ordering::Relaxed);
+        self.last.store(now.0, Ordering::Relaxed);
     }
 
     /// A mirror's leader has this head.
@@ -31,9 +31,9 @@ impl FollowMeters {
     }
 
     /// When it succeeded last, if ever.
-    pub fn last_success(&self) -> Option<u64> {
+    pub fn last_success(&self) -> Option<UnixSeconds> {
         let last = self.last.load(Ordering::Relaxed);
-        (last > 0).then_some(last)
+        (last > 0).then_some(UnixSeconds(last))
     }
 
     /// The number of the newest head of a mirror's leader, where one was told.

@@ -98,6 +98,12 @@ impl Histogram {
         self.observe(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// How often something was observed so far.
+    pub fn count(&self) -> u64 {
+        let counts = self.counts.iter();
+        counts.map(|one| one.load(Ordering::Relaxed)).sum()
+    }
+
     /// What was observed so far.
     #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in f64")]
     pub fn read(&self) -> Distribution {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::archive::disk::Archive;
+use crate::archive::disk::{Archive, DiskError};
 use crate::blocks::Cid;
 use crate::limits::Address;
 use crate::rlpx::Enode;
@@ -30,7 +30,8 @@ pub struct Vitals {
     pub peers: usize,
     /// Whether one of them dialled from beyond this machine and its private networks.
     pub is_reached: bool,
-    /// Envelopes stored since the start.
+    /// Envelopes that were new since the first look, in whatever way they came: from
+    /// peers, or from the archives that it follows.
     pub stored: u64,
     /// Envelopes that could not be stored since the start.
     pub failed: u64,
@@ -47,12 +48,19 @@ pub struct Vitals {
 pub struct Observer {
     node: NodeControl,
     archive: Arc<Archive>,
+    /// What the archive had taken in when it was first looked at.
+    before: u64,
 }
 
 impl Observer {
     /// Looks at `node` and `archive`.
     pub fn new(node: NodeControl, archive: Arc<Archive>) -> Self {
-        Self { node, archive }
+        let before = archive.meters().taken_in();
+        Self {
+            node,
+            archive,
+            before,
+        }
     }
 
     /// What is true now.
@@ -68,7 +76,7 @@ impl Observer {
             is_reached: peers
                 .iter()
                 .any(|peer| peer.inbound && is_far(peer.address.ip())),
-            stored: counted.stored,
+            stored: self.archive.meters().taken_in() - self.before,
             failed: counted.failed,
             waiting: self.archive.waiting(),
             head: self
@@ -80,13 +88,17 @@ impl Observer {
     }
 
     /// Waits until the archive has answered, then looks. Where the disk hangs this
-    /// never resolves; where the archive can take nothing any more it fails, with the
-    /// reason.
+    /// never resolves; where the archive can take nothing any more until it is opened
+    /// anew it fails, with the reason. A disk that refuses, full or read-only, is no
+    /// reason to start anew.
     pub async fn look_at_work(&self) -> Result<Vitals, String> {
         let observer = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            observer.archive.answers()?;
-            Ok::<_, crate::archive::disk::DiskError>(observer.look())
+            match observer.archive.answers() {
+                Err(DiskError::Journal(error)) if !error.is_stopped() => {}
+                answered => answered?,
+            }
+            Ok::<_, DiskError>(observer.look())
         });
         match looked.await {
             Ok(looked) => looked.map_err(|error| error.to_string()),

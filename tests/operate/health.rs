@@ -3,7 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
-use serde_json::json;
+use gwa::archive::disk::{Archive, seal_due};
+use gwa::archive::testing::envelope;
+use gwa::time::UnixSeconds;
+use serde_json::{Value, json};
 
 use crate::house::House;
 
@@ -188,4 +191,71 @@ fn a_password_in_the_url_is_sent_and_not_told() {
     let told = house.run(&["health", "--url", &url]).expect(1).err;
     assert!(told.contains("does not answer"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
+}
+
+/// A house whose archive has a head over one envelope.
+fn sealed() -> House {
+    let house = House::new();
+    let archive = Archive::init(&house.path("data"), "").expect("an archive");
+    archive
+        .append(&[envelope(1, 5_000, 100)])
+        .expect("it is stored");
+    seal_due(&archive, UnixSeconds(10_000)).expect("it is sealed");
+    house
+}
+
+/// How one thing is once that is as it `should` be.
+fn health_of(house: &House, of: &str, should: impl Fn(&Value) -> bool) -> Value {
+    /// Some ten seconds of starts of a program.
+    const TRIES: usize = 500;
+    let mut last = Value::Null;
+    for _ in 0..TRIES {
+        let told = house.run(&["--json", "health"]).expect(0).object();
+        let checks = told["checks"].as_array().expect("a list");
+        let check = checks.iter().find(|check| check["of"] == of);
+        match check {
+            Some(check) if should(check) => return told["checks"].clone(),
+            _ => last = told,
+        }
+    }
+    panic!("{of} is never as it should be: {last}");
+}
+
+#[test]
+fn an_archive_that_lives_by_following_is_not_told_as_deaf() {
+    let theirs = sealed();
+    let leader = theirs.serve(|_| {});
+    let house = House::new();
+    let daemon = house.serve(|serve| {
+        serve.args(["--follow", leader.url()]);
+    });
+    let is_well = |check: &Value| check["state"] == "well";
+    let checks = health_of(&house, "envelopes", is_well);
+    let states = checks.as_array().expect("a list").iter();
+    let states: Vec<_> = states
+        .map(|check| (&check["of"], &check["state"]))
+        .collect();
+    for of in ["archive", "following", "envelopes", "peers", "head"] {
+        assert!(
+            states.contains(&(&of.into(), &"well".into())),
+            "{of}: {checks}"
+        );
+    }
+    assert_eq!((daemon.end(), leader.end()), (0, 0));
+}
+
+#[test]
+fn a_mirror_whose_leader_is_away_says_so_and_since_when() {
+    let theirs = sealed();
+    let leader = theirs.serve(|_| {});
+    let house = House::new();
+    house.run(&["mirror", leader.url()]).expect(0);
+    assert_eq!(leader.end(), 0);
+    let daemon = house.serve(|_| {});
+    let checks = health_of(&house, "following", |check| {
+        let says = check["says"].as_str().expect("words");
+        check["state"] == "note" && says.starts_with("not since the start")
+    });
+    assert_eq!(checks[0]["of"], "archive");
+    assert_eq!(daemon.end(), 0);
 }

@@ -28,6 +28,11 @@ fn taken_in(told: &mut Exposition, archive: &Archive) {
         appended.sum,
     );
     told.counter(
+        "gwa_archive_merged_total",
+        "Envelopes that merging with the heads of others brought.",
+        meters.merged.get(),
+    );
+    told.counter(
         "gwa_archive_duplicate_total",
         "Envelopes that the archive held already.",
         meters.duplicate.get(),

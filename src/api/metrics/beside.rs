@@ -115,7 +115,7 @@ fn follow(told: &mut Exposition, api: &Api) {
     told.gauge_if(
         "gwa_follow_last_success_timestamp_seconds",
         "When all of another's newest head was last here; absent before.",
-        follow.last_success(),
+        follow.last_success().map(|at| at.0.into()),
     );
     told.gauge_if(
         "gwa_follow_leader_seq",

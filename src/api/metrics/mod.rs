@@ -20,7 +20,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::api::Api;
+use crate::api::{Api, health};
 use crate::metrics::{Exposition, HttpMeters, Route, StatusClass, Word};
 use crate::warnings;
 
@@ -93,7 +93,7 @@ fn about(told: &mut Exposition, api: &Api) {
         "Which program this is.",
         [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)],
     );
-    let is_failing = api.pulse.read().is_failing;
+    let is_failing = health::trouble(api).is_some();
     told.gauge(
         "gwa_healthy",
         "1 where /health answers 200, 0 where it answers 503.",

@@ -154,6 +154,7 @@ impl Archive {
         }
 
         let mut due = self.due(until)?;
+        let waited = due.pending.len() as u64;
         let late = self.late_among(&due.keys, &gain, due.base.watermark)?;
         let waiting = std::mem::take(&mut due.pending).into_iter();
         let waiting = waiting.map(|pending| at(&pending, At::Journal(pending.at)));
@@ -189,6 +190,9 @@ impl Archive {
         merged.heads += 1;
         merged.days += gain.days.len() as u64;
         merged.added = merged.added.plus(report.added);
+        // What waited here was counted when it came.
+        let theirs = report.added.count.saturating_sub(waited);
+        self.meters.merged.add(theirs);
         merged.copied.written += report.written;
         Ok(gain.more)
     }

@@ -341,9 +341,10 @@ impl Archive {
         self.read_state().head.clone()
     }
 
-    /// Waits until what was given to the journal before is durable or refused, and
-    /// until whoever changes the archive lets others in. Fails where the journal takes
-    /// nothing any more; where the disk hangs, it hangs.
+    /// Waits until what was given to the journal before is durable or refused, the disk
+    /// took one byte more, and whoever changes the archive lets others in. Fails where
+    /// the journal takes nothing any more, and where the disk refuses; where the disk
+    /// hangs, it hangs.
     pub fn answers(&self) -> Result<(), DiskError> {
         self.journal.pass()?;
         drop(self.gate.read().unwrap_or_else(PoisonError::into_inner));

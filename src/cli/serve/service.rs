@@ -3,8 +3,10 @@
 //!
 //! Always true:
 //! - `READY=1` is said after all that was asked for listens, and not before.
-//! - `WATCHDOG=1` is said after the archive has answered, so a daemon whose disk hangs,
-//!   or whose journal takes nothing any more, is started again.
+//! - `WATCHDOG=1` is said after the archive has answered, for which its disk took a
+//!   write, also where nothing arrives. So a daemon whose disk hangs, or whose journal
+//!   takes nothing any more, is started again; one whose disk is full or read-only is
+//!   not, since that would help nobody.
 
 use std::future::Future;
 use std::time::Duration;

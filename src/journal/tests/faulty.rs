@@ -16,6 +16,8 @@ struct Faulty {
     create_fails: AtomicBool,
     /// How often a folder was synced.
     names_synced: AtomicU64,
+    /// How often a write was tried that means nothing.
+    touched: AtomicU64,
     /// While held, syncs wait.
     gate: Mutex<()>,
 }
@@ -72,6 +74,13 @@ impl Disk for FaultyDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.0.names_synced.fetch_add(1, Ordering::SeqCst);
         RealDisk.sync_folder(folder)
+    }
+
+    fn touch(&self, path: &Path) -> io::Result<()> {
+        self.0.touched.fetch_add(1, Ordering::SeqCst);
+        drop(self.0.gate.lock().unwrap());
+        fail_if(&self.0.sync_fails)?;
+        RealDisk.touch(path)
     }
 }
 
@@ -260,4 +269,36 @@ fn whoever_asks_whether_the_journal_moves_waits_while_the_disk_does() {
         // It came after the append, and so it is answered after it.
         assert_eq!(passing.join().unwrap(), 1);
     });
+}
+
+#[test]
+fn whether_an_idle_journal_moves_is_told_by_the_disk_and_not_by_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let (journal, _) = disk.open(dir.path());
+    journal.append(records(0..1)).unwrap();
+    let (len, passed) = (journal.len_bytes(), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        let gate = disk.0.gate.lock().unwrap();
+        let passing = threads.spawn(|| {
+            journal.pass().unwrap();
+            passed.store(true, Ordering::SeqCst);
+        });
+        while disk.0.touched.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        // Nothing waits, and the disk hangs all the same.
+        assert!(!passed.load(Ordering::SeqCst));
+        drop(gate);
+        passing.join().unwrap();
+    });
+    disk.0.sync_fails.store(true, Ordering::SeqCst);
+    let refused = journal.pass().unwrap_err();
+    assert!(!refused.is_stopped(), "{refused}");
+    disk.0.sync_fails.store(false, Ordering::SeqCst);
+    journal.pass().unwrap();
+    // Not a byte of it is in the records.
+    assert_eq!(journal.len_bytes(), len);
+    drop(journal);
+    assert_eq!(reopen(dir.path()).unwrap(), (records(0..1), None));
 }

@@ -173,6 +173,10 @@ fn the_new_head_names_the_other_and_seals_what_waited_before_its_watermark() {
     );
     assert_eq!(a.hashes(), hashes(ours.iter().chain(&theirs)));
     assert_eq!(a.archive.waiting(), 1);
+    // Each counts once: when it came, or when it was brought.
+    let (meters, own) = (a.archive.meters(), ours.len() + after.len());
+    assert_eq!(meters.merged.get(), theirs.len() as u64);
+    assert_eq!(meters.taken_in(), (own + theirs.len()) as u64);
     a.assert_sound();
 
     // Opened again it is the same; what waits is still there.
@@ -340,6 +344,7 @@ fn a_large_merge_goes_in_steps_of_which_the_last_names_the_other() {
     let others: [(Head, &dyn BlockSource); 1] = [(b.head(), b.archive.blocks())];
     let merged = a.archive.merge_by(step, &others, NOW, &Quiet).unwrap();
     assert!(merged.heads >= 4, "{}", merged.heads);
+    assert_eq!(a.archive.meters().merged.get(), merged.added.count);
     assert_eq!(a.head().body().state, twin.head().body().state);
     assert_eq!(a.head().body().totals, twin.head().body().totals);
     let lineage = a.archive.blocks().heads().lineage().unwrap();
