@@ -87,6 +87,8 @@ fn inside(message: &[u8], of_type: i32) -> Said {
             ..Said::default()
         }),
         PIN_MESSAGE => proto::PinMessage::decode(message).map(|pin| Said {
+            // `false` is not written: a message that says nothing of it takes a pin out.
+            kind: (!pin.pinned).then(|| "unpin message".to_owned()),
             chat: said(pin.chat_id),
             replies_to: said(pin.message_id),
             ..Said::default()

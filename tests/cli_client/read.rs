@@ -16,7 +16,7 @@ const AUTHOR: &str = "0707070707070707070707070707070707070707070707070707070707
 /// The chat that is read.
 const CHAT: &str = "status";
 
-/// Payloads as status-go makes them, and what they say.
+/// Payloads as status-go makes them and as others do, and what they say.
 fn payloads() -> Vec<(Vec<u8>, Value)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/status/payloads.json");
     let file = std::fs::read(path).expect("the fixture");
@@ -85,6 +85,7 @@ fn what_status_clients_wrote_is_read_out_of_an_archive() {
         format!("{sender} bob.eth: [contact update]\n"),
         format!("{sender}: [direct message]\n"),
         format!("{sender}: abc123\n"),
+        format!("{sender}: [unpin message] [about 0x01]\n"),
     ] {
         assert!(lines.contains(&part), "no {part:?} in:\n{lines}");
     }

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { fromHex, toHex, toText } from '../src/whisper/bytes.ts'
 import { envelopesOf, hashOf, topicOfChat } from '../src/whisper/envelope.ts'
 import { keyOfPassword, open, type Key } from '../src/whisper/message.ts'
-import { read } from '../src/whisper/status.ts'
+import { read } from '../src/whisper/payload.ts'
 
 const fixture = (name: string) => JSON.parse(readFileSync(`../fixtures/${name}`, 'utf8'))
 const envelopes = fixture('wire/envelopes.json')

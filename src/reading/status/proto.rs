@@ -118,6 +118,8 @@ pub struct PinMessage {
     pub message_id: String,
     #[prost(string, tag = "3")]
     pub chat_id: String,
+    #[prost(bool, tag = "4")]
+    pub pinned: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -86,6 +86,11 @@ fn edits_deletions_reactions_and_pins_name_the_message_they_are_about() {
     let pin = proto::PinMessage {
         chat_id: chat_id(),
         message_id: id(),
+        pinned: true,
+    };
+    let unpin = proto::PinMessage {
+        pinned: false,
+        ..pin.clone()
     };
     let cases = [
         (
@@ -107,6 +112,7 @@ fn edits_deletions_reactions_and_pins_name_the_message_they_are_about() {
             Some("👍"),
         ),
         (pin.encode_to_vec(), PIN_MESSAGE, "pin message", None),
+        (unpin.encode_to_vec(), PIN_MESSAGE, "unpin message", None),
     ];
     for (message, of_type, kind, text) in cases {
         let said = read(&wrapped(&message, of_type)).unwrap();
@@ -127,6 +133,15 @@ fn a_reaction_is_read_by_the_numbers_of_its_fields() {
     // 6: taken back.
     reaction.extend(b"\x30\x01");
     assert_eq!(text(&reaction).as_deref(), Some("❤ taken back"));
+}
+
+#[test]
+fn numbers_are_called_as_the_explorer_calls_them() {
+    let names = crate::reading::tests::fixture()["names"].take();
+    assert_eq!(names["messages"], serde_json::json!(TYPES));
+    assert_eq!(names["contents"], serde_json::json!(CONTENTS));
+    assert_eq!(names["images"], serde_json::json!(IMAGES));
+    assert_eq!(names["reactions"], serde_json::json!(REACTIONS));
 }
 
 #[test]

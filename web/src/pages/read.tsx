@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, get, type Found } from '../net/api.ts'
 import { openEnvelopes } from '../reader/client.ts'
 import { inOrder } from '../reader/order.ts'
+import { remark } from '../reader/remark.ts'
 import type { AskedKey, OpenedEnvelope, WireEnvelope } from '../reader/terms.ts'
 import { count, fromField, plural, toField } from '../ui/format.ts'
 import { announce, Bytes, Code, Copy, Empty, More, Panel, Problem, When } from '../ui/parts.tsx'
@@ -233,24 +234,29 @@ const FORMATS = {
 function Message({ message }: { message: Extract<OpenedEnvelope, { is: 'open' }> }) {
   const { said, payload } = message
   const author = said.author ?? message.signer
+  const courier = author !== message.signer && message.signer
+  const name = said.name && <strong><Foreign text={said.name} max={80} /></strong>
   const isUnknown = said.format === 'unknown'
+  const remarked = isUnknown ? '' : remark(said)
   return (
     <li data-hash={message.hash} tabIndex={-1}>
       <header>
         {author
-          ? <span class="who"><span class={`dot ${colourOf(author)}`} aria-hidden="true" />{said.name && <strong><Foreign text={said.name} max={80} /></strong>} <code title={author}>{shortKey(author)}</code> <Copy text={author} what="sender’s key" /></span>
-          : <span class="who muted">not signed</span>}
+          ? <span class="who"><span class={`dot ${colourOf(author)}`} aria-hidden="true" />{name} <code title={author}>{shortKey(author)}</code> <Copy text={author} what="sender’s key" />{courier && <> sent by <code title={courier}>{shortKey(courier)}</code></>}</span>
+          : <span class="who">{name} <span class="muted">not signed</span></span>}
         <When at={message.sent} />
       </header>
-      {said.text !== null && !isUnknown
-        ? <Said text={said.text} />
-        : <p class="muted">{isUnknown ? <>A body of an unknown application format, <Bytes of={payload.length} />{said.kind && <> (transit type “<Foreign text={said.kind} max={40} />”)</>}</> : <>No text: <Foreign text={said.kind ?? 'nothing'} /></>}</p>}
+      {isUnknown && <p class="muted">A body of an unknown application format, <Bytes of={payload.length} />{said.kind && <>: <Foreign text={said.kind} max={120} /></>}</p>}
+      {remarked && <p class="muted"><Foreign text={remarked} max={200} /></p>}
+      {said.text && !isUnknown && <Said text={said.text} />}
       <details>
         <summary>Details</summary>
         <dl class="pairs">
           <dt>Format</dt><dd>{FORMATS[said.format]}{said.kind && <>: <Foreign text={said.kind} max={120} /></>}</dd>
-          {said.chat !== null && <><dt>Chat it names</dt><dd><Foreign text={said.chat} max={200} /></dd></>}
-          {said.written !== null && said.written > 0 && said.written < 4.3e12 && <><dt>Written, says the sender</dt><dd><When at={Math.floor(said.written / 1000)} /></dd></>}
+          {said.chat && <><dt>Chat it names</dt><dd><Foreign text={said.chat} max={200} /></dd></>}
+          {!!said.written && said.written < 4.3e12 && <><dt>Written, says the sender</dt><dd><When at={Math.floor(said.written / 1000)} /></dd></>}
+          {said.replies_to && <><dt>Message it is about</dt><dd><Foreign text={said.replies_to} max={200} /></dd></>}
+          {said.id && <><dt>Status’ name of it</dt><dd><Code text={said.id} what="name" /></dd></>}
           <dt>Envelope</dt><dd><Code text={message.hash} what="hash" /></dd>
           <dt>Envelope’s signer</dt><dd>{message.signer ? <Code text={message.signer} /> : 'none'}</dd>
           {said.author && <><dt>Payload’s signer</dt><dd><Code text={said.author} /></dd></>}

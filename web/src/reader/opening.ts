@@ -5,7 +5,7 @@
 import { fromHex } from '../whisper/bytes.ts'
 import { hashOf } from '../whisper/envelope.ts'
 import { open, type Key } from '../whisper/message.ts'
-import { read } from '../whisper/status.ts'
+import { read } from '../whisper/payload.ts'
 import type { OpenedEnvelope, WireEnvelope } from './terms.ts'
 
 /** Bytes of an envelope beside its data, as Whisper counts its size. */

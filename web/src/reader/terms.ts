@@ -1,5 +1,5 @@
 // What the page and its worker say to each other.
-import type { Said } from '../whisper/status.ts'
+import type { Said } from '../whisper/payload.ts'
 
 /** An envelope as `/api/v1/query?data=1` tells it. */
 export interface WireEnvelope {

@@ -1,178 +1,123 @@
-// What Status put into the messages of public chats: first transit JSON,
-// `["~#c4", [text, content type, message type, clock, timestamp, {..}]]`, later
-// protobuf, a signed wrapper around a chat message.
+// Messages of Status since 2020: protobuf. A wrapper holds a message, its type, and the
+// author's signature over the message; older clients put what they publish into one more
+// layer, that of encryption between two devices, where it stays open.
 //
-// Always true: a payload of any other shape is told to be unknown, never guessed at;
-// what is shown as text is what the sender wrote.
-import { toText } from './bytes.ts'
-import { signerOf } from './message.ts'
+// Always true: a wrapper is what its bytes are made of to the last one. Of the message
+// inside, fields that are not named here are passed over: Status adds to them.
+import { keccak_256 } from '@noble/hashes/sha3.js'
+import { concat, fromHex, toHex } from './bytes.ts'
+import { SIGNATURE, signerOf } from './message.ts'
+import type { Attached, Said } from './payload.ts'
+import { decode, whole, type Shape, type Told } from './protobuf.ts'
 
-/** What a payload says. */
-export interface Said {
-  /** Of which application format it is. */
-  format: 'status-transit' | 'status-protobuf' | 'text' | 'unknown'
-  /** What a reader is shown; null where the format is unknown or no text. */
-  text: string | null
-  /** The chat that the sender named; null for none. */
-  chat: string | null
-  /** When the sender says it was written, Unix milliseconds. */
-  written: number | null
-  /** What kind of message, in the format's own words. */
-  kind: string | null
-  /** A name that the sender gave itself. */
-  name: string | null
-  /** The key that signed inside the payload, hex; null for none. */
-  author: string | null
+const WRAPPER = { signature: [1, 'bytes'], message: [2, 'bytes'], type: [3, 'int32'] } as const satisfies Shape
+/** What devices send one another. */
+const LAYER = {
+  oldBundle: [1, 'bytes'], installation: [2, 'text'], bundles: [3, 'list'],
+  direct: [101, 'list'], published: [102, 'bytes'],
+} as const satisfies Shape
+/** Keys of a sender's devices. */
+const BUNDLE = {
+  identity: [1, 'bytes'], preKeys: [2, 'list'], signature: [4, 'bytes'], made: [5, 'uint64'],
+} as const satisfies Shape
+
+const CHAT_MESSAGE = {
+  written: [2, 'uint64'], text: [3, 'text'], replies_to: [4, 'text'], ens: [5, 'text'], chat: [6, 'text'],
+  content: [8, 'int32'],
+  sticker: [9, { hash: [1, 'text'], pack: [2, 'int32'] }],
+  image: [10, { bytes: [1, 'bytes'], encoding: [2, 'int32'] }],
+  audio: [11, { bytes: [1, 'bytes'], duration: [3, 'uint64'] }],
+  name: [14, 'text'],
+} as const satisfies Shape
+const CONTACT_UPDATE = { ens: [2, 'text'], name: [4, 'text'] } as const satisfies Shape
+const EMOJI_REACTION = {
+  chat: [2, 'text'], replies_to: [3, 'text'], emoji: [5, 'int32'], retracted: [6, 'bool'],
+} as const satisfies Shape
+const PIN_MESSAGE = { replies_to: [2, 'text'], chat: [3, 'text'], pinned: [4, 'bool'] } as const satisfies Shape
+const EDIT_MESSAGE = { text: [2, 'text'], chat: [3, 'text'], replies_to: [4, 'text'] } as const satisfies Shape
+const DELETE_MESSAGE = { chat: [2, 'text'], replies_to: [3, 'text'] } as const satisfies Shape
+
+/** Types of messages by their number. */
+const TYPES = [
+  'unknown', 'chat message', 'contact update', 'membership update', 'pair installation', 'sync installation',
+  'request for an address', 'address for a transaction', 'declined request for an address',
+  'request for a transaction', 'transaction', 'declined request for a transaction', 'sync of a contact',
+  'sync of an account', 'sync of a public chat', 'contact code', 'push notification registration',
+  'push notification registration response', 'push notification query', 'push notification query response',
+  'push notification request', 'push notification response', 'emoji reaction', 'group chat invitation',
+  'chat identity', 'community description', 'community invitation', 'request to join a community', 'pin message',
+  'edit message', 'status update', 'delete message',
+]
+/** What a chat message holds, by number. */
+const CONTENTS = [
+  'unknown', 'text', 'sticker', 'status', 'emoji', 'command', 'group event', 'image', 'audio', 'community', 'gap',
+  'contact request', 'discord message', 'identity verification', 'pinned message',
+]
+/** Encodings of images, and reactions, by their number. */
+const IMAGES = ['unknown', 'PNG', 'JPEG', 'WebP', 'GIF']
+const REACTIONS = ['', '❤', '👍', '👎', '😆', '😢', '😠']
+
+/** What is told of a message beside its signature. */
+type Inside = Partial<Said>
+
+const reader = <S extends Shape>(shape: S, tell: (told: Told<S>) => Inside) => (message: Uint8Array) =>
+  tell(decode(shape, message))
+
+/** How the messages that say something are read, by their type. */
+const READERS = new Map<number, (message: Uint8Array) => Inside>([
+  [1, reader(CHAT_MESSAGE, ({ content = 0, ens, name = ens, sticker, image, audio, ...told }) => ({
+    ...told, name, attached: attached({ sticker, image, audio }), kind: named(CONTENTS, content, 'content'),
+  }))],
+  [2, reader(CONTACT_UPDATE, ({ ens, name }) => ({ name: ens ?? name }))],
+  [22, reader(EMOJI_REACTION, ({ emoji = 0, retracted, ...told }) => {
+    const shown = REACTIONS[emoji] || undefined
+    return { ...told, text: shown && retracted ? `${shown} taken back` : shown }
+  })],
+  [28, reader(PIN_MESSAGE, ({ pinned, ...told }) => (pinned ? told : { ...told, kind: 'unpin message' }))],
+  [29, reader(EDIT_MESSAGE, (told) => told)],
+  [31, reader(DELETE_MESSAGE, (told) => told)],
+])
+
+function attached({ sticker, image, audio }: Pick<Told<typeof CHAT_MESSAGE>, 'sticker' | 'image' | 'audio'>): Attached | undefined {
+  if (sticker) return { sticker: { hash: sticker.hash ?? '', pack: sticker.pack ?? 0 } }
+  if (image) return { image: { bytes: image.bytes?.length ?? 0, encoding: IMAGES[image.encoding ?? 0] ?? IMAGES[0]! } }
+  return audio && { audio: { bytes: audio.bytes?.length ?? 0, duration: audio.duration ?? 0 } }
 }
 
-const NOTHING: Said = {
-  format: 'unknown', text: null, chat: null, written: null, kind: null, name: null, author: null,
+/** The name of a number in a list that may have grown since. */
+const named = (names: string[], number: number, what: string): string => names[number] ?? `${what} of type ${number}`
+
+/** Takes the layer of encryption off: what is in it for everyone, or what it is where
+ * nothing is; null where there is none. */
+export function unwrap(payload: Uint8Array): Uint8Array | Said | null {
+  const layer = whole(LAYER, payload)
+  if (layer?.direct) return { format: 'status-protobuf', kind: 'direct message' }
+  if (layer?.published) return layer.published
+  const isOfKeys = layer?.bundles?.every((bundle) => whole(BUNDLE, bundle)?.signature?.length === SIGNATURE)
+  return isOfKeys ? { format: 'status-protobuf', kind: 'keys of devices' } : null
 }
 
-/** Reads a payload. */
-export function read(payload: Uint8Array): Said {
-  const text = toText(payload)
-  return (text !== null && transit(text)) || protobuf(payload) || plain(text)
-}
-
-function plain(text: string | null): Said {
-  // Control characters beside ends of lines and tabs are no sign of a text.
-  if (text === null || text === '' || /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) return NOTHING
-  // JSON of another application is not what a person wrote.
-  const isData = /^\s*[[{]/.test(text) && isJson(text)
-  return isData ? { ...NOTHING, text } : { ...NOTHING, format: 'text', text }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function transit(text: string): Said | null {
-  if (!text.startsWith('["~#')) return null
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return null
-  }
-  if (!Array.isArray(value) || value.length !== 2 || !Array.isArray(value[1])) return null
-  if (value[0] !== '~#c4') {
-    return { ...NOTHING, kind: typeof value[0] === 'string' ? value[0].slice(2) : null }
-  }
-  const [content, type, kind, , written, more] = value[1] as unknown[]
-  const map = mapOf(more)
-  return {
-    ...NOTHING,
-    format: 'status-transit',
-    text: string(content) ?? string(map.get('~:text')),
-    chat: string(map.get('~:chat-id')),
-    written: typeof written === 'number' && Number.isFinite(written) ? written : null,
-    kind: [string(kind), string(type)].filter(Boolean).join(', ') || null,
-  }
-}
-
-/** The pairs of a transit map, `["^ ", key, value, ..]`. */
-function mapOf(value: unknown): Map<unknown, unknown> {
-  const out = new Map<unknown, unknown>()
-  if (!Array.isArray(value) || value[0] !== '^ ') return out
-  for (let i = 1; i + 1 < value.length; i += 2) out.set(value[i], value[i + 1])
-  return out
-}
-
-/** A transit string: `~:` marks keywords, `~~` and `~^` are escapes. */
-function string(value: unknown): string | null {
-  if (typeof value !== 'string') return null
-  if (value.startsWith('~:') || value.startsWith('~~') || value.startsWith('~^')) {
-    return value.startsWith('~:') ? value.slice(2) : value.slice(1)
-  }
-  return value
-}
-
-/** Type 1 of the wrapper: a message of a chat. */
-const CHAT_MESSAGE = 1n
-const CONTENT = ['unknown', 'text', 'sticker', 'status', 'emoji', 'command', 'group event', 'image', 'audio']
-
-function protobuf(payload: Uint8Array): Said | null {
-  const wrapper = fieldsOf(payload)
-  const signature = wrapper?.get(1)
-  const inner = wrapper?.get(2)
-  if (!wrapper || !(signature instanceof Uint8Array) || !(inner instanceof Uint8Array)) return null
-  if (![...wrapper.keys()].every((number) => number <= 3)) return null
+/** Reads a wrapper and what it holds; null for what is none. */
+export function signed(payload: Uint8Array): Said | null {
+  const wrapper = whole(WRAPPER, payload)
+  if (!wrapper) return null
+  const { signature = new Uint8Array(), message = new Uint8Array(), type = 0 } = wrapper
   let author: string
   try {
-    author = signerOf(inner, signature)
+    author = signerOf(message, signature)
   } catch {
     return null
   }
-  const type = wrapper.get(3)
-  const known = { ...NOTHING, format: 'status-protobuf' as const, author }
-  if (type !== CHAT_MESSAGE) return { ...known, kind: `message of type ${String(type ?? 0)}` }
-  const message = fieldsOf(inner)
-  if (!message) return { ...known, kind: 'a chat message that does not read' }
-  const text = (number: number) => {
-    const value = message.get(number)
-    return value instanceof Uint8Array && value.length > 0 ? toText(value) : null
-  }
-  const number = (field: number) => {
-    const value = message.get(field)
-    return typeof value === 'bigint' ? Number(value) : null
-  }
-  const content = number(8) ?? 0
-  return {
-    ...known,
-    text: text(3),
-    name: text(5),
-    chat: text(6),
-    written: number(2),
-    kind: CONTENT[content] ?? `content of type ${content}`,
-  }
+  const id = `0x${toHex(keccak_256(concat(fromHex(author), payload)))}`
+  return { ...inside(message, type), format: 'status-protobuf', author, id }
 }
 
-/** The fields of a protobuf message, the last of each number; null where it is none. */
-export function fieldsOf(bytes: Uint8Array): Map<number, bigint | Uint8Array> | null {
-  const out = new Map<number, bigint | Uint8Array>()
-  let at = 0
-  const varint = (): bigint | null => {
-    let value = 0n
-    for (let shift = 0n; shift < 70n; shift += 7n) {
-      const byte = bytes[at++]
-      if (byte === undefined) return null
-      value |= BigInt(byte & 0x7f) << shift
-      if (byte < 0x80) return BigInt.asUintN(64, value)
-    }
-    return null
+/** What a signed message of a type says. */
+function inside(message: Uint8Array, type: number): Inside {
+  const kind = named(TYPES, type, 'message')
+  try {
+    return { kind, ...READERS.get(type)?.(message) }
+  } catch {
+    return { kind: `${kind} that does not read` }
   }
-  while (at < bytes.length) {
-    const tag = varint()
-    if (tag === null || tag >> 3n === 0n || tag >> 3n > 536_870_911n) return null
-    const field = Number(tag >> 3n)
-    switch (Number(tag & 7n)) {
-      case 0: {
-        const value = varint()
-        if (value === null) return null
-        out.set(field, value)
-        break
-      }
-      case 2: {
-        const length = varint()
-        if (length === null || length > BigInt(bytes.length - at)) return null
-        out.set(field, bytes.subarray(at, at + Number(length)))
-        at += Number(length)
-        break
-      }
-      case 1:
-      case 5:
-        at += (tag & 7n) === 1n ? 8 : 4
-        if (at > bytes.length) return null
-        break
-      default:
-        return null
-    }
-  }
-  return out
 }

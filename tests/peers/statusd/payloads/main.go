@@ -1,4 +1,4 @@
-// Payloads of public chats as status-go makes them, as JSON on stdout: what
+// Payloads of public chats as status-go makes them, and others, as JSON on stdout: what
 // fixtures/status/payloads.json holds.
 package main
 
@@ -44,7 +44,11 @@ func hexed(data []byte) string { return "0x" + hex.EncodeToString(data) }
 
 // wrapped is a message as the author signs it, and what is told of it besides.
 func wrapped(message proto.Message, kind protobuf.ApplicationMetadataMessage_Type, told said) ([]byte, said) {
-	payload, err := v1.WrapMessageV1(marshal(message), kind, author)
+	return signed(marshal(message), kind, told)
+}
+
+func signed(message []byte, kind protobuf.ApplicationMetadataMessage_Type, told said) ([]byte, said) {
+	payload, err := v1.WrapMessageV1(message, kind, author)
 	must(err)
 	told["format"] = "status-protobuf"
 	told["author"] = hexed(crypto.FromECDSAPub(&author.PublicKey))
@@ -153,12 +157,16 @@ func main() {
 	payload = transitMessage("~tilde ^ `", "text/plain", keyword, int64(1), int64(2))
 	add("a text in transit that begins with an escape", payload, escaped)
 
+	addLater(add)
+	addForeign(add)
+
 	out := json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
 	must(out.Encode(map[string]interface{}{
-		"source":      "status-go v0.50.0 and its transit library, by tests/peers/statusd/payloads",
-		"description": "payloads of Whisper messages in hex, and what they say; the author's secret key is 07 x 32",
+		"source":      "status-go v0.50.0 and its transit library, and by hand what came later and what others write; by tests/peers/statusd/payloads",
+		"description": "payloads of Whisper messages in hex, and what they say; the author's secret key is 07 x 32; names: what numbers of types of messages, contents, images and reactions are called",
+		"names":       names,
 		"vectors":     vectors,
 	}))
 }
