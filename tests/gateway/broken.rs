@@ -76,3 +76,13 @@ async fn a_damaged_block_is_served_in_no_form_and_no_file_is_named() {
     assert!(!told.contains(".car") && !told.contains('/'), "{told}");
     house.end().await;
 }
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_not_told_as_the_history_of_others() {
+    let house = House::damaged(|folder| fs::remove_file(first_day(folder)).expect("a day")).await;
+    let answer = send(house.get("/api/v1/query?order=oldest")).await;
+    assert_eq!(answer.status(), 500);
+    let told = answer.text().await.expect("a reason");
+    assert!(told.contains("`gwa repair`"), "{told}");
+    house.end().await;
+}
