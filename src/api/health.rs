@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
+use crate::api::access::Grant;
 use crate::config::without_credentials;
+use crate::depot::WITHOUT_NAMES;
 use crate::node::rounds::Round;
 
 /// What a monitor reads.
@@ -46,6 +48,19 @@ pub struct Health {
     pub last_followed_age: Option<u32>,
 }
 
+impl Health {
+    /// The same for strangers, whom names of folders and hosts do not concern.
+    fn without_names(self) -> Self {
+        let told = |error: Option<String>| error.map(|_| WITHOUT_NAMES.to_owned());
+        Self {
+            store_error: told(self.store_error),
+            name_error: told(self.name_error),
+            follow_error: told(self.follow_error),
+            ..self
+        }
+    }
+}
+
 /// Why what arrives cannot be archived, if that is so.
 pub(super) fn trouble(api: &Api) -> Option<Cow<'static, str>> {
     let is_failing = api.pulse.read().is_failing;
@@ -64,7 +79,10 @@ fn follow_error(round: &Round) -> Option<String> {
 }
 
 /// Answers 200 if all is well, 503 if not; the body says what.
-pub(super) async fn get(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health>) {
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    Extension(grant): Extension<Grant>,
+) -> (StatusCode, Json<Health>) {
     let (pulse, error) = (api.pulse.read(), trouble(&api));
     let status = match error {
         None => StatusCode::OK,
@@ -88,7 +106,11 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health
         follow_error: rounds.iter().find_map(follow_error),
         last_followed_age: (api.follow.last_success()).map(|at| now.since(at)),
     };
-    (status, Json(health))
+    let told = match grant {
+        Grant::Read => health.without_names(),
+        Grant::Near | Grant::All => health,
+    };
+    (status, Json(told))
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub use self::kubo::KuboDepot;
 pub use self::open::{DepotSettings, open};
 pub use self::plan::{DEFAULT_KEEP, Keep};
 pub use self::status::CarrierStatus;
+pub(crate) use self::status::WITHOUT_NAMES;
 pub use self::swarm::SwarmDepot;
 
 use crate::archive::head::{Head, Sequence};

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::archive::head::Head;
 use crate::blocks::BlockFile;
 
+/// What is told of trouble to whom its names do not concern.
+pub(crate) const WITHOUT_NAMES: &str = "the daemon's log says why";
+
 /// How a depot stands against the archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarrierStatus {
@@ -42,7 +45,7 @@ impl CarrierStatus {
         if let Some(kind) = self.store.find(':') {
             self.store.truncate(kind);
         }
-        self.error = self.error.map(|_| "the daemon's log says why".to_owned());
+        self.error = self.error.map(|_| WITHOUT_NAMES.to_owned());
         self
     }
 
