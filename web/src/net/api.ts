@@ -158,6 +158,8 @@ export interface Gaps {
   count?: number
   /** `expected` is null where nothing came in all the time that was looked at. */
   gaps: Array<{ from: number; until: number; expected?: number | null; had: number }>
+  /** Times whose days are not on this disk, of which nothing is said. */
+  unknown?: Array<{ from: number; until: number }>
 }
 
 /** `known` is false of an hour whose day is not on this disk. */
@@ -297,8 +299,13 @@ export async function get<T>(path: string): Promise<T> {
 /** `/health`, which answers 503 with the same words where something is wrong. */
 export async function health(): Promise<Health> {
   try {
-    const response = await fetch(at('health'), { credentials: 'omit', redirect: 'error' })
-    return (await response.json()) as Health
+    const response = await fetch(at('health'), {
+      credentials: 'omit', redirect: 'error', signal: AbortSignal.timeout(PATIENCE),
+    })
+    const told = (await response.json()) as Partial<Health>
+    // A daemon with too much to do says so as JSON too.
+    if (typeof told.ok !== 'boolean') throw new Error('no health')
+    return told as Health
   } catch {
     throw new ApiError('The daemon does not answer.', 0, 'Is `gwa serve` still running?')
   }

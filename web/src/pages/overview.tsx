@@ -88,8 +88,11 @@ function GapsPanel({ live }: { live: Live }) {
   const gaps = useApi<Gaps>('api/v1/gaps?days=30', live.heads)
   return (
     <Panel title="Gaps of the last 30 days" id="gaps">
-      <Answer of={gaps}>{({ gaps: found, count: came }) => (
-        found.length === 0
+      <Answer of={gaps}>{({ gaps: found, count: came, unknown: elsewhere = [] }) => <>
+        {elsewhere.length > 0 && <p class="muted" data-test="gaps-unknown">Nothing is known of {
+          span(elsewhere.reduce((sum, time) => sum + time.until - time.from, 0))
+        } of it: those days are not on this disk.</p>}
+        {found.length === 0
           ? <Empty><p>{came === 0 ? 'Nothing came in all this time: there is no habit to compare it with.' : 'No hour was silent that usually is not.'}</p></Empty>
           : <>
             <ul class="rows">{found.slice(0, 50).map((gap) => (
@@ -102,8 +105,8 @@ function GapsPanel({ live }: { live: Live }) {
             ))}</ul>
             {found.length > 50 && <p class="muted">{plural(found.length - 50, 'gap')} more</p>}
             <p class="muted"><code>gwa gaps ENODE</code> tells beside this daemon what another mailserver has of them. To take it in, stop the daemon, run it with <code>--fill</code>, and start the daemon again.</p>
-          </>
-      )}</Answer>
+          </>}
+      </>}</Answer>
     </Panel>
   )
 }
