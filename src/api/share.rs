@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::api::Api;
 use crate::api::head::{ask_again, no_head};
+use crate::p2p::PeerAddress;
 use crate::publish::{Hints, Share};
 
 #[derive(Debug, Serialize)]
@@ -32,9 +33,15 @@ struct Shared {
     http: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     urls: Vec<String>,
-    /// Where IPFS nodes reach its libp2p peer.
+    /// Where IPFS nodes on other machines reach its libp2p peer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     p2p: Vec<String>,
+}
+
+/// Whether an address of a libp2p peer may lead others here, as [`Hints`] judges others.
+fn is_reached(at: &str) -> bool {
+    let peer = at.parse::<PeerAddress>();
+    peer.is_ok_and(|peer| !peer.is_of_this_machine())
 }
 
 /// Answers `/api/v1/share`.
@@ -48,7 +55,8 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Response {
         Some(&url),
         api.node.enode(),
     );
-    let p2p = api.p2p.as_ref();
+    let p2p = api.p2p.as_ref().map(crate::p2p::Node::addresses);
+    let p2p = p2p.into_iter().flatten().filter(|at| is_reached(at));
     let share = Share::of(&head, hints);
     let shared = Shared {
         share: share.to_string(),
@@ -59,7 +67,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Response {
         http: share.hints.http().first().cloned(),
         urls: share.hints.http().to_vec(),
         name: share.name,
-        p2p: p2p.map(crate::p2p::Node::addresses).unwrap_or_default(),
+        p2p: p2p.collect(),
     };
     (ask_again(), Json(shared)).into_response()
 }

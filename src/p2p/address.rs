@@ -1,6 +1,7 @@
 //! Where a peer is, and who it has to be.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use libp2p::PeerId;
@@ -62,6 +63,20 @@ impl FromStr for PeerAddress {
             });
         }
         Ok(Self { peer, at })
+    }
+}
+
+impl PeerAddress {
+    /// Whether this machine alone reaches it: a loopback address, or one that stands for
+    /// all that there are.
+    pub fn is_of_this_machine(&self) -> bool {
+        let ip: IpAddr = match self.at.iter().next() {
+            Some(Protocol::Ip4(ip)) => ip.into(),
+            Some(Protocol::Ip6(ip)) => ip.into(),
+            _ => return false,
+        };
+        let ip = ip.to_canonical();
+        ip.is_loopback() || ip.is_unspecified()
     }
 }
 
@@ -143,6 +158,21 @@ mod tests {
             let read: PeerAddress = text.parse().unwrap();
             assert_eq!(read.to_string(), text);
             assert_eq!(read.at.to_string(), at);
+        }
+    }
+
+    #[test]
+    fn loopback_is_of_this_machine_alone() {
+        for (at, is_own) in [
+            ("/ip4/127.0.0.1/tcp/4011", true),
+            ("/ip4/0.0.0.0/tcp/4011", true),
+            ("/ip6/::1/tcp/4011", true),
+            ("/ip4/192.168.1.2/tcp/4011", false),
+            ("/ip4/203.0.113.7/tcp/4011", false),
+            ("/dns4/archive.example/tcp/4011", false),
+        ] {
+            let peer: PeerAddress = format!("{at}/p2p/{ID}").parse().unwrap();
+            assert_eq!(peer.is_of_this_machine(), is_own, "{at}");
         }
     }
 

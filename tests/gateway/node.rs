@@ -1,6 +1,6 @@
 //! What is told of the node: how to share it, and what an operator is asked for.
 
-use gwa::config::Settings;
+use gwa::config::{P2pSettings, Settings};
 use gwa::publish::{Hints, Share};
 
 use crate::house::{House, filled, send, settings};
@@ -21,8 +21,15 @@ async fn the_line_to_share_is_the_one_that_the_command_line_prints() {
     let (folder, archive) = filled();
     let url = "https://archive.example/gwa";
     let public_urls = Hints::new(vec![url.to_owned()], None).expect("a hint");
+    // One listens on this machine alone, and is reached at an address that was told.
+    let outside = "/ip4/203.0.113.7/tcp/4011";
     let settings = Settings {
         public_urls,
+        p2p: P2pSettings {
+            listen: "/ip4/127.0.0.1/tcp/0".parse().ok(),
+            public: vec![outside.parse().expect("an address")],
+            dht: None,
+        },
         ..settings(folder.path(), |_| {})
     };
     let house = House::set(folder, archive, &settings).await;
@@ -30,6 +37,10 @@ async fn the_line_to_share_is_the_one_that_the_command_line_prints() {
     let printed = house.cli(&["share"]).await;
     assert_eq!(told["share"], printed[0]["share"]);
     assert_eq!(told["http"], url);
+    let p2p = told["p2p"].as_array().expect("a list");
+    assert_eq!(p2p.len(), 1, "{p2p:?}");
+    let at = p2p[0].as_str().expect("an address");
+    assert!(at.starts_with(&format!("{outside}/p2p/")), "{at}");
     let share: Share = told["share"]
         .as_str()
         .and_then(|share| share.parse().ok())
