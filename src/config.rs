@@ -8,6 +8,7 @@
 
 pub mod catalog;
 pub mod check;
+mod conflict;
 mod http;
 mod limits;
 mod merge;
@@ -32,12 +33,13 @@ use crate::publish::Hints;
 use crate::publish::ipns::KeyName;
 use crate::reconcile::exchange::DEFAULT_EVERY;
 use crate::rlpx::Enode;
-use crate::sources::SourceAddress;
 use crate::sources::names::TakerAddress;
+use crate::sources::{Reference, SourceAddress};
 use crate::whisper::Pow;
 
 use check::Place;
-pub use http::{HttpAddress, HttpPartial, HttpSettings};
+pub use conflict::Conflict;
+pub use http::{HttpAddress, HttpPartial, HttpSettings, host_name, page_origin};
 pub use limits::LimitsPartial;
 pub use p2p::{DEFAULT_LISTEN as DEFAULT_P2P_LISTEN, P2pListen, P2pPartial, P2pSettings};
 pub use publish::PublishAs;
@@ -190,7 +192,7 @@ pub struct Partial {
     /// What peers and addresses may take; in the file alone.
     pub limits: LimitsPartial,
     /// Whose archives are united with this one: REFs.
-    pub follow: Option<Vec<String>>,
+    pub follow: Option<Vec<Reference>>,
     /// How often new heads are asked for.
     pub follow_every: Option<Span>,
     /// Whether the history that a fork rests on is left where it is.
@@ -243,7 +245,7 @@ pub struct Settings {
     /// What peers and addresses may take.
     pub limits: Limits,
     /// Whose archives are united with this one: REFs.
-    pub follow: Vec<String>,
+    pub follow: Vec<Reference>,
     /// How often new heads are asked for.
     pub follow_every: Duration,
     /// Whether the history that a fork rests on is left where it is.
@@ -478,8 +480,8 @@ pub fn parse_table(path: &Path, table: toml::Table) -> Result<Partial, ConfigErr
         },
         http: HttpPartial {
             address: file.text("http")?,
-            hosts: file.value("http-hosts")?,
-            origins: file.value("http-origins")?,
+            hosts: file.each("http-hosts", host_name)?,
+            origins: file.each("http-origins", page_origin)?,
             open: file.value("rpc-open")?,
             public: file.value("http-public")?,
             denylists: file.value::<Vec<PathBuf>>("denylists")?.map(|paths| {
@@ -518,6 +520,19 @@ impl File<'_> {
         value
             .map(|value| value.try_into().map_err(|error| self.refused(key, &error)))
             .transpose()
+    }
+
+    /// The texts of `key`, each as `read` takes it.
+    fn each<T, E: fmt::Display>(
+        &self,
+        key: &'static str,
+        read: fn(&str) -> Result<T, E>,
+    ) -> Result<Option<Vec<T>>, ConfigError> {
+        let texts: Option<Vec<String>> = self.value(key)?;
+        texts
+            .map(|texts| texts.iter().map(|text| read(text)).collect())
+            .transpose()
+            .map_err(|error: E| self.refused(key, &error))
     }
 
     /// The value of `key`, a text or a number, as `T` reads it.

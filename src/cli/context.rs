@@ -12,10 +12,10 @@ use crate::blocks::{BlockError, BlockSource, Cid};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::output::Output;
 use crate::cli::progress;
-use crate::cli::reference::Reference;
 use crate::cli::sources::Sources;
 use crate::cli::store;
 use crate::progress::Progress;
+use crate::sources::Reference;
 use crate::sources::{Balance, Pool};
 
 /// Where the data lies below the home folder.

@@ -12,8 +12,8 @@ use crate::archive::watermark::Day;
 use crate::cli::context::{Context, OpenedHead};
 use crate::cli::envelopes::{Row, envelope_of};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
+use crate::sources::Reference;
 use crate::whisper::Topic;
 
 /// What failed where a block cannot be read.

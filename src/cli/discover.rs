@@ -12,7 +12,6 @@ use crate::cli::context::{Context, unreadable};
 use crate::cli::envelopes::envelope_of;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::mail::{Asker, MailArgs, runtime, server_failed};
-use crate::cli::reference::Reference;
 use crate::config::Span;
 use crate::mailserver::client::history::Event;
 use crate::mailserver::client::{ClientError, History};
@@ -20,6 +19,7 @@ use crate::mailserver::request::MailQuery;
 use crate::publish::announcement::topic;
 use crate::publish::{self, Announcement, Heard};
 use crate::rlpx::Enode;
+use crate::sources::Reference;
 use crate::time::{Clock, DAY, SystemClock, TimeRange, UnixSeconds};
 use crate::whisper::Bloom;
 

@@ -8,8 +8,8 @@ use crate::archive::held::{Runs, days_lacking};
 use crate::archive::watermark::Day;
 use crate::cli::context::{Context, OpenedHead};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::standing;
+use crate::sources::Reference;
 use crate::time::TimeRange;
 
 /// Sources known to the archive in `data` that may hold its history: those it was

@@ -14,11 +14,11 @@ use crate::blocks::BlockSource;
 use crate::blocks::car::CarWriter;
 use crate::cli::context::{Context, OpenedHead};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
 use crate::durable::NamedFile;
 use crate::export::{DepthFirst, Format, Line};
 use crate::progress::Progress;
+use crate::sources::Reference;
 use crate::time::TimeRange;
 
 /// What failed where a block cannot be read.

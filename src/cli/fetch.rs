@@ -26,9 +26,9 @@ use crate::blocks::links::links;
 use crate::blocks::{Block, BlockError, BlockSource, Cid};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
 use crate::durable::{self, NamedFile};
+use crate::sources::Reference;
 use crate::time::TimeRange;
 
 /// Arguments of `gwa fetch`.

@@ -7,8 +7,8 @@ use crate::archive::disk::{Archive, DiskError, Stop};
 use crate::archive::head::Head;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::sources::Reference;
 use crate::time::{Clock, SystemClock};
 
 const EXAMPLES: &str = "\

@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::heads::Row;
-use crate::cli::reference::Reference;
+use crate::sources::Reference;
 
 /// Prints the head of the archive in the data folder.
 pub fn run(context: &mut Context) -> Result<(), CliError> {

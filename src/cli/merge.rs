@@ -13,8 +13,8 @@ use crate::archive::head::Head;
 use crate::blocks::{BlockSource, Cid};
 use crate::cli::context::{Context, OpenedHead, archive_failed};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::sources::Reference;
 use crate::time::{Clock, SystemClock, TimeRange};
 
 /// What failed.

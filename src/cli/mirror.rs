@@ -10,10 +10,10 @@ use crate::archive::disk::{
 };
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::{FromArgs, Lead};
 use crate::config::Span;
 use crate::node::follow::DEFAULT_EVERY;
+use crate::sources::Reference;
 use crate::time::{Clock, SystemClock};
 
 const EXAMPLES: &str = "\

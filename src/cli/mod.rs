@@ -15,7 +15,6 @@ pub mod error;
 mod interrupt;
 pub mod output;
 pub mod progress;
-pub mod reference;
 
 mod elsewhere;
 mod envelopes;

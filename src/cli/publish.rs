@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::archive::head::Head;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::store;
 use crate::config::{self, Span};
 use crate::kubo::{Auth, KuboError};
@@ -21,6 +20,7 @@ use crate::publish::Hints;
 use crate::publish::ipns::{
     ContentPath, IpnsKey, KeyName, Name, NameFolder, NameFolderError, NameRef, Record, Wish,
 };
+use crate::sources::Reference;
 use crate::sources::names::{RecordTaker, TakerAddress};
 use crate::time::{Clock, SystemClock};
 

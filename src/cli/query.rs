@@ -17,9 +17,9 @@ use crate::archive::watermark::Day;
 use crate::cli::context::Context;
 use crate::cli::envelopes::{Row, envelope_of};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
 use crate::sources::Balance;
+use crate::sources::Reference;
 use crate::time::TimeRange;
 
 /// What failed where a block cannot be read.

@@ -11,9 +11,9 @@ use crate::cli::context::Context;
 use crate::cli::envelopes::envelope_of;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::opening::{Line, Opener};
-use crate::cli::reference::Reference;
 use crate::cli::wanted::WantedArgs;
 use crate::config::Password;
+use crate::sources::Reference;
 
 /// What failed where a block cannot be read.
 const UNREAD: &str = "cannot read the messages";

@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::archive::disk::Stop;
 use crate::cli::context::{Context, archive_failed};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::sources::Reference;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -179,6 +179,10 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 /// Serves until a signal; a second one does not wait for the end.
 pub fn run(args: &ServeArgs, context: &mut Context) -> Result<(), CliError> {
     let Chosen { settings, node_key } = settings(args, context)?;
+    if let Some(conflict) = settings.conflicts().first() {
+        let told = CliError::new(Kind::Usage, "the settings are wrong").because(conflict);
+        return Err(told.hint(conflict.hint));
+    }
     let (archive, leader) = match args.replica {
         None if !store::is_replica(&context.data)? => (open_or_create(context)?, None),
         of => {
@@ -301,9 +305,9 @@ async fn serve(
             DaemonError::Http(ApiError::Listen { .. }) => {
                 failed(&error).hint("`--http 127.0.0.1:0` takes any free port, `--http off` none")
             }
-            DaemonError::Http(ApiError::OpenToOthers { .. }) => {
-                failed(&error).hint("leave out `--rpc-open`, and give clients DIR/rpc.token")
-            }
+            DaemonError::Http(ApiError::OpenToOthers { .. }) => failed(&error)
+                .of_kind(Kind::Usage)
+                .hint("leave out `--rpc-open`, and give clients DIR/rpc.token"),
             DaemonError::Http(ApiError::Denylist(_)) => {
                 failed(&error).hint("mend the file, or leave out `--denylist`")
             }

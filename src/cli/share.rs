@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::node::run_file::RunInfo;
 use crate::publish::{Hints, Share};
 use crate::rlpx::Enode;
+use crate::sources::Reference;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,8 +8,8 @@ use crate::blocks::{Block, BlockSource, Cid, Codec};
 use crate::cli::context::Context;
 use crate::cli::envelopes::Row;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::sources::Reference;
 
 /// Arguments of `gwa show`.
 #[derive(Debug, Args)]

@@ -18,9 +18,9 @@ use crate::cli::context::Context;
 use crate::cli::elsewhere;
 use crate::cli::error::CliError;
 use crate::cli::heads;
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
 use crate::progress::Progress;
+use crate::sources::Reference;
 use crate::time::TimeRange;
 use crate::whisper::Topic;
 

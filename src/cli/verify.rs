@@ -12,8 +12,8 @@ use crate::archive::watermark::Day;
 use crate::cli::context::Context;
 use crate::cli::elsewhere;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::sources::Reference;
 
 /// Faults told one by one; the rest is counted.
 const TOLD: usize = 20;

@@ -1,7 +1,8 @@
 //! Everything that is wrong with a `gwa.toml`, at once and with its place.
 //!
-//! Always true: each key is judged by the code that reads it for the daemon. What
-//! depends on more than one key, or on what is there beside the file, is not judged.
+//! Always true: each key is judged by the code that reads it for the daemon, and what
+//! cannot be together as the daemon judges it. What depends on flags, on the environment
+//! or on what is there beside the file is not judged.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 use toml::de::DeTable;
 
-use super::{ConfigError, KEYS, nearest, parse_table};
+use super::{ConfigError, KEYS, Partial, Settings, nearest, parse_table};
 use crate::limits::Limits;
 
 /// Where something stands in a file; both count from 1.
@@ -90,6 +91,7 @@ pub fn check(path: &Path, text: &str) -> Vec<Problem> {
         Err(error) => return vec![whole(error.to_string(), None)],
     };
     let mut problems = Vec::new();
+    let mut right = toml::Table::new();
     for (key, value) in places.get_ref() {
         let name = key.get_ref().as_ref();
         let at = |offset| Some(Place::of(text, offset));
@@ -109,8 +111,10 @@ pub fn check(path: &Path, text: &str) -> Vec<Problem> {
         }
         let alone = table.get(name).cloned();
         let alone = alone.into_iter().map(|value| (name.to_owned(), value));
-        if let Err(error) = parse_table(path, alone.collect()) {
-            problems.push(Problem {
+        let alone: toml::Table = alone.collect();
+        match parse_table(path, alone.clone()) {
+            Ok(_) => right.extend(alone),
+            Err(error) => problems.push(Problem {
                 at: at(value.span().start),
                 key: Some(name.to_owned()),
                 says: match error {
@@ -118,8 +122,21 @@ pub fn check(path: &Path, text: &str) -> Vec<Problem> {
                     other => other.to_string(),
                 },
                 hint: None,
-            });
+            }),
         }
+    }
+    if let Ok(file) = parse_table(path, right) {
+        let data = path.parent().unwrap_or(Path::new(""));
+        let settings = Settings::resolve(data, Partial::default(), file);
+        problems.extend(settings.conflicts().into_iter().map(|conflict| {
+            let value = places.get_ref().get(conflict.key);
+            Problem {
+                at: value.map(|value| Place::of(text, value.span().start)),
+                key: Some(conflict.key.to_owned()),
+                says: conflict.says,
+                hint: Some(conflict.hint.to_owned()),
+            }
+        }));
     }
     problems.sort_by_key(|problem| problem.at);
     problems
@@ -195,6 +212,28 @@ envelopes-per-second = 5
     }
 
     #[test]
+    fn what_cannot_be_together_is_told_beside_what_cannot_be_alone() {
+        let text = "\
+nat = \"stun\"
+store = \"kubo:http://127.0.0.1:5001\"
+store-auth = \"hunter2\"
+rpc-open = true
+http = \"0.0.0.0:8547\"
+";
+        let told = told(text);
+        let starts = [
+            "1:7: `nat`: ",
+            "3:14: `store-auth`: credentials are written bearer:TOKEN",
+            "4:12: `rpc-open`: without a token `http` cannot be 0.0.0.0:8547",
+        ];
+        assert_eq!(told.len(), starts.len(), "{told:#?}");
+        for (told, start) in told.iter().zip(starts) {
+            assert!(told.starts_with(start), "{told} <> {start}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
     fn what_is_no_toml_is_told_where_it_breaks() {
         let told = told("listen = \"127.0.0.1:1\"\nhttp =\n");
         assert_eq!(told.len(), 1, "{told:?}");
@@ -228,6 +267,7 @@ envelopes-per-second = 5
         #[test]
         fn no_text_makes_it_fail(text in "(\\PC|\n|=|\"|\\[|\\]|listen|limits|max-peers){0,60}") {
             let path = Path::new("/data/gwa.toml");
+            // No two keys of these are at odds.
             proptest::prop_assert_eq!(check(path, &text).is_empty(), parse(path, &text).is_ok());
         }
     }

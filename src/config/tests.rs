@@ -44,7 +44,7 @@ fn every_key_is_read() {
     assert_eq!(settings.node_key, Path::new("/data/keys/node"));
     assert_eq!(settings.peers, [peer]);
     assert_eq!(settings.archivers, [peer]);
-    assert_eq!(settings.follow, ["https://other.example"]);
+    assert_eq!(settings.follow, ["https://other.example".parse().unwrap()]);
     assert_eq!(settings.follow_every, Duration::from_secs(120));
     assert!(settings.lazy);
     assert!(settings.announce);
@@ -120,6 +120,9 @@ fn values_of_another_shape_are_refused_by_key() {
         ("password = [1]", "password"),
         ("http = \"here\"", "http"),
         ("rpc-open = 1", "rpc-open"),
+        ("http-hosts = [\"bad host/\"]", "http-hosts"),
+        ("http-origins = [\"not an origin\"]", "http-origins"),
+        ("follow = [\"nonsense here\"]", "follow"),
         ("[limits]\nrequests = 1", "limits"),
         ("[limits]\nmax-peers = 0", "limits"),
     ] {

@@ -235,6 +235,7 @@ mod tests {
 
     use super::*;
     use crate::config::{HttpPartial, StorePartial, parse};
+    use crate::publish::Hints;
 
     #[test]
     fn every_key_is_told_with_who_set_it() {
@@ -274,9 +275,11 @@ mod tests {
     fn nothing_secret_is_told() {
         let flags = Partial {
             password: Some("hunter2-mail".parse().unwrap()),
-            follow: Some(vec![
-                "https://user:hunter2-url@a.example/b?token=hunter2-query".to_owned(),
-            ]),
+            public_urls: Hints::new(
+                vec!["https://user:hunter2-url@a.example/b?token=hunter2-query".to_owned()],
+                None,
+            )
+            .ok(),
             store: StorePartial {
                 auth: Some("bearer:hunter2-store".parse().unwrap()),
                 ..StorePartial::default()
@@ -288,8 +291,8 @@ mod tests {
             told.iter()
                 .all(|setting| !setting.value.contains("hunter2"))
         );
-        let follow = told.iter().find(|setting| setting.key == "follow").unwrap();
-        assert_eq!(follow.value, "https://a.example/b");
+        let urls = told.iter().find(|one| one.key == "public-urls").unwrap();
+        assert_eq!(urls.value, "https://a.example/b");
         let auth = told.iter().find(|one| one.key == "store-auth").unwrap();
         assert_eq!((&*auth.value, auth.from), ("(set)", SetBy::Flag));
     }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use url::Url;
 
+use super::swarm::{NoBatch, batch_digits};
 use crate::config::without_credentials;
+use crate::kubo::{Auth, AuthError};
 use crate::sources::{SourceAddressError, base_url};
 
 /// The forms a store may take, as error messages name them.
@@ -53,6 +55,30 @@ pub enum StoreAddressError {
         /// What is wrong with it.
         what: &'static str,
     },
+}
+
+/// What a store asks of those who write there is another thing. It is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreAuthError {
+    /// For a node of IPFS.
+    #[error(transparent)]
+    Kubo(#[from] AuthError),
+    /// For a node of Swarm.
+    #[error(transparent)]
+    Swarm(#[from] NoBatch),
+}
+
+impl StoreAddress {
+    /// Whether a store here may ask for `auth`; the store itself is not asked.
+    pub fn check_auth(&self, auth: &str) -> Result<(), StoreAuthError> {
+        match self {
+            Self::Kubo(_) => auth.parse::<Auth>().map(drop)?,
+            Self::Swarm(_) => batch_digits(auth).map(drop)?,
+            // The environment has the keys of buckets.
+            Self::Embedded | Self::Folder(_) | Self::S3(_) => {}
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for StoreAddress {

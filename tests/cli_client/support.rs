@@ -182,7 +182,7 @@ fn a_bundle_needs_no_daemon_and_no_archive() {
     assert_eq!(files["files"]["archive.key"]["mode"], "600");
     assert!(files["totals"]["blocks"]["bytes"].as_u64() > Some(1_000));
     let settings = json(&texts, "settings.json").to_string();
-    let followed = "http://127.0.0.1:1/(cut), http://127.0.0.1:1/(cut)";
+    let followed = "http://127.0.0.1:1/(cut)/, http://127.0.0.1:1/(cut)/";
     assert!(settings.contains(followed), "{settings}");
 
     // What is damaged is told, and nothing fails by it.

@@ -63,6 +63,50 @@ fn every_setting_is_shown_with_who_set_it_and_no_secret() {
 }
 
 #[test]
+fn what_the_daemon_refuses_the_check_tells_before_it_is_started() {
+    let house = House::new();
+    for (key, text) in [
+        ("follow", "follow = [\"nonsense here\"]"),
+        (
+            "store-auth",
+            "store = \"kubo:http://127.0.0.1:1\"\nstore-auth = \"hunter2\"",
+        ),
+        ("rpc-open", "rpc-open = true\nhttp = \"0.0.0.0:0\""),
+        ("http-hosts", "http-hosts = [\"bad host/\"]"),
+        ("http-origins", "http-origins = [\"not an origin\"]"),
+    ] {
+        house.file("data/gwa.toml", &format!("{text}\n"));
+        let told = house.run(&["config", "check"]).expect(2);
+        assert!(told.out.contains(&format!("`{key}`: ")), "{}", told.out);
+        let refused = house.run(&["serve", "--listen", "127.0.0.1:0"]).expect(2);
+        assert!(
+            refused.err.contains(&format!("`{key}`: ")),
+            "{}",
+            refused.err
+        );
+        assert!(
+            !house.path("data/archive.key").exists(),
+            "nothing was begun"
+        );
+        for said in [told.out, told.err, refused.err] {
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+    // What the file says may be right beside what a flag says, and the reverse.
+    house.file("data/gwa.toml", "rpc-open = true\n");
+    house.run(&["config", "check"]).expect(0);
+    let args = ["serve", "--listen", "127.0.0.1:0", "--http", "0.0.0.0:0"];
+    house.run(&args).expect(2);
+    for (flag, value) in [
+        ("--http-host", "bad host/"),
+        ("--http-origin", "not an origin"),
+    ] {
+        let refused = house.run(&["serve", flag, value]).expect(2);
+        assert!(refused.err.contains(flag), "{}", refused.err);
+    }
+}
+
+#[test]
 fn no_password_in_a_url_is_told_whichever_setting_it_stands_in() {
     const URL: &str = "http://me:hunter2@127.0.0.1:1";
     let house = House::new();

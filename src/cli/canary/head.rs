@@ -14,7 +14,7 @@ use crate::cli::canary::memory::Pending;
 use crate::cli::canary::step::{Outcome, spoken};
 use crate::cli::context::{Context, unreadable};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
+use crate::sources::Reference;
 use crate::time::{Clock, SystemClock, TimeRange, UnixSeconds};
 use crate::whisper::Topic;
 

@@ -13,8 +13,8 @@ use crate::blocks::{BlockSource, Cid};
 use crate::cli::context::{Context, unreadable};
 use crate::cli::error::CliError;
 use crate::cli::heads::Row;
-use crate::cli::reference::Reference;
 use crate::cli::sources::FromArgs;
+use crate::sources::Reference;
 use crate::time::UnixSeconds;
 
 /// Arguments of `gwa log`.

@@ -9,11 +9,11 @@ use crate::archive::disk::Archive;
 use crate::archive::head::Head;
 use crate::blocks::BlockSource;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Kind};
-use crate::cli::reference::Reference;
+use crate::cli::error::CliError;
 use crate::cli::sources::{Lead, Sources};
 use crate::config::{Settings, Span};
 use crate::node::follow::{Following, Leader};
+use crate::sources::Reference;
 
 /// Arguments of what is followed.
 #[derive(Debug, Args)]
@@ -38,10 +38,9 @@ pub struct FollowArgs {
 }
 
 impl FollowArgs {
-    /// The REFs, as a user writes them; `None` where none is given.
-    pub fn follow(&self) -> Option<Vec<String>> {
-        let follow = self.follow.iter().map(Reference::to_string);
-        (!self.follow.is_empty()).then(|| follow.collect())
+    /// The REFs; `None` where none is given.
+    pub fn follow(&self) -> Option<Vec<Reference>> {
+        (!self.follow.is_empty()).then(|| self.follow.clone())
     }
 }
 
@@ -73,11 +72,9 @@ pub fn following(
         _ => None,
     };
     let mut others = Vec::new();
-    for text in &settings.follow {
-        let reference: Reference = text.parse().map_err(|error| {
-            CliError::new(Kind::Usage, "cannot follow what is no REF").because(&error)
-        })?;
-        others.push(leader(text.clone(), sources.lead(&reference, data)?));
+    for reference in &settings.follow {
+        let lead = sources.lead(reference, data)?;
+        others.push(leader(reference.to_string(), lead));
     }
     Ok(Following {
         origin: origin.map(|(lead, origin)| leader(origin.sources.join(", "), lead)),

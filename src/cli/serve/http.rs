@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{HttpAddress, HttpPartial};
+use crate::config::{HttpAddress, HttpPartial, host_name, page_origin};
 
 /// Flags of the HTTP interface. Each may stand in `gwa.toml` too.
 #[derive(Debug, Args)]
@@ -19,7 +19,8 @@ pub struct HttpArgs {
         long = "http-host",
         env = "GWA_HTTP_HOSTS",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = host_name
     )]
     hosts: Vec<String>,
     /// A web page that may use it, as in https://name; may be given more than
@@ -28,7 +29,8 @@ pub struct HttpArgs {
         long = "http-origin",
         env = "GWA_HTTP_ORIGINS",
         value_name = "ORIGIN",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = page_origin
     )]
     origins: Vec<String>,
     /// Whether the archive itself (/ipfs, /head and what belongs to them) may be

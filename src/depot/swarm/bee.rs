@@ -96,6 +96,20 @@ pub(super) enum Part {
     Absent,
 }
 
+/// A text that names no batch. It is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a batch of stamps is named by 64 hex digits")]
+pub struct NoBatch;
+
+/// The digits by which a node knows a batch of stamps.
+pub fn batch_digits(batch: &str) -> Result<String, NoBatch> {
+    let digits = batch.trim();
+    let digits = digits.strip_prefix("0x").unwrap_or(digits);
+    let digits = digits.to_ascii_lowercase();
+    digits.parse::<Reference>().map_err(|_| NoBatch)?;
+    Ok(digits)
+}
+
 impl Bee {
     /// The node at `base`; nothing is asked yet.
     pub(super) fn new(name: String, base: Url, batch: Option<&str>) -> Result<Self, DepotError> {
@@ -105,18 +119,8 @@ impl Bee {
             what,
         };
         let http = http.map_err(|error| refused(error.to_string()))?;
-        let digits = batch.map(|batch| {
-            let digits = batch.strip_prefix("0x").unwrap_or(batch);
-            digits.to_ascii_lowercase()
-        });
-        if digits
-            .as_ref()
-            .is_some_and(|digits| digits.parse::<Reference>().is_err())
-        {
-            return Err(refused(
-                "a batch of stamps is named by 64 hex digits".to_owned(),
-            ));
-        }
+        let digits = batch.map(batch_digits).transpose();
+        let digits = digits.map_err(|error| refused(error.to_string()))?;
         Ok(Self {
             http,
             base,

@@ -37,6 +37,7 @@ use tokio::task::{JoinError, JoinSet};
 use url::Url;
 
 use self::bee::Bee;
+pub(super) use self::bee::{NoBatch, batch_digits};
 use self::inner::Inner;
 use self::map::Map;
 use self::notes::Notes;

@@ -11,11 +11,11 @@ use std::str::FromStr;
 
 use url::Url;
 
+use super::{SourceAddressError, base_url};
 use crate::blocks::{BlockError, Cid, check_cid};
 use crate::config::without_credentials;
 use crate::publish::ipns::{ContentPath, NameRef, PathError};
 use crate::publish::{Share, ShareError};
-use crate::sources::{SourceAddressError, base_url};
 use crate::swarm::{SwarmAddress, SwarmAddressError};
 
 /// The forms a REF may take, as error messages name them.
@@ -223,6 +223,13 @@ fn cid_and_path(text: &str) -> Result<Option<Reference>, ReferenceError> {
         .map(str::to_owned)
         .collect();
     Ok(Some(Reference::Cid { cid, path }))
+}
+
+impl<'de> serde::Deserialize<'de> for Reference {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl fmt::Display for Reference {
